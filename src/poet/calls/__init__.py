@@ -1,0 +1,1 @@
+"""Perceive, operate, enforce: the hot path."""

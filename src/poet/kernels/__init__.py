@@ -1,0 +1,1 @@
+"""Maths without state or I/O."""

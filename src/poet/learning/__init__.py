@@ -1,0 +1,1 @@
+"""T: executions in, better parameters out."""

@@ -1,0 +1,1 @@
+"""The words that the whole house shares: frozen values, standard library only."""

@@ -1,0 +1,48 @@
+"""What one call used, took and gave."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Outcome(IntEnum):
+    """How an attempt, or the call as a whole, ended. The numbers are stored: never renumber."""
+
+    SUCCESS = 0
+    ERROR = 1  # failed in a way that another attempt might mend
+    TIMEOUT = 2  # had not answered by its limit: a censored sample of latency
+    LATE = 3  # answered after its limit, and the answer was used: not censored
+    REFUSED = 4  # failed in a way that no attempt can mend (a TypeError, say)
+    CANCELLED = 5  # given up by the caller: a censored sample, and no verdict on the service
+
+    @property
+    def good(self) -> bool:
+        """Whether the caller got an answer."""
+        return self is Outcome.SUCCESS or self is Outcome.LATE
+
+
+class Attempt(NamedTuple):
+    """One attempt of a call."""
+
+    outcome: Outcome
+    seconds: float  # from its start to its end or its being given up, >= 0 [s]
+    waited: float = 0.0  # pause before it, >= 0 [s]
+
+
+class Execution(NamedTuple):
+    """One call, with all its attempts. Neither arguments nor results are in it."""
+
+    writer: str  # the process that made it
+    sequence: int  # its number within function and writer, from 0
+    started: float  # Unix time [s]
+    seconds: float  # from the call's start to its end, pauses included, >= 0 [s]
+    outcome: Outcome
+    version: int  # of the parameters that it used
+    attempts: tuple[Attempt, ...]  # at least one
+    error: str = ""  # the type's name where it failed
+
+    @property
+    def id(self) -> str:
+        """Names this execution among all of its function."""
+        return f"{self.writer}-{self.sequence}"

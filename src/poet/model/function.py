@@ -1,0 +1,66 @@
+"""Who a decorated function is."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import Any, NamedTuple
+
+
+class FunctionKey(NamedTuple):
+    """Module, qualified name and a fingerprint of the signature: two functions of one name never mix.
+
+    Evidence survives a change of the body, and starts afresh when the parameters or their annotations change.
+    """
+
+    module: str
+    qualname: str
+    fingerprint: str  # 8 hexadecimal digits
+
+    @property
+    def name(self) -> str:
+        """The name that people use: ``module.qualname``, or the declared name."""
+        return f"{self.module}.{self.qualname}" if self.module else self.qualname
+
+    def __str__(self) -> str:
+        return f"{self.name}#{self.fingerprint}"
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], name: str | None = None) -> FunctionKey:
+        """The key of ``function``; a declared ``name`` stands for module and qualified name."""
+        fingerprint = _fingerprint(function)
+        if name is not None:
+            return cls("", name, fingerprint)
+        return cls(_module_of(function), function.__qualname__, fingerprint)
+
+
+def _module_of(function: Callable[..., Any]) -> str:
+    """The module's name; for a script its file's stem, as every script is called ``__main__``."""
+    if function.__module__ != "__main__":
+        return function.__module__
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        return str(spec.name)
+    path = getattr(main, "__file__", None)
+    return PurePath(path).stem if path else "__main__"
+
+
+def _fingerprint(function: Callable[..., Any]) -> str:
+    """A digest of names, kinds and annotations; of defaults only whether there is one, as their text may hold addresses."""
+    signature = inspect.signature(function)
+    parts = [
+        f"{p.kind.value}:{p.name}:{_annotation(p.annotation)}:{p.default is not p.empty}"
+        for p in signature.parameters.values()
+    ]
+    parts.append(_annotation(signature.return_annotation))
+    return hashlib.blake2s("|".join(parts).encode(), digest_size=4).hexdigest()
+
+
+def _annotation(annotation: object) -> str:
+    if isinstance(annotation, str):
+        return annotation
+    return getattr(annotation, "__qualname__", None) or type(annotation).__qualname__

@@ -1,0 +1,65 @@
+"""The values that calls use: immutable, versioned, with their reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+from poet.model.estimate import Estimate
+from poet.model.tunable import Value
+
+Origin = Literal["declared", "learned", "manual", "rollback", "transfer", "import"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterSet(Mapping[str, Value]):
+    """One version of a function's parameters; a mapping from name to value that nobody can change."""
+
+    values_: Mapping[str, Value]
+    version: int = 0  # 0: not stored yet; the store counts from 1
+    parent: int | None = None
+    origin: Origin = "declared"
+    reason: str = ""
+    author: str = "poet"
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
+    evidence: int = 0  # executions that it rests on
+    created: float = 0.0  # Unix time [s]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values_", MappingProxyType(dict(self.values_)))
+        object.__setattr__(self, "estimates", MappingProxyType(dict(self.estimates)))
+
+    def __getitem__(self, name: str) -> Value:
+        return self.values_[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values_)
+
+    def __len__(self) -> int:
+        return len(self.values_)
+
+    def number(self, name: str, default: float = 0.0) -> float:
+        """The value of a numeric parameter; ``default`` where it has none."""
+        value = self.values_.get(name, default)
+        return float(value) if isinstance(value, int | float) else default
+
+
+class Standing(NamedTuple):
+    """What holds for a function now."""
+
+    live: ParameterSet
+    generation: int  # grows with every change below, by whomever
+    paused: str = ""  # why learning may publish nothing; empty: it may
+    pinned: Mapping[str, Value] = MappingProxyType({})  # values that learning must not change
+
+
+class Change(NamedTuple):
+    """One entry of a function's history: who did what, when and why."""
+
+    at: float  # Unix time [s]
+    action: Literal["publish", "rollback", "pin", "unpin", "pause", "resume"]
+    version: int  # live afterwards
+    author: str
+    reason: str

@@ -1,0 +1,108 @@
+"""Settings: frozen, checked once at the door; from defaults, ``[tool.poet]``, the environment and the caller, in this order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from poet.errors import ConfigurationError, nearest
+
+Learning = Literal["off", "observe", "on"]
+BACKOFF_CAP = 8.0  # longest pause before a retry [s]
+PROJECT_MARKS = (".poet", "pyproject.toml", ".git")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How POET runs in this process."""
+
+    store: str = "sqlite:///.poet/poet.db"  # relative paths count from ``root``; or ``memory:``
+    learning: Learning = "on"  # off: calls are plain calls; observe: recorded and learned from, nothing applied
+    buffer: int = 10_000  # executions per function that may wait for training, >= 1 [1]
+    train_interval: float = 0.05  # pause between two rounds of training, > 0 [s]
+    store_interval: float = 1.0  # longest time that an execution waits to be stored, > 0 [s]
+    cpu_share: float = 0.1  # share of one core that training may take while calls run, in (0, 1] [1]
+    root: Path = Path()  # the project's folder
+    seed: int | None = None  # of everything random; None: from the operating system
+
+    def __post_init__(self) -> None:
+        if self.learning not in get_args(Learning):
+            raise ConfigurationError(f"learning must be off, observe or on, got {self.learning!r}")
+        if isinstance(self.buffer, bool) or not isinstance(self.buffer, int) or self.buffer < 1:
+            raise ConfigurationError(f"buffer must be a whole number >= 1, got {self.buffer!r}")
+        for name in ("train_interval", "store_interval"):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and 0 < value < 3600):
+                raise ConfigurationError(f"{name} must be in (0, 3600) seconds, got {value!r}")
+        if not (isinstance(self.cpu_share, int | float) and 0 < self.cpu_share <= 1):
+            raise ConfigurationError(f"cpu_share must be in (0, 1], got {self.cpu_share!r}")
+        store_path(self)
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        environ: Mapping[str, str] | None = None,
+        start: Path | None = None,
+        **overrides: Any,
+    ) -> Settings:
+        """Settings of the project around ``start`` (default: the working directory). Raises ConfigurationError."""
+        environ = os.environ if environ is None else environ
+        root = project_root(Path.cwd() if start is None else start)
+        known = {f.name for f in fields(cls)}
+        values: dict[str, Any] = {"root": root}
+        values.update(_checked(_table(root / "pyproject.toml"), known, "[tool.poet]"))
+        if environ.get("POET_STORE"):
+            values["store"] = environ["POET_STORE"]
+        if environ.get("POET_LEARNING"):
+            values["learning"] = environ["POET_LEARNING"].strip().lower()
+        values.update(_checked(overrides, known, "configure()"))
+        return replace(cls(), **values)
+
+
+def _checked(values: Mapping[str, Any], known: set[str], where: str) -> Mapping[str, Any]:
+    for key in values:
+        if key not in known:
+            raise ConfigurationError(f"{where} has no setting {key!r}: {nearest(key, known)}")
+    return values
+
+
+def _table(pyproject: Path) -> dict[str, Any]:
+    """The ``[tool.poet]`` table of a project file, or nothing."""
+    try:
+        text = pyproject.read_text(encoding="utf-8")
+    except OSError:
+        return {}
+    if "tool.poet" not in text:  # spares most processes the import of a parser
+        return {}
+    import tomllib
+
+    try:
+        table = tomllib.loads(text).get("tool", {}).get("poet", {})
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{pyproject} cannot be read: {error}") from error
+    return {key.replace("-", "_"): value for key, value in table.items()}
+
+
+def project_root(start: Path) -> Path:
+    """The nearest folder at or above ``start`` that bears a project's mark; ``start`` where none does."""
+    start = start.resolve()
+    for folder in (start, *start.parents):
+        if any((folder / mark).exists() for mark in PROJECT_MARKS):
+            return folder
+    return start
+
+
+def store_path(settings: Settings) -> Path | None:
+    """The file of an SQLite store, or None for one in memory. Raises ConfigurationError for anything else."""
+    url = settings.store
+    if url in ("memory:", "memory"):
+        return None
+    if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
+        return settings.root / url[len("sqlite:///") :]
+    raise ConfigurationError(
+        f"store must be 'memory:' or 'sqlite:///path' (four slashes for an absolute path), got {url!r}"
+    )

@@ -1,0 +1,1 @@
+"""Simulated and recorded services, to prove things on; imported by no floor."""

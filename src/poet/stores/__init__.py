@@ -1,0 +1,1 @@
+"""Where versions and executions are kept; one contract suite for all."""

@@ -1,0 +1,1 @@
+"""Between calls and learning, off the call path: buffer, trainer."""

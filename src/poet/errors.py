@@ -49,6 +49,17 @@ class PoetTimeout(PoetError, TimeoutError):
         return f"{self.function}: no answer within {self.limit:.6g} s"
 
 
+class ResultRejected(PoetError):
+    """``enforce`` answered False: the attempt counts as failed. It is worth another attempt."""
+
+    def __init__(self, function: str) -> None:
+        super().__init__(function)
+        self.function = function
+
+    def __str__(self) -> str:
+        return f"{self.function}: enforce rejected the result"
+
+
 class StoreError(PoetError):
     """The store cannot do what was asked. Calls go on without it; look at the message, mend the store."""
 

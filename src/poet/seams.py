@@ -74,7 +74,7 @@ class Learner(Protocol):
         """All it knows, for a store; readable by ``load`` of this and later releases."""
 
     def load(self, state: bytes) -> None:
-        """Take up where ``dump`` left off. Raises ValueError where ``state`` is not of this kind; it is unchanged then."""
+        """Take up where ``dump`` left off. Raises ValueError, unchanged, where ``state`` is not of this kind."""
 
 
 class FunctionRecord(NamedTuple):
@@ -123,13 +123,13 @@ class Store(Protocol):
         """Where it is, as a user would configure it."""
 
     def register(self, record: FunctionRecord) -> Standing:
-        """Make the function known, with ``record.declared`` as version 1 where it has none; else what holds. Counters are kept."""
+        """Make the function known, with ``record.declared`` as version 1 where it has none. Counters are kept."""
 
     def functions(self) -> list[FunctionRecord]:
         """All known functions, by name."""
 
     def generation(self) -> int:
-        """A number that grows whenever any function's standing changes, by whichever process. Cheap: made to be polled."""
+        """Grows whenever any function's standing changes, by whichever process. Cheap: made to be polled."""
 
     def standing(self, function: FunctionKey) -> Standing:
         """What holds now. Raises UnknownFunction."""

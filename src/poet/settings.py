@@ -1,4 +1,4 @@
-"""Settings: frozen, checked once at the door; from defaults, ``[tool.poet]``, the environment and the caller, in this order."""
+"""Settings: frozen, checked once at the door; from defaults, ``[tool.poet]``, the environment, the caller."""
 
 from __future__ import annotations
 

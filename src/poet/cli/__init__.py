@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line. ``arguments`` reads the words, ``commands`` ask the store, ``views`` shape, ``pages`` print."""

@@ -46,3 +46,29 @@ class Execution(NamedTuple):
     def id(self) -> str:
         """Names this execution among all of its function."""
         return f"{self.writer}-{self.sequence}"
+
+
+Detail = tuple[Outcome, tuple[Attempt, ...], str]
+Record = tuple[int, float, float, int, Detail | None]
+"""What a call leaves behind: sequence, start and end on the monotonic clock, version, and how it went.
+
+No detail says: the first attempt succeeded. An empty tuple of attempts says: there was one, as long as the call.
+"""
+
+LATE: Detail = (Outcome.LATE, (), "")
+
+
+def from_record(record: Record, writer: str, epoch: float) -> Execution:
+    """The execution that ``record`` tells of.
+
+    epoch: Unix time at the monotonic clock's zero [s].
+
+    >>> from_record((7, 2.0, 2.5, 1, None), "w", 1000.0).attempts
+    (Attempt(outcome=<Outcome.SUCCESS: 0>, seconds=0.5, waited=0.0),)
+    """
+    sequence, start, end, version, detail = record
+    seconds = end - start
+    outcome, attempts, error = detail or (Outcome.SUCCESS, (), "")
+    return Execution(
+        writer, sequence, epoch + start, seconds, outcome, version, attempts or (Attempt(outcome, seconds),), error
+    )

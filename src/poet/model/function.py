@@ -50,7 +50,7 @@ def _module_of(function: Callable[..., Any]) -> str:
 
 
 def _fingerprint(function: Callable[..., Any]) -> str:
-    """A digest of names, kinds and annotations; of defaults only whether there is one, as their text may hold addresses."""
+    """A digest of names, kinds and annotations; of defaults only that they exist, as their text may hold addresses."""
     signature = inspect.signature(function)
     parts = [
         f"{p.kind.value}:{p.name}:{_annotation(p.annotation)}:{p.default is not p.empty}"

@@ -13,10 +13,10 @@ class Objective:
     """The utility of a call: ``value * success - latency_cost * seconds - attempt_cost * (requests - 1)``.
 
     value: worth of a success, > 0 [1].
-    latency_cost: worth of a second, >= 0 [1/s]; None derives it from the function's own first latencies: a call that takes
-        ``PATIENCE`` times the typical answer is then worth as much as a failure at once.
+    latency_cost: worth of a second, >= 0 [1/s]; None derives it from the function's own first latencies: an answer that
+        takes ``PATIENCE`` times the typical one is then worth as much as a failure at once.
     attempt_cost: worth of one more request, >= 0 [1]. It keeps retries from being free where they do not pay.
-    success_target: share of calls that must succeed, in (0, 1); latency is then minimised subject to it. None: no target.
+    success_target: share of calls that must succeed, in (0, 1); latency is then minimised subject to it. None: none.
 
     >>> Objective(latency_cost=0.1).utility(success=True, seconds=2.0, requests=2)
     0.77

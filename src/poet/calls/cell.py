@@ -1,0 +1,53 @@
+"""What a decorated function and learning share."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from contextvars import ContextVar
+from itertools import count
+
+from poet.calls.plan import Plan
+from poet.model.execution import Outcome, Record
+from poet.model.parameters import ParameterSet
+from poet.seams import Probe
+
+
+class Channel:
+    """The way up: records of one function, from all its cells."""
+
+    __slots__ = ("count", "last", "records")
+
+    def __init__(self, buffer: int) -> None:
+        """buffer: records that may wait; a full one drops the oldest, and the gap in the sequence tells of it."""
+        self.records: deque[Record] = deque(maxlen=buffer)
+        self.count = count().__next__
+        self.last: ContextVar[Record | None] = ContextVar("poet_last", default=None)  # of the reader's context
+
+    def keep(self, record: Record) -> None:
+        """Hand a finished call up."""
+        self.records.append(record)
+        self.last.set(record)
+
+
+class Cell:
+    """All that one decorated function and learning share: a plan on its way down, a channel on the way up."""
+
+    __slots__ = ("__weakref__", "channel", "classify", "compile", "flip", "name", "off", "plan", "start")
+
+    def __init__(
+        self,
+        name: str,
+        channel: Channel,
+        *,
+        classify: Callable[[BaseException], Outcome],
+        start: Callable[[Cell], Plan | None],
+        compile: Callable[[ParameterSet, Probe], Plan],  # noqa: A002 - the word for it
+        flip: Callable[[], float],
+        off: bool,
+    ) -> None:
+        """start: gives the first plan, at the first call, or None: be a plain call. flip: uniform in [0, 1)."""
+        self.name, self.channel = name, channel
+        self.classify, self.start, self.compile, self.flip = classify, start, compile, flip
+        self.plan: Plan | None = None
+        self.off = off

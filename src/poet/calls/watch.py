@@ -1,0 +1,107 @@
+"""Cuts off the async attempts of one function at their limits, with one timer for all of them.
+
+A timer of one's own costs a call more than everything else POET does for it. But the limits of one function come in
+rising order, nearly always, and nearly always the attempt has ended long before: so a queue and one armed timer serve.
+"""
+
+from __future__ import annotations
+
+from asyncio import AbstractEventLoop, Task, TimerHandle
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+SPARE = 256  # ended attempts that may stand behind one that runs on, before the queue is swept
+
+
+class Guarded:
+    """One attempt under a limit."""
+
+    __slots__ = ("fired", "limit", "task", "timer")
+
+    def __init__(self, limit: float, task: Task[Any]) -> None:
+        self.limit = limit
+        self.task: Task[Any] | None = task  # None: has ended
+        self.fired = False  # whether it was cancelled at its limit
+        self.timer: TimerHandle | None = None  # its own, where it does not fit into the queue
+
+    def expire(self) -> None:
+        """The limit has come."""
+        if self.task is not None:
+            self.fired = True
+            self.task.cancel()
+
+
+class Watch:
+    """The attempts of one function that run on one event loop."""
+
+    __slots__ = ("_armed", "_latest", "_loop", "_now", "_queue", "_rings", "_sweep_at")
+
+    def __init__(self, loop: AbstractEventLoop, now: Callable[[], float]) -> None:
+        self._loop, self._now = loop, now
+        self._queue: deque[Guarded] = deque()
+        self._latest = 0.0  # limit of the newest attempt in the queue
+        self._armed = False
+        self._rings = 0.0  # moment of the armed timer: never after the limit of an attempt in the queue
+        self._sweep_at = SPARE
+
+    def enter(self, limit: float, start: float, task: Task[Any]) -> Guarded:
+        """From ``start`` on, ``task`` is cancelled at ``limit`` unless the attempt leaves before."""
+        attempt = Guarded(limit, task)
+        if self._armed and limit < (self._latest if self._queue else self._rings):  # a shorter limit than those before
+            attempt.timer = self._loop.call_later(limit - start, attempt.expire)
+            return attempt
+        self._latest = limit
+        self._queue.append(attempt)
+        if not self._armed:
+            self._armed = True
+            self._rings = limit
+            self._loop.call_later(limit - start, self._ring)
+        return attempt
+
+    def leave(self, attempt: Guarded) -> None:
+        """The attempt has ended."""
+        attempt.task = None
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+            return
+        queue = self._queue
+        while queue and queue[0].task is None:
+            queue.popleft()
+        if len(queue) > self._sweep_at:
+            self._sweep()
+
+    def _ring(self) -> None:
+        """The timer: cut off what is due, and set it for the next."""
+        queue, now = self._queue, self._now()
+        while queue and (queue[0].task is None or queue[0].limit <= now):
+            queue.popleft().expire()
+        if queue:
+            self._rings = queue[0].limit
+            self._loop.call_later(queue[0].limit - now, self._ring)
+        else:
+            self._armed = False
+
+    def _sweep(self) -> None:
+        """Drop the ended ones that stand behind one that runs on: memory follows what runs, not what ran."""
+        self._queue = deque(attempt for attempt in self._queue if attempt.task is not None)
+        self._sweep_at = 2 * len(self._queue) + SPARE
+
+
+class Watches:
+    """One watch per event loop."""
+
+    __slots__ = ("_by_loop", "_now")
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._by_loop: dict[AbstractEventLoop, Watch] = {}
+
+    def on(self, loop: AbstractEventLoop) -> Watch:
+        """The watch of a loop that runs."""
+        watch = self._by_loop.get(loop)
+        if watch is None:
+            for other in [other for other in self._by_loop if other.is_closed()]:
+                self._by_loop.pop(other, None)
+            watch = self._by_loop[loop] = Watch(loop, self._now)
+        return watch

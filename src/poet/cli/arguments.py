@@ -1,0 +1,134 @@
+"""The words of the command line. A word that is none of them gets the nearest that is."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from poet.errors import PoetError, nearest
+
+COMMANDS = {
+    "status": "all functions and how they fare",
+    "show": "what holds for one function now",
+    "explain": "why these values: the evidence, and what others would give",
+    "history": "all changes to one function, with their reasons",
+    "rollback": "make an older version live, and pause learning",
+    "pin": "hold values that learning must not change",
+    "unpin": "free all values held",
+    "pause": "stop learning from changing one function, or all",
+    "resume": "let learning go on",
+    "doctor": "look for damage, faults and odd settings",
+    "demo": "watch it learn from recorded traffic of real services",
+}
+CHANGES = ("rollback", "pin", "unpin", "pause", "resume")
+EXIT_CODES = "exit code: 0 done, 1 doctor found something to mend, 2 error or wrong usage"
+
+
+class UsageError(PoetError):
+    """The command line was not understood. Correct it; ``poet COMMAND --help`` lists what there is."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that raises instead of leaving, and knows its options' names."""
+
+    def __init__(self, **arguments: Any) -> None:
+        self.option_names: list[str] = []
+        super().__init__(
+            allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, epilog=EXIT_CODES, **arguments
+        )
+
+    def add_argument(self, *names: Any, **arguments: Any) -> argparse.Action:
+        self.option_names += [name for name in names if str(name).startswith("--")]
+        return super().add_argument(*names, **arguments)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; {self.prog} --help lists what there is")
+
+
+def parse(argv: Sequence[str], release: str) -> argparse.Namespace:
+    """The parsed words. Raises UsageError; leaves with SystemExit where only help or the release was asked for."""
+    parser, commands = _build(release)
+    command = command_of(argv)
+    if command is not None and command not in COMMANDS:
+        raise UsageError(f"no command {command!r}: {nearest(command, COMMANDS)}")
+    known, extra = parser.parse_known_args(argv)
+    if extra and command is not None:
+        raise UsageError(_unexpected(command, extra[0], commands[command].option_names))
+    if known.command is None:
+        raise UsageError(f"a command is missing; known are: {', '.join(COMMANDS)}")
+    return known
+
+
+def command_of(argv: Sequence[str]) -> str | None:
+    """The first word that is neither an option nor an option's value."""
+    words = iter(argv)
+    for word in words:
+        if word == "--store":
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return None
+
+
+def _unexpected(command: str, word: str, options: Sequence[str]) -> str:
+    if word.startswith("-"):
+        return f"{command} has no option {word!r}: {nearest(word.partition('=')[0], options)}"
+    return f"{command} does not expect {word!r}; poet {command} --help lists what it takes"
+
+
+def _build(release: str) -> tuple[_Parser, dict[str, _Parser]]:
+    parser = _Parser(prog="poet", description="See and steer functions that tune their own timeouts and retries.")
+    parser.add_argument("--version", action="version", version=f"poet {release}")
+    _add_common(parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=_Parser)
+    built: dict[str, _Parser] = {}
+    for name, sentence in COMMANDS.items():
+        built[name] = commands.add_parser(name, help=sentence, description=f"{sentence[0].upper()}{sentence[1:]}.")
+        if name != "demo":  # it has options of its own
+            _add_common(built[name])
+            _add_own(name, built[name])
+    return parser, built
+
+
+def _add_common(parser: _Parser) -> None:
+    # SUPPRESS: what stands before the command must survive the defaults of the command's own parser.
+    parser.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="print one JSON document, nothing else"
+    )
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        default=argparse.SUPPRESS,
+        help="sqlite:///path, from the project's folder; four slashes for an absolute path (default: the project's)",
+    )
+
+
+def _add_own(name: str, parser: _Parser) -> None:
+    if name in ("show", "explain", "history", "rollback", "pin", "unpin"):
+        parser.add_argument("function", metavar="FN", help="full name, its end after any dot, or name#fingerprint")
+    elif name in ("pause", "resume"):
+        parser.add_argument("function", metavar="FN", nargs="?", help="one function; without it: all")
+    if name == "rollback":
+        parser.add_argument(
+            "--to", metavar="V", type=_version, help="the version (default: the one before the live one)"
+        )
+    if name == "pin":
+        parser.add_argument("values", metavar="name=value", nargs="+", help="for instance timeout=2.5 retries=1")
+    if name == "history":
+        parser.add_argument("--last", metavar="N", type=_positive, help="only the newest N entries")
+    if name in CHANGES:
+        parser.add_argument("--reason", metavar="TEXT", default="", help="kept in the history")
+
+
+def _version(text: str) -> int:
+    try:
+        return int(text.removeprefix("v"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a version is a number such as 3, got {text!r}") from None
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1, got {text!r}")
+    return int(text)

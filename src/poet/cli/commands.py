@@ -1,0 +1,201 @@
+"""What each command does with a store: gather, hand to ``views``, return the document. Nothing is printed here."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from poet.cli import views
+from poet.cli.find import find, short_name
+from poet.cli.views import Document
+from poet.cli.words import TIMES
+from poet.errors import ConfigurationError, StoreError, nearest
+from poet.model.explanation import Explanation
+from poet.model.parameters import Standing
+from poet.model.tunable import Value
+from poet.seams import FunctionRecord, Store
+
+BY_HAND = "from the command line"
+
+
+class Asked(NamedTuple):
+    """What a command was asked for, beside the function's name."""
+
+    now: float  # Unix time [s]
+    learning: str = "on"  # the setting in force for the project
+    reason: str = ""
+    to: int | None = None  # version to roll back to; None: the parent of the live one
+    values: tuple[str, ...] = ()  # ``name=value``, to pin
+    last: int | None = None  # newest entries of a history, >= 1; None: all
+
+
+class NotLearned(StoreError):
+    """The learner's state cannot be read. Look at what ``poet doctor`` says of the store."""
+
+
+def status(store: Store, asked: Asked) -> Document:
+    """All functions and processes."""
+    records = store.functions()
+    rows = [
+        views.status_row(
+            record,
+            store.standing(record.key),
+            store.history(record.key),
+            short=short_name(record, records),
+            learning=asked.learning,
+        )
+        for record in records
+    ]
+    return views.status(rows, store.processes(), store=store.url, now=asked.now)
+
+
+def show(store: Store, name: str, asked: Asked) -> Document:
+    """What holds for one function. Raises UnknownFunction, AmbiguousFunction."""
+    record = find(name, store.functions())
+    key = record.key
+    return views.show(
+        record, store.standing(key), store.versions(key), store.history(key), learning=asked.learning, now=asked.now
+    )
+
+
+def explain(store: Store, name: str, asked: Asked) -> Document:
+    """Why the live values hold. Raises UnknownFunction, AmbiguousFunction, NotLearned."""
+    record = find(name, store.functions())
+    standing = store.standing(record.key)
+    return views.explain(record, standing, _picture(store, record, standing), now=asked.now)
+
+
+NO_PICTURE = Explanation(0, None, {}, 0.0, 0.0, {}, None, (), ())
+
+
+def _picture(store: Store, record: FunctionRecord, standing: Standing) -> Explanation:
+    if not record.learner:
+        return NO_PICTURE
+    from poet.app import learner_for  # here, as it may load the maths, which no other command needs
+
+    try:
+        learner = learner_for(record, store.load_learner(record.key))
+    except ValueError as error:
+        raise NotLearned(f"{record.key.name}: what its learner knew cannot be read ({error})") from error
+    return learner.explain(standing.live)
+
+
+def history(store: Store, name: str, asked: Asked) -> Document:
+    """All that was done to one function. Raises UnknownFunction, AmbiguousFunction."""
+    record = find(name, store.functions())
+    key = record.key
+    doc = views.history(record, store.standing(key), store.versions(key), store.history(key), now=asked.now)
+    return views.newest(doc, asked.last)
+
+
+def rollback(store: Store, name: str, asked: Asked) -> Document:
+    """Make an older version live. Raises UnknownFunction, AmbiguousFunction, UnknownVersion."""
+    record = find(name, store.functions())
+    before = store.standing(record.key)
+    after = store.rollback(record.key, asked.to, author=author(), reason=asked.reason or f"rolled back {BY_HAND}")
+    return views.steered("rollback", record, before, after)
+
+
+def pin(store: Store, name: str, asked: Asked) -> Document:
+    """Hold values, beside those held already. Raises UnknownFunction, AmbiguousFunction, ConfigurationError."""
+    record = find(name, store.functions())
+    before = store.standing(record.key)
+    pinned = {**before.pinned, **parse_values(asked.values, {**record.declared, **before.live})}
+    after = store.steer(record.key, author=author(), reason=asked.reason or f"pinned {BY_HAND}", pinned=pinned)
+    return views.steered("pin", record, before, after)
+
+
+def unpin(store: Store, name: str, asked: Asked) -> Document:
+    """Lift all pins. Raises UnknownFunction, AmbiguousFunction."""
+    record = find(name, store.functions())
+    before = store.standing(record.key)
+    if not before.pinned:
+        return views.steered("unpin", record, before, before, done=False)
+    after = store.steer(record.key, author=author(), reason=asked.reason or f"unpinned {BY_HAND}", pinned={})
+    return views.steered("unpin", record, before, after)
+
+
+def pause(store: Store, name: str | None, asked: Asked) -> Document:
+    """Stop learning from publishing, for one function or all. Raises UnknownFunction, AmbiguousFunction."""
+    return _steer_paused(store, "pause", name, asked)
+
+
+def resume(store: Store, name: str | None, asked: Asked) -> Document:
+    """Let learning publish again, for one function or all. Raises UnknownFunction, AmbiguousFunction."""
+    return _steer_paused(store, "resume", name, asked)
+
+
+def _steer_paused(store: Store, command: str, name: str | None, asked: Asked) -> Document:
+    records = store.functions()
+    if name is not None:
+        return _pause_one(store, command, find(name, records), asked)
+    parts = [_pause_one(store, command, record, asked) for record in records]
+    return views.steered_all(command, parts, store=store.url)
+
+
+def _pause_one(store: Store, command: str, record: FunctionRecord, asked: Asked) -> Document:
+    before = store.standing(record.key)
+    paused = command == "pause"
+    if bool(before.paused) is paused:
+        return views.steered(command, record, before, before, done=False)
+    reason = asked.reason or f"{command}d {BY_HAND}"
+    after = store.steer(record.key, author=author(), reason=reason, paused=paused)
+    return views.steered(command, record, before, after)
+
+
+def author() -> str:
+    """Who changes something by hand: the user's name, where the system knows one."""
+    with contextlib.suppress(KeyError, OSError, ImportError):
+        return getpass.getuser()
+    return "unknown"
+
+
+def parse_values(texts: tuple[str, ...], known: Mapping[str, Value]) -> dict[str, Value]:
+    """Values of known parameters from ``name=value``, each of the kind of the known value.
+
+    Raises ConfigurationError where a text has no such form, a name is unknown or a value does not suit its parameter.
+
+    >>> parse_values(("timeout=2", "retries=1"), {"timeout": 30.0, "retries": 3})
+    {'timeout': 2.0, 'retries': 1}
+    """
+    values: dict[str, Value] = {}
+    for text in texts:
+        name, mark, said = (part.strip() for part in text.partition("="))
+        if not (mark and name and said):
+            raise ConfigurationError(f"pin takes name=value, got {text!r}; for instance timeout=2.5")
+        if name not in known:
+            raise ConfigurationError(f"no parameter {name!r}: {nearest(name, known)}")
+        values[name] = _parse(name, said, known[name])
+    return values
+
+
+def _parse(name: str, said: str, like: Value) -> Value:
+    if isinstance(like, bool):
+        if said.lower() not in ("true", "false"):
+            raise ConfigurationError(f"{name} must be true or false, got {said!r}")
+        return said.lower() == "true"
+    if isinstance(like, str):
+        return said
+    if isinstance(like, int) and name not in TIMES:  # a timeout declared as 30 is a span all the same
+        try:
+            whole = int(said)
+        except ValueError:
+            raise ConfigurationError(f"{name} must be a whole number, got {said!r}") from None
+        if name == "retries" and whole < 0:
+            raise ConfigurationError(f"retries must be 0 or more, got {whole}; 0 makes a single attempt")
+        return whole
+    try:
+        number = float(said)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        unit = "a number of seconds, without a unit" if name in TIMES else "a finite number"
+        raise ConfigurationError(f"{name} must be {unit}, got {said!r}")
+    if name in ("timeout", "deadline") and not number > 0:
+        raise ConfigurationError(f"{name} must be above 0 seconds, got {said}")
+    if name in TIMES and number < 0:
+        raise ConfigurationError(f"{name} must be 0 seconds or more, got {said}")
+    return number

@@ -1,0 +1,210 @@
+"""The program ``poet``: what functions learned, why, and how to steer it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TextIO
+
+from poet.cli import commands, doctor, views
+from poet.cli.arguments import CHANGES, UsageError, command_of, parse
+from poet.cli.commands import Asked
+from poet.cli.views import Document
+from poet.cli.words import printable
+from poet.errors import PoetError, StoreUnavailable
+from poet.seams import SYSTEM_CLOCK, Clock, Store
+from poet.settings import Settings, store_path
+
+DONE, NEGATIVE, ERROR = 0, 1, 2
+INTERRUPTED = 130  # as a shell reports a program that Ctrl-C ended
+DEMO_PACKAGES = ("httpx", "starlette", "uvicorn")
+PATIENCE = 1.0  # time without a word after which a person wants one [s]
+
+PER_FUNCTION: dict[str, Callable[[Store, str, Asked], Document]] = {
+    "show": commands.show,
+    "explain": commands.explain,
+    "history": commands.history,
+    "rollback": commands.rollback,
+    "pin": commands.pin,
+    "unpin": commands.unpin,
+    "pause": commands.pause,
+    "resume": commands.resume,
+}
+
+
+def main(argv: list[str] | None = None, *, clock: Clock = SYSTEM_CLOCK) -> int:
+    """Run one command and return its exit code; see ``arguments.EXIT_CODES``. Nothing is raised.
+
+    argv: the words after the program's name; None: those of this process.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    as_json = "--json" in words
+    try:
+        return _run(words, clock)
+    except SystemExit as leaving:  # argparse printed the help or the release
+        return leaving.code if isinstance(leaving.code, int) else ERROR
+    except PoetError as error:
+        return _refuse(command_of(words), type(error).__name__, str(error), as_json)
+    except BrokenPipeError:  # the reader, ``head`` say, has seen enough
+        # Python flushes once more at the end; there is no one left to read it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last door: a person gets a sentence, never a traceback
+        said = f"unexpected fault, please report it: {_trace(error)}"
+        return _refuse(command_of(words), type(error).__name__, said, as_json)
+
+
+def _trace(error: Exception) -> str:
+    """Kind, text and place of a fault in one line."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f" ({Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno})" if place is not None else ""
+    return f"{type(error).__name__}: {error}{where}"
+
+
+def _refuse(command: str | None, kind: str, message: str, as_json: bool) -> int:
+    line = printable(message)
+    sys.stderr.write(_sayable(f"poet: {line}\n", sys.stderr))
+    if as_json and command != "demo":
+        _print_json(views.document(command or "", error={"kind": kind, "message": line}))
+    return ERROR
+
+
+def _run(words: Sequence[str], clock: Clock) -> int:
+    command = command_of(words)
+    if command == "demo" and words[0] == "demo":
+        return _demo(list(words[1:]))
+    asked = parse(words, doctor.poet_version())
+    if asked.command == "demo":
+        raise UsageError("options of the demo stand behind the word demo")
+    url: str | None = getattr(asked, "store", None)
+    as_json: bool = getattr(asked, "json", False)
+    now = clock.wall()
+    with progress(f"poet: still at work on {asked.command} ...", sys.stderr):
+        if asked.command == "doctor":
+            doc = doctor.examine(url, _open_to_read, environ=os.environ, start=Path.cwd(), now=now)
+        else:
+            settings = Settings.load(store=url) if url else Settings.load()
+            doc = _ask_store(asked.command, getattr(asked, "function", None), settings, _asked(asked, settings, now))
+    if as_json:
+        _print_json(doc)
+    else:
+        _print_page(doc)
+    return NEGATIVE if doc.get("ok") is False else DONE
+
+
+def _asked(words: object, settings: Settings, now: float) -> Asked:
+    return Asked(
+        now=now,
+        learning=settings.learning,
+        reason=getattr(words, "reason", ""),
+        to=getattr(words, "to", None),
+        values=tuple(getattr(words, "values", ())),
+        last=getattr(words, "last", None),
+    )
+
+
+def _ask_store(command: str, function: str | None, settings: Settings, asked: Asked) -> Document:
+    path = store_path(settings)
+    if path is None:
+        advice = "its functions answer f.poet.status(); for a file set POET_STORE=sqlite:///.poet/poet.db"
+        raise StoreUnavailable(settings.store, "only the process that fills it can see it", advice)
+    if not doctor.exists(path):
+        if command == "status":
+            return views.status([], [], store=settings.store, now=asked.now)
+        advice = "call a decorated function, or name another store with --store"
+        raise StoreUnavailable(settings.store, "no function has been recorded yet", advice)
+    store = _open_to_change(settings) if command in CHANGES else _open_to_read(settings)
+    try:
+        if command == "status":
+            return commands.status(store, asked)
+        if function is None:
+            return (commands.pause if command == "pause" else commands.resume)(store, None, asked)
+        return PER_FUNCTION[command](store, function, asked)
+    finally:
+        store.close()
+
+
+def _open_to_read(settings: Settings) -> Store:
+    from poet.app import open_store  # here: help and wrong usage answer without loading it
+
+    return open_store(settings, readonly=True)
+
+
+def _open_to_change(settings: Settings) -> Store:
+    from poet.app import open_store
+
+    return open_store(settings, readonly=False)
+
+
+def _demo(words: list[str]) -> int:
+    missing = [name for name in DEMO_PACKAGES if find_spec(name) is None]
+    if missing:
+        raise UsageError(f'the demo needs {", ".join(missing)}: pip install "poet-runtime[demo]"')
+    from poet import demo
+
+    return demo.main(words)
+
+
+def _print_json(doc: Document) -> None:
+    # ASCII only: no reason or name can then upset a terminal, a pipe or a reader's encoding.
+    sys.stdout.write(json.dumps(views.plain(doc), indent=2, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def _print_page(doc: Document) -> None:
+    from rich.console import Console  # here: programs that ask for JSON need not load it
+
+    from poet.cli.pages import show_page
+
+    console = Console(markup=False, highlight=False, emoji=False)
+    with console.capture() as captured:
+        show_page(doc, console)
+    page = "\n".join(line.rstrip() for line in captured.get().splitlines())  # tables fill their last column with blanks
+    sys.stdout.write(_sayable(f"{page}\n", sys.stdout))
+    sys.stdout.flush()
+
+
+def _sayable(text: str, stream: TextIO) -> str:
+    """``text`` with a question mark for what the stream's encoding lacks."""
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
+
+
+@contextmanager
+def progress(text: str, stream: TextIO, patience: float = PATIENCE) -> Iterator[None]:
+    """Say on ``stream`` that work goes on, once it takes longer than ``patience``, > 0 [s].
+
+    On a terminal the line is wiped at the end, elsewhere it stays.
+    """
+    said = threading.Event()
+
+    def speak() -> None:
+        said.set()
+        stream.write(text if stream.isatty() else f"{text}\n")
+        stream.flush()
+
+    timer = threading.Timer(patience, speak)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        if said.is_set() and stream.isatty():
+            stream.write("\r\x1b[2K")
+            stream.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

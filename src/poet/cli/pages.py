@@ -1,0 +1,458 @@
+"""How a document of ``views`` looks to people. Text only: nothing that a store holds is taken for markup."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import tzinfo
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from poet.cli import words
+from poet.cli.views import Diff, Document
+
+WIDE = 124  # columns from which the reason of the last change fits beside the figures
+BAR = 30  # longest bar [columns]
+SPREAD = 20.0  # ratio of longest to shortest span from which bars show ratios instead of spans
+
+SNIPPET = """\
+from urllib.request import urlopen
+from poet import poet, remaining
+
+@poet(enable_training=True)
+def fetch(url: str) -> bytes:
+    return urlopen(url, timeout=remaining()).read()"""
+
+STATE_STYLES = {"learning": "green", "paused": "yellow", "pinned": "cyan", "declared only": "dim", "no calls": "dim"}
+
+
+def show_page(doc: Document, console: Console, zone: tzinfo | None = None) -> None:
+    """Print the page of a document."""
+    for part in _PAGES[doc["command"]](doc, console.width, zone):
+        console.print(part)
+
+
+def _say(text: str, style: str = "") -> Text:
+    return Text(text, style=style, overflow="fold")
+
+
+def _table(*headers: str, right: Iterable[str] = ()) -> Table:
+    """A table without frames; the columns named in ``right`` are figures."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold", show_header=any(headers))
+    numeric = set(right)
+    for header in headers:
+        table.add_column(
+            header, justify="right" if header in numeric else "left", no_wrap=header in numeric, overflow="fold"
+        )
+    return table
+
+
+def _facts(rows: Iterable[tuple[str, str]]) -> Table:
+    table = _table("", "")
+    for name, text in rows:
+        table.add_row(_say(name, "dim"), _say(words.printable(text)))
+    return table
+
+
+def _indented(part: RenderableType) -> Padding:
+    return Padding(part, (0, 0, 0, 2))
+
+
+# --- status ----------------------------------------------------------------------------------------------------------
+
+
+def _status(doc: Document, width: int, _: tzinfo | None) -> Iterable[RenderableType]:
+    rows, now = doc["functions"], doc["at"]
+    if rows:
+        yield _status_table(rows, now, wide=width >= WIDE)
+        changed = [row for row in rows if row["last_change"]]
+        if changed and width < WIDE:
+            yield Text()
+            yield _say("last changes", "bold")
+            table = _table("", "", "")
+            for row in changed:
+                change = row["last_change"]
+                said = words.first_words(change["reason"], max(20, width - 40))
+                table.add_row(_name(row["short_name"]), _say(words.ago(change["at"], now)), _say(said))
+            yield _indented(table)
+    else:
+        yield _say("nothing yet: no function has been recorded in this store.")
+        yield _say("Decorate one, call it, and look here again:\n")
+        yield _indented(_say(SNIPPET))
+    yield Text()
+    yield _facts(_below(doc))
+
+
+def _name(name: str) -> Text:
+    return Text(words.printable(name), overflow="fold")
+
+
+def _status_table(rows: Sequence[Document], now: float, *, wide: bool) -> Table:
+    headers = ["function", "state", "calls", "good", "mean", "v", "timeout", "retries", "last call"]
+    table = _table(*headers, *(["last change"] if wide else []), right=("calls", "good", "mean", "v"))
+    for header in ("timeout", "retries", "last call"):
+        table.columns[headers.index(header)].no_wrap = True
+    for row in rows:
+        cells: list[RenderableType] = [
+            _name(row["name"] if wide else row["short_name"]),
+            _say(row["state"], STATE_STYLES.get(row["state"], "")),
+            words.count(row["calls"]),
+            words.share(row["success"]),
+            words.NOTHING if row["mean_seconds"] is None else words.span(row["mean_seconds"]),
+            str(row["version"]),
+            *(
+                words.change(name, row["declared"].get(name), row["live"].get(name)).replace(" → ", "→")
+                for name in ("timeout", "retries")
+            ),
+            words.ago(row["last_call"] or 0, now),
+        ]
+        if wide:
+            change = row["last_change"]
+            cells.append(
+                _say(f"{words.ago(change['at'], now)}: {words.first_words(change['reason'], 40)}")
+                if change
+                else words.NOTHING
+            )
+        table.add_row(*cells)
+    return table
+
+
+def _below(doc: Document) -> Iterable[tuple[str, str]]:
+    fare, now = doc["processes"], doc["at"]
+    yield "processes", f"{fare['alive']} seen in the last minute, {fare['seen_today']} within a day"
+    yield "dropped", words.plural(fare["dropped"], "execution")
+    said = str(fare["faults"])
+    last = fare["last_fault"]
+    if last:
+        text = last["text"] or "no text kept"
+        said += f", the last: {text} (process {last['pid']} on {last['host']}, {words.ago(last['seen'], now)})"
+    yield "faults", said
+    yield "store", doc["store"]
+
+
+# --- show ------------------------------------------------------------------------------------------------------------
+
+
+def _show(doc: Document, _: int, zone: tzinfo | None) -> Iterable[RenderableType]:
+    now = doc["at"]
+    yield _say(words.printable(doc["id"]), "bold")
+    yield _indented(_facts(_show_facts(doc, now, zone)))
+    yield Text()
+    table = _table("parameter", "declared", "live", "likely range", "from", right=("declared", "live", "from"))
+    for name, row in doc["parameters"].items():
+        table.add_row(
+            _name(name),
+            words.value(name, row["declared"]),
+            words.value(name, row["live"]),
+            _range(name, row["estimate"]),
+            f"{row['estimate']['n']} calls" if row["estimate"] else words.NOTHING,
+        )
+    yield _indented(table)
+
+
+def _range(name: str, estimate: Document | None) -> str:
+    if estimate is None:
+        return words.NOTHING
+    low, high = words.value(name, estimate["low"]), words.value(name, estimate["high"])
+    return f"{low} to {high} ({words.share(estimate['level'])})"
+
+
+def _show_facts(doc: Document, now: float, zone: tzinfo | None) -> Iterable[tuple[str, str]]:
+    yield "state", doc["state"]
+    if doc["paused"]:
+        yield "paused", f"{doc['paused']}; poet resume {doc['name']} lets it learn again"
+    pins = {name: row["pinned"] for name, row in doc["parameters"].items() if row["pinned"] is not None}
+    if pins:
+        yield "pinned", ", ".join(f"{name} {words.value(name, x)}" for name, x in pins.items())
+    yield "learner", doc["learner"] or "none: the declared values are used (enable_training=True lets it learn)"
+    if doc["domain"]:
+        yield "domain", doc["domain"]
+    goal = ", ".join(f"{name} {x:g}" for name, x in doc["objective"].items() if x is not None)
+    yield "objective", goal or "the default"
+    yield "calls", _counted(doc)
+    yield "last call", _when(doc["last_call"], now, zone)
+    live = doc["version"]
+    yield "version", f"{live['version']} of {doc['versions']}, {live['origin']} by {live['author']}"
+    yield "since", _when(live["created"], now, zone)
+    if live["reason"]:
+        yield "reason", live["reason"]
+
+
+def _counted(doc: Document) -> str:
+    if not doc["calls"]:
+        return "none yet"
+    return (
+        f"{doc['calls']}, {words.share(doc['success'])} good, {doc['failures']} without an answer,"
+        f" {words.span(doc['mean_seconds'])} on average"
+    )
+
+
+def _when(at: float | None, now: float, zone: tzinfo | None) -> str:
+    return f"{words.moment(at, zone)} ({words.ago(at, now)})" if at else "never"
+
+
+# --- explain ---------------------------------------------------------------------------------------------------------
+
+
+def _explain(doc: Document, _: int, __: tzinfo | None) -> Iterable[RenderableType]:
+    yield _say(words.printable(doc["id"]), "bold")
+    live = ", ".join(f"{name} {words.value(name, x)}" for name, x in doc["live_values"].items())
+    yield _indented(_say(words.printable(f"version {doc['version']['version']} is live: {live}")))
+    if doc["version"]["reason"]:
+        yield _indented(_say(words.printable(f"because: {doc['version']['reason']}")))
+    for text in _cautions(doc):
+        yield _indented(_say(words.printable(text), "yellow"))
+    if doc["latency"] or doc["unanswered"]:
+        yield Text()
+        yield _say("how long answers take", "bold")
+        yield _indented(_bars(doc))
+    if doc["failure_shares"]:
+        yield Text()
+        yield _say("how attempts fail", "bold")
+        table = _table("", "", right=())
+        for name, part in doc["failure_shares"].items():
+            table.add_row(_name(name), words.share(part))
+        yield _indented(table)
+    if doc["neighbours"]:
+        yield Text()
+        yield _say("what other values would give, per call", "bold")
+        yield _indented(_neighbours(doc))
+    if doc["sentences"]:
+        yield Text()
+        for sentence in doc["sentences"]:
+            yield _say(words.printable(sentence))
+
+
+def _cautions(doc: Document) -> Iterable[str]:
+    if doc["learner"] is None:
+        yield f"it does not learn: the declared values are used; {words.plural(doc['calls'], 'call')} recorded"
+    elif not doc["known"]:
+        yield (
+            f"too little is known yet to compare values: {words.plural(doc['calls'], 'call')} recorded,"
+            f" {doc['executions']} of them learned from"
+        )
+    if doc["paused"]:
+        yield f"learning is paused: {doc['paused']}"
+    if doc["pinned"]:
+        yield f"pinned: {', '.join(f'{name} {words.value(name, x)}' for name, x in doc['pinned'].items())}"
+
+
+def _bars(doc: Document) -> RenderableType:
+    """Each quantile as a bar, the live timeout among them, so that what it cuts off is seen at a glance."""
+    rows = [(f"{words.share(q['share'])} within", q["seconds"], "") for q in doc["latency"]]
+    timeout = doc["live_values"].get("timeout")
+    if isinstance(timeout, int | float) and timeout > 0:
+        rows.append(("timeout", timeout, "cyan"))
+        rows.sort(key=lambda row: row[1])
+    lengths = bar_lengths([seconds for _, seconds, _ in rows])
+    table = _table("", "", "")
+    for (label, seconds, style), length in zip(rows, lengths, strict=True):
+        table.add_row(_say(label, style), Text("█" * length, style=style, no_wrap=True), words.span(seconds))
+    parts: list[RenderableType] = [table]
+    if doc["unanswered"]:
+        parts.append(_say(f"{words.share(doc['unanswered'])} not answered within {words.span(doc['longest'])}"))
+    if _ratios([seconds for _, seconds, _ in rows]):
+        parts.append(_say("(each bar's length shows the order of magnitude)", "dim"))
+    return Group(*parts)
+
+
+def _ratios(spans: Sequence[float]) -> bool:
+    positive = [x for x in spans if x > 0 and math.isfinite(x)]
+    return bool(positive) and max(positive) > SPREAD * min(positive)
+
+
+def bar_lengths(spans: Sequence[float], longest: int = BAR) -> list[int]:
+    """Columns of each bar: in proportion, or to a log scale where the spans differ by more than ``SPREAD``.
+
+    spans: >= 0 [s].
+    >>> bar_lengths([0.5, 1.0], 10), bar_lengths([0.01, 0.1, 1.0], 30), bar_lengths([0.0])
+    ([5, 10], [10, 20, 30], [0])
+    """
+    positive = [x for x in spans if x > 0 and math.isfinite(x)]
+    if not positive:
+        return [0 for _ in spans]
+    low, high = min(positive), max(positive)
+    if not _ratios(spans):
+        return [max(1, round(longest * x / high)) if 0 < x < math.inf else 0 for x in spans]
+    # One order of magnitude more than there is: the shortest bar stands for it, so that none vanishes.
+    orders = math.log10(high) - math.log10(low) + 1
+    steps = [math.log10(x) - math.log10(low) + 1 if 0 < x < math.inf else 0 for x in spans]
+    return [max(1, round(longest * step / orders)) if step else 0 for step in steps]
+
+
+def _neighbours(doc: Document) -> Table:
+    live = [doc["live"]] if doc["live"] else []
+    names = list(dict.fromkeys(name for row in [*live, *doc["neighbours"]] for name in row["values"]))
+    figures = ("worth", "better by", "good", "takes", "requests")
+    headers = [words.printable(name) for name in names]
+    table = _table(*headers, "worth", "range", *figures[1:], right=(*headers, *figures))
+    for row in [*live, *doc["neighbours"]]:
+        utility, is_live = row["utility"], row in live
+        difference = row["difference"]
+        table.add_row(
+            *(words.value(name, row["values"].get(name)) for name in names),
+            f"{utility['value']:.3f}",
+            f"{utility['low']:.3f} to {utility['high']:.3f}",
+            "live" if is_live else words.NOTHING if difference is None else f"{difference:+.3f}",
+            words.share(row["success"]),
+            words.span(row["seconds"]),
+            f"{row['requests']:.2f}",
+            style="cyan" if is_live else "",
+        )
+    return table
+
+
+# --- history ---------------------------------------------------------------------------------------------------------
+
+
+def _history(doc: Document, _: int, zone: tzinfo | None) -> Iterable[RenderableType]:
+    yield _say(words.printable(doc["id"]), "bold")
+    if doc["left_out"]:
+        yield _say(f"  {doc['left_out']} older entries are left out", "dim")
+    table = _table("when", "what", "change and reason")
+    table.columns[0].no_wrap = table.columns[1].no_wrap = True
+    for entry in doc["entries"]:
+        table.add_row(
+            Group(words.moment(entry["at"], zone), _say(words.ago(entry["at"], doc["at"]), "dim")),
+            _what(entry, doc["live"]),
+            Group(*_details(entry)),
+        )
+    yield _indented(table)
+
+
+def _what(entry: Document, live: int) -> Text:
+    number = entry["version"]
+    names = {"publish": f"v{number} {entry['origin']}", "declare": f"v{number} declared", "pin": f"v{number} pinned"}
+    text = Text(names.get(entry["action"], f"{entry['action']} v{number}"))
+    if number == live and entry["origin"]:
+        text.append(" (live)", style="green")
+    return text
+
+
+def _details(entry: Document) -> Iterable[Text]:
+    if entry["diff"]:
+        yield _say(_diff_line(entry["diff"]))
+    elif entry["parent"] is None and entry["values"]:
+        yield _say(", ".join(f"{words.printable(name)} {words.value(name, x)}" for name, x in entry["values"].items()))
+    if entry["reason"]:
+        yield _say(words.printable(entry["reason"]))
+    evidence = f", from {words.plural(entry['evidence'], 'call')}" if entry["evidence"] else ""
+    yield _say(words.printable(f"by {entry['author']}{evidence}"), "dim")
+
+
+def _diff_line(diff: Mapping[str, Any], *, exact: bool = False) -> str:
+    pairs: Diff = {name: (pair[0], pair[1]) for name, pair in diff.items()}
+    return words.changes(pairs, exact=exact)
+
+
+# --- commands that change something ----------------------------------------------------------------------------------
+
+
+def _steered(doc: Document, _: int, __: tzinfo | None) -> Iterable[RenderableType]:
+    command, name = doc["command"], words.printable(doc["name"])
+    before, after = doc["before"], doc["after"]
+    headline = {
+        "rollback": f"{name}: version {before['version']} → {after['version']}",
+        "pin": f"{name}: pinned {_values(doc['pinned'])}",
+        "unpin": f"{name}: pins lifted ({_values(doc['pinned_before'])})",
+        "pause": f"{name}: learning is paused: {words.printable(doc['paused'])}",
+        "resume": f"{name}: learning goes on",
+    }
+    idle = {
+        "unpin": f"{name}: nothing was pinned",
+        "pause": f"{name}: was paused already: {words.printable(doc['paused'])}",
+        "resume": f"{name}: was not paused",
+    }
+    yield _say(headline[command] if doc["done"] else idle.get(command, f"{name}: nothing to do"), "bold")
+    if command in ("rollback", "pin"):
+        names = list(dict.fromkeys([*before["values"], *after["values"]]))
+        table = _table("parameter", f"before (v{before['version']})", f"now (v{after['version']})", "")
+        for parameter in names:
+            pair = [words.value(parameter, side["values"].get(parameter), exact=True) for side in (before, after)]
+            table.add_row(_name(parameter), *pair, "changed" if parameter in doc["diff"] else "")
+        yield _indented(table)
+    for line in _next_steps(doc):
+        yield _indented(_say(line, "dim"))
+
+
+def _values(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{words.printable(name)} {words.value(name, x, exact=True)}" for name, x in values.items())
+
+
+def _next_steps(doc: Document) -> Iterable[str]:
+    name, before = words.printable(doc["name"]), doc["before"]["version"]
+    if not doc["done"]:
+        return
+    if doc["command"] == "rollback":
+        lifted = {name: x for name, x in doc["pinned_before"].items() if name not in doc["pinned"]}
+        if lifted:
+            yield f"pins lifted, as this version has other values: {_values(lifted)}"
+        yield f"learning is paused: {words.printable(doc['paused'])}"
+        yield f"undo:   poet rollback {name} --to {before}"
+        yield f"resume: poet resume {name}"
+    elif doc["command"] == "pin":
+        yield f"learning leaves these values alone; poet unpin {name} frees them"
+    elif doc["command"] == "unpin":
+        yield "the values stay until learning finds better ones"
+    elif doc["command"] == "pause":
+        yield f"poet resume {name} lets it learn again"
+    if doc["paused"] and doc["command"] in ("pin", "unpin"):
+        yield f"learning is still paused: {words.printable(doc['paused'])}; poet resume {name}"
+    yield "running processes take it over by themselves"
+
+
+def _steered_all(doc: Document, width: int, zone: tzinfo | None) -> Iterable[RenderableType]:
+    verb = {"pause": "paused", "resume": "resumed"}[doc["command"]]
+    done = [part for part in doc["functions"] if part["done"]]
+    rest = len(doc["functions"]) - len(done)
+    yield _say(f"{verb} {words.plural(len(done), 'function')}" + (f", {rest} already were" if rest else ""), "bold")
+    for part in done:
+        yield _indented(_name(part["name"]))
+    if doc["command"] == "pause":
+        yield _say("functions recorded from now on still learn; POET_LEARNING=observe holds all of a process", "dim")
+
+
+# --- doctor ----------------------------------------------------------------------------------------------------------
+
+
+def _doctor(doc: Document, _: int, __: tzinfo | None) -> Iterable[RenderableType]:
+    table = _table("", "", "")
+    for finding in doc["findings"]:
+        mark = Text("ok", style="green") if finding["ok"] else Text("NOT OK", style="bold red")
+        table.add_row(mark, _name(finding["what"]), _say(words.printable(finding["detail"])))
+    yield table
+    yield Text()
+    yield _say("settings", "bold")
+    settings = _table("", "", "")
+    for name, row in doc["settings"].items():
+        settings.add_row(name, _say(words.printable(str(row["value"]))), _say(words.printable(row["source"]), "dim"))
+    yield _indented(settings)
+    yield Text()
+    yield _say(", ".join(f"{name} {version}" for name, version in doc["software"].items()), "dim")
+    wrong = sum(not finding["ok"] for finding in doc["findings"])
+    if wrong:
+        yield _say(f"{words.plural(wrong, 'finding')} to mend", "bold red")
+    else:
+        yield _say("all is well", "green")
+
+
+def _one_or_all(doc: Document, width: int, zone: tzinfo | None) -> Iterable[RenderableType]:
+    return (_steered_all if "functions" in doc else _steered)(doc, width, zone)
+
+
+_PAGES = {
+    "status": _status,
+    "show": _show,
+    "explain": _explain,
+    "history": _history,
+    "rollback": _steered,
+    "pin": _steered,
+    "unpin": _steered,
+    "pause": _one_or_all,
+    "resume": _one_or_all,
+    "doctor": _doctor,
+}

@@ -1,0 +1,170 @@
+"""Figures and moments as people read them. Pure: the time now and the zone are handed in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
+
+from poet.model.tunable import Value
+
+TIMES = frozenset({"timeout", "backoff", "hedge_delay", "deadline"})  # parameters that are spans [s]
+NOTHING = "–"
+
+
+def printable(text: str) -> str:
+    """``text`` on one line, without characters that could steer a terminal; names and reasons come from other programs.
+
+    >>> printable("a\\x1b[31mb\\nc")
+    'a [31mb c'
+    """
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def first_words(text: str, limit: int) -> str:
+    """The words at the start of ``text`` that fit in ``limit`` characters, >= 2.
+
+    >>> first_words("a longer timeout pays", 12)
+    'a longer…'
+    """
+    text = printable(text)
+    if len(text) <= limit:
+        return text
+    return (text[: limit - 1].rsplit(" ", 1)[0] or text[: limit - 1]).rstrip(" ,;:.") + "…"
+
+
+def span(x: float) -> str:
+    """A duration [s] with three figures.
+
+    >>> span(0.21), span(1.5), span(30), span(0.000_25), span(600)
+    ('210 ms', '1.5 s', '30 s', '0.25 ms', '600 s')
+    """
+    if not math.isfinite(x):
+        return NOTHING if math.isnan(x) else f"{x} s"
+    if x != 0 and abs(x) < 0.9995:
+        return f"{_figures(x * 1000)} ms"
+    return f"{_figures(x)} s"
+
+
+def _figures(x: float) -> str:
+    """Three figures, never in powers of ten.
+
+    >>> _figures(1234.5), _figures(99.96), _figures(0.5)
+    ('1234', '100', '0.5')
+    """
+    if x == 0 or not math.isfinite(x):
+        return f"{x:g}"
+    places = max(0, 2 - math.floor(math.log10(abs(x))))
+    shown = f"{x:.{places}f}"
+    return shown.rstrip("0").rstrip(".") if "." in shown else shown
+
+
+def share(x: float | None) -> str:
+    """A share in [0, 1] as per cent; only a whole is called 100 %.
+
+    >>> share(0.983), share(1.0), share(0.99996), share(0.0), share(0.00001), share(None)
+    ('98.3 %', '100 %', '>99.9 %', '0 %', '<0.1 %', '–')
+    """
+    if x is None or math.isnan(x):
+        return NOTHING
+    if x in (0, 1):
+        return f"{x * 100:.0f} %"
+    if x > 0.9995:
+        return ">99.9 %"
+    if 0 < x < 0.0005:
+        return "<0.1 %"
+    return f"{x * 100:.1f} %"
+
+
+def count(n: int) -> str:
+    """A number of things in at most six characters.
+
+    >>> count(999), count(12_345), count(123_456), count(1_234_567)
+    ('999', '12345', '123k', '1.23M')
+    """
+    for unit, letter in ((1_000_000_000, "G"), (1_000_000, "M")):
+        if n >= unit:
+            return f"{_figures(n / unit)}{letter}"
+    return f"{n // 1000}k" if n >= 100_000 else str(n)
+
+
+def plural(n: int, thing: str) -> str:
+    """``n`` things.
+
+    >>> plural(1, "call"), plural(2, "call"), plural(2, "process")
+    ('1 call', '2 calls', '2 processes')
+    """
+    return f"{n} {thing}" if n == 1 else f"{n} {thing}{'es' if thing.endswith('s') else 's'}"
+
+
+def ago(at: float, now: float) -> str:
+    """How long before ``now`` [Unix s] a moment was; 0 says that it never came.
+
+    >>> ago(0, 1e9), ago(1e9 - 180, 1e9), ago(1e9 - 7200, 1e9), ago(1e9 + 500, 1e9)
+    ('never', '3 m ago', '2 h ago', 'in 8 m')
+    """
+    if not at:
+        return "never"
+    gone = now - at
+    size = abs(gone)
+    for unit, letter in ((365.25 * 86400, "y"), (86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+        # Two days and more are told in days, two years and more in years: "36 h ago" says more than "1 d ago".
+        if size >= unit * (2 if unit >= 86400 else 1):
+            said = f"{int(size // unit)} {letter}"
+            return f"{said} ago" if gone > 0 else f"in {said}"
+    return "now"
+
+
+def moment(at: float, zone: tzinfo | None = None) -> str:
+    """A Unix time [s] as local time, or as the time of ``zone``.
+
+    >>> from datetime import timezone
+    >>> moment(1_700_000_000, timezone.utc)
+    '2023-11-14 22:13:20'
+    """
+    try:
+        return datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M:%S") if at else "never"
+    except (OverflowError, OSError, ValueError):  # a damaged store may say anything
+        return f"{at:g} s"
+
+
+def value(name: str, x: Value | None, *, exact: bool = False) -> str:
+    """A parameter's value; ``exact`` shows every digit, so that it can be given back.
+
+    >>> value("timeout", 0.84321), value("timeout", 0.84321, exact=True), value("retries", 2), value("model", "small")
+    ('843 ms', '0.84321 s', '2', 'small')
+    """
+    if x is None:
+        return NOTHING
+    if isinstance(x, bool | str):
+        return printable(str(x))
+    if name in TIMES:
+        return f"{_exact(x)} s" if exact else span(x)
+    return _exact(x) if exact or isinstance(x, int) else f"{x:.4g}"
+
+
+def _exact(x: float) -> str:
+    return repr(x).removesuffix(".0")
+
+
+def change(name: str, old: Value | None, new: Value | None, *, exact: bool = False) -> str:
+    """A value before and after.
+
+    >>> change("timeout", 30.0, 0.84), change("timeout", 30.0, 12.5), change("retries", 3, 3)
+    ('30 s → 840 ms', '30 → 12.5 s', '3')
+    """
+    if old == new:
+        return value(name, new, exact=exact)
+    before, after = value(name, old, exact=exact), value(name, new, exact=exact)
+    if name in TIMES and before.rpartition(" ")[2] == after.rpartition(" ")[2]:
+        before = before.rpartition(" ")[0] or before
+    return f"{before} → {after}"
+
+
+def changes(diff: Mapping[str, tuple[Value | None, Value | None]], *, exact: bool = False) -> str:
+    """All that differs between two sets of values, in one line.
+
+    >>> changes({"retries": (3, 2)})
+    'retries 3 → 2'
+    """
+    return ", ".join(f"{printable(name)} {change(name, *pair, exact=exact)}" for name, pair in diff.items())

@@ -1,0 +1,329 @@
+"""The face that users meet: ``@poet``, the handle ``f.poet``, and the default agent behind them."""
+
+from __future__ import annotations
+
+import getpass
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
+
+from poet.app import Agent, Algorithm, Enrolment, Options, build
+from poet.errors import ConfigurationError, UnknownArgument
+from poet.model.execution import Execution, from_record
+from poet.model.explanation import Explanation
+from poet.model.objective import Objective
+from poet.model.parameters import Change, ParameterSet
+from poet.model.tunable import Tunable, Value
+from poet.settings import Settings
+
+if TYPE_CHECKING:
+    from poet.calls.cell import Cell
+    from poet.calls.transient import RetryOn
+    from poet.calls.wrapper import Enforce, Perceive
+    from poet.training.trainee import Trainee
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+S = TypeVar("S")
+
+_default = build()
+
+
+class Handle:
+    """``f.poet``: what a decorated function knows of itself, and the levers."""
+
+    __slots__ = ("_agent", "_cell", "_enrolment")
+
+    def __init__(self, agent: Agent, enrolment: Enrolment, cell: Cell) -> None:
+        self._agent, self._enrolment, self._cell = agent, enrolment, cell
+
+    @property
+    def name(self) -> str:
+        """What the command line calls this function."""
+        return self._enrolment.key.name
+
+    @property
+    def parameters(self) -> ParameterSet:
+        """The live values: a mapping that never changes; ask again for newer ones."""
+        plan = self._cell.plan
+        if plan is not None:
+            return plan.parameters
+        if self._agent.settings.learning == "off":
+            return ParameterSet(values_=self._enrolment.options.declared)
+        return self._trainee.standing.live
+
+    @property
+    def last(self) -> Execution | None:
+        """This context's last call of the function; None where it made none, or measuring is off."""
+        record = self._enrolment.channel.last.get()
+        if record is None:
+            return None
+        clock = self._agent.clock
+        return from_record(record, self._agent.writer, clock.wall() - clock.now())
+
+    def status(self) -> dict[str, Any]:
+        """State, counts and moving averages since this process began, and faults of training in this process."""
+        trainee = self._trainee
+        trainer = self._agent.open()
+        with trainer.turn:
+            trainer.round(last=True)
+            tally, standing = trainee.tally, trainee.standing
+            return {
+                "function": self.name,
+                "state": self._state(trainee),
+                "calls": tally.calls,
+                "failures": tally.failures,
+                "requests": tally.requests,
+                "success": tally.success,
+                "seconds": tally.seconds,
+                "parameters": dict(standing.live),
+                "version": standing.live.version,
+                "reason": standing.live.reason,
+                "pinned": dict(standing.pinned),
+                "paused": standing.paused,
+                "converged": self._converged(trainee),
+                "store": trainer.store.url,
+                "dropped": trainer.dropped,
+                "faults": trainer.faults.count,
+                "last_fault": trainer.faults.last,
+            }
+
+    def explain(self) -> Explanation:
+        """Why these values, in words and figures. Raises ConfigurationError where the function does not learn."""
+        trainee = self._trainee
+        trainer = self._agent.open()
+        with trainer.turn:
+            trainer.round(last=True)
+            if trainee.learner is None:
+                raise ConfigurationError(f"{self.name} does not learn: decorate it with enable_training=True")
+            return trainee.learner.explain(trainee.standing.live)
+
+    def versions(self) -> list[ParameterSet]:
+        """All versions of the parameters, oldest first."""
+        key = self._trainee.key
+        return self._agent.open().store.versions(key)
+
+    def history(self) -> list[Change]:
+        """Who changed what, when and why, oldest first."""
+        key = self._trainee.key
+        return self._agent.open().store.history(key)
+
+    def rollback(self, to: int | None = None, reason: str = "by hand") -> ParameterSet:
+        """Make an older version live (default: the parent of the live one) and pause learning; ``resume`` ends that.
+
+        Raises UnknownVersion.
+        """
+        trainee, trainer = self._trainee, self._agent.open()
+        with trainer.turn:
+            trainer.round(last=True)
+            standing = trainer.store.rollback(trainee.key, to, author=_person(), reason=reason)
+            trainer.adopt(trainee.key, standing)
+        return standing.live
+
+    def pin(self, **values: Value) -> ParameterSet:
+        """Fix values from the next call on; learning leaves them alone. Raises ConfigurationError off the bounds."""
+        return self._steer(pinned={**self._trainee.standing.pinned, **self._enrolment.options.space.check(values)})
+
+    def unpin(self) -> ParameterSet:
+        """Lift all pins: learning may change the values again."""
+        return self._steer(pinned={})
+
+    def pause(self, reason: str = "by hand") -> ParameterSet:
+        """Keep the live values; executions are still recorded and learned from."""
+        return self._steer(paused=True, reason=reason)
+
+    def resume(self, reason: str = "by hand") -> ParameterSet:
+        """Let learning change the values again."""
+        return self._steer(paused=False, reason=reason)
+
+    @property
+    def _trainee(self) -> Trainee:
+        if self._agent.settings.learning == "off":
+            raise ConfigurationError("learning is off (POET_LEARNING=off): functions are called as if not decorated")
+        return self._agent.trainee(self._enrolment)
+
+    def _steer(self, *, reason: str = "by hand", **change: Any) -> ParameterSet:
+        trainee, trainer = self._trainee, self._agent.open()
+        with trainer.turn:
+            standing = trainer.store.steer(trainee.key, author=_person(), reason=reason, **change)
+            trainer.adopt(trainee.key, standing)
+        return standing.live
+
+    def _state(self, trainee: Trainee) -> str:
+        if trainee.learner is None:
+            return "recording"
+        if trainee.standing.paused:
+            return "paused"
+        return "learning" if trainee.apply else "observing"
+
+    def _converged(self, trainee: Trainee) -> bool | None:
+        """Whether no neighbour is expected to be better by more than ``convergence_threshold`` of a success's value."""
+        if trainee.learner is None:
+            return None
+        picture = trainee.learner.explain(trainee.standing.live)
+        if picture.live is None or picture.objective is None or not picture.neighbours:
+            return None
+        best = max(forecast.utility.value for forecast in picture.neighbours)
+        gain = (best - picture.live.utility.value) / picture.objective.value
+        return gain < self._enrolment.options.convergence_threshold
+
+
+def _person() -> str:
+    """Who pulls a lever by hand."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no such user on this system
+        return "unknown"
+
+
+class Tuned(Protocol[P, R_co]):
+    """A decorated function: called as before, with its handle."""
+
+    @property
+    def poet(self) -> Handle:
+        """The handle."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Call the function."""
+
+    @overload
+    def __get__(self, instance: None, owner: type, /) -> Tuned[P, R_co]: ...
+
+    @overload
+    def __get__(self: Tuned[Concatenate[S, Q], R], instance: S, owner: type[S] | None = None, /) -> Bound[Q, R]: ...
+
+    def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
+
+
+class Bound(Protocol[P, R_co]):
+    """A decorated method, bound to its object."""
+
+    @property
+    def poet(self) -> Handle:
+        """The handle."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Call the function."""
+
+
+@overload
+def poet(function: Callable[P, R], /) -> Tuned[P, R]: ...
+
+
+@overload
+def poet(
+    retries: int = 3,
+    timeout: float = 30.0,
+    domain: str | None = None,
+    enable_training: bool = False,
+    collect_metrics: bool = True,
+    learning_algorithm: Algorithm = "adaptive",
+    learning_rate: float = 0.05,
+    convergence_threshold: float = 0.01,
+    enable_cross_function_learning: bool = False,
+    performance_tracking: bool = True,
+    *,
+    name: str | None = None,
+    objective: Objective | None = None,
+    context: None = None,
+    retry_on: RetryOn | None = None,
+    perceive: Perceive | None = None,
+    enforce: Enforce | None = None,
+    deadline: float | None = None,
+    idempotent: bool = True,
+    enforce_timeout: Literal["cooperative"] = "cooperative",
+    tunables: Mapping[str, Tunable] | None = None,
+) -> Callable[[Callable[P, R]], Tuned[P, R]]: ...
+
+
+def poet(*positional: Any, **named: Any) -> Any:
+    """Make a function, sync or async, tune its own timeout and retries.
+
+    retries: attempts after the first, to begin with, >= 0.
+    timeout: limit of each attempt, to begin with, > 0 [s]. An async attempt is cancelled at it; a sync one is told its
+        deadline (``poet.remaining()``) and not interrupted: an answer that comes late all the same is returned.
+    domain: the trade it belongs to; recorded with the function.
+    enable_training: learn timeout and retries from every call, and use what was learned.
+    collect_metrics: keep each execution in the store: times and outcomes, never arguments or results.
+    learning_algorithm: ``"statistical"``: the model of latency and failures; ``"adaptive"``: the same until there are
+        strategies to choose from; ``"basic"``: fixed rules.
+    learning_rate: weight of the newest call in the moving averages of ``f.poet.status()``, in (0, 1].
+    convergence_threshold: ``f.poet.status()`` calls a function converged when no neighbour of its parameters is
+        expected to gain more than this share of a success's value, in (0, 1].
+    enable_cross_function_learning: warns that it has no effect yet.
+    performance_tracking: keep counts and moving averages for ``f.poet.status()``.
+    name: identifies the function in place of its module and qualified name.
+    objective: what a call is worth; default ``Objective()``.
+    context: not used yet; only None.
+    retry_on: exception types that are transient beside the usual ones, or a predicate that alone decides.
+    perceive: gets the arguments, returns those to use as ``(args, kwargs)``; what it raises ends the call.
+    enforce: gets each result; an attempt whose result it raises for, or answers False to, has failed.
+    deadline: limit of the whole call, pauses included, > 0 [s].
+    idempotent: False: never repeated.
+    enforce_timeout: ``"cooperative"``, as described at ``timeout``.
+    tunables: hard bounds of what is learned: ``{"timeout": Real(0.1, 5), "retries": Integer(0, 2)}``.
+
+    Raises ConfigurationError (a ValueError) or UnknownArgument (a TypeError) where an argument cannot be. A call raises
+    what the function raises, or PoetTimeout (a TimeoutError) where an attempt was cut off.
+    """
+    return _decorate_for(_default, positional, named)
+
+
+def bind(agent: Agent) -> Callable[..., Any]:
+    """``poet`` for an agent of one's own."""
+
+    def bound(*positional: Any, **named: Any) -> Any:
+        return _decorate_for(agent, positional, named)
+
+    return bound
+
+
+def _decorate_for(agent: Agent, positional: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    bare = len(positional) == 1 and not named and (callable(positional[0]) or hasattr(positional[0], "__func__"))
+    options = _options(() if bare else positional, named)
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        decorated = agent.decorate(function, options)
+        call: Any = decorated.call
+        call.poet = Handle(agent, decorated.enrolment, decorated.cell)
+        return call
+
+    return decorate(positional[0]) if bare else decorate
+
+
+def _options(positional: tuple[Any, ...], named: dict[str, Any]) -> Options:
+    known = tuple(field.name for field in fields(Options))
+    for argument in named:
+        if argument not in known:
+            raise UnknownArgument(argument, known)
+    if len(positional) > POSITIONAL:
+        raise TypeError(f"poet() takes at most {POSITIONAL} positional arguments, got {len(positional)}")
+    given = dict(zip(known, positional, strict=False))
+    for argument in named:
+        if argument in given:
+            raise TypeError(f"poet() got {argument!r} by position and by name")
+    options = Options(**given, **named)
+    if options.enable_cross_function_learning:
+        message = "enable_cross_function_learning has no effect yet: every function learns alone"
+        warnings.warn(message, stacklevel=4)
+    return options
+
+
+def configure(**settings: Any) -> None:
+    """Set how POET runs in this process: ``store``, ``learning`` and the other fields of ``poet.settings.Settings``.
+
+    Best called before the first call of a decorated function; later it stores and closes what was open, and functions
+    go on with what the new store holds. Raises ConfigurationError or StoreError; then nothing has changed.
+    """
+    _default.reconfigure(Settings.load(**settings))
+
+
+def flush() -> None:
+    """Return when all executions so far are learned from and stored."""
+    _default.flush()
+
+
+POSITIONAL = 10  # arguments that existing code passes by position

@@ -1,0 +1,168 @@
+"""From counts of attempts per latency bin to the chance of an answer, or an error, by any time.
+
+Attempts that were cut off are censored: they were at risk until then and say nothing of what would have come (Kaplan &
+Meier 1958). Answer and error compete (cause-specific hazards per bin). Each hazard is a Beta posterior around a weak
+prior, so that a tail that nobody has seen stays unknown instead of flat.
+
+Arrays end in the bin axis (``bins.BINS``) or in the knot axis: knot j is the lower edge of bin j, knot 0 being 0 s.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from poet.kernels.online.bins import BINS, EDGES, RATIO
+
+Array = npt.NDArray[np.float64]
+
+KNOTS: Array = np.array((0.0, *EDGES))  # (BINS,) [s]
+WIDTHS: Array = np.diff(KNOTS)  # (BINS - 1,) [s]
+
+ANSWER, ERROR, CENSORED = range(3)  # rows of a table of counts
+
+PRIOR_WEIGHT = 0.6  # attempts that the prior is worth in each bin [1]
+_PRIOR_SPREAD = 1.6  # of log latency around its centre [1]: two thirds of the answers within a factor of 5
+_PRIOR_CEILING = 0.22  # hazard per bin far beyond the centre: a tail like 1 / t, neither hopeless nor sure
+_PRIOR_START = 1.0  # centre before anything was seen [s]
+_CENTRE_WEIGHT = 0.5  # answers that this centre is worth [1]
+
+
+def _profiles() -> tuple[Array, Array]:
+    """Prior hazards of answer and error by the distance of a bin from the centre, -BINS .. BINS bins."""
+
+    def below(offset: float) -> float:
+        return 0.5 * (1 + math.erf(offset * math.log(RATIO) / (_PRIOR_SPREAD * math.sqrt(2))))
+
+    answer, error = [], []
+    for offset in range(-BINS, BINS + 1):
+        alive = max(1 - below(offset - 0.5), 1e-4)
+        hazard = 1 - max(1 - below(offset + 0.5), 1e-4) / alive
+        answer.append(min(max(hazard, 1e-4), _PRIOR_CEILING))
+        error.append(0.0025 if -15 <= offset <= 8 else 0.0005)  # summed up: some 5 % of errors, worth half an attempt
+    return np.array(answer), np.array(error)
+
+
+_ANSWER_PROFILE, _ERROR_PROFILE = _profiles()
+_START_BIN = float(np.searchsorted(KNOTS, _PRIOR_START, side="right") - 1)
+
+
+class Hazards(NamedTuple):
+    """Evidence and prior per bin; each (n_memories, BINS)."""
+
+    answers: Array
+    errors: Array
+    at_risk: Array
+    prior_answer: Array
+    prior_error: Array
+
+
+def hazards(counts: Array) -> Hazards:
+    """The evidence per bin in ``counts``: (n_memories, 3, BINS), rows answer, error and censored.
+
+    A censored attempt counts at a knot: it is at risk in all bins below. The prior is centred on the answers seen, so that
+    it says the same of a microsecond and of a minute.
+    """
+    answers, errors, censored = counts[:, ANSWER], counts[:, ERROR], counts[:, CENSORED]
+    ended = answers + errors
+    at_risk = np.cumsum((ended + censored)[:, ::-1], axis=1)[:, ::-1] - censored
+    total = answers.sum(axis=1)
+    centre = (answers @ np.arange(BINS) + _CENTRE_WEIGHT * _START_BIN) / (total + _CENTRE_WEIGHT)
+    first = BINS - np.rint(centre).astype(int)  # where bin 0 lies in the profiles
+    index = first[:, None] + np.arange(BINS)
+    return Hazards(answers, errors, np.maximum(at_risk, ended), _ANSWER_PROFILE[index], _ERROR_PROFILE[index])
+
+
+def posterior_mean(evidence: Hazards) -> tuple[Array, Array]:
+    """Mean hazard of answer and of error per bin: (n_memories, BINS) each."""
+    weight = PRIOR_WEIGHT + evidence.at_risk
+    return (
+        (PRIOR_WEIGHT * evidence.prior_answer + evidence.answers) / weight,
+        (PRIOR_WEIGHT * evidence.prior_error + evidence.errors) / weight,
+    )
+
+
+def posterior_draws(evidence: Hazards, memory: npt.NDArray[np.intp], last: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Draws of the two hazards: (n_draws, BINS) each.
+
+    memory: (n_draws,) which memory each draw comes from.
+    last: bins from this one on matter to nobody; they get their mean, as do the bins before the first event.
+    """
+    answer, error = (mean[memory] for mean in posterior_mean(evidence))
+    answers, errors, at_risk, prior_answer, prior_error = (array[memory] for array in evidence)
+    eventful = np.flatnonzero((evidence.answers + evidence.errors).any(axis=0))
+    first = max(0, int(eventful[0]) - 2) if len(eventful) else 0
+    part = np.s_[:, first : max(last, first + 1)]
+    ended = (answers + errors)[part]
+    either = PRIOR_WEIGHT * (prior_answer + prior_error)[part]
+    hazard = rng.beta(either + ended, PRIOR_WEIGHT - either + np.maximum(at_risk[part] - ended, 0.0))
+    share = error[part] / (answer[part] + error[part])  # of errors among what ends in a bin
+    seen = np.flatnonzero(evidence.errors.any(axis=0)[first : max(last, first + 1)])
+    if len(seen):  # elsewhere the share is next to nothing, and so is its doubt
+        wrong = PRIOR_WEIGHT * prior_error[part][:, seen] + errors[part][:, seen]
+        right = PRIOR_WEIGHT * prior_answer[part][:, seen] + answers[part][:, seen]
+        share[:, seen] = rng.beta(wrong, right)
+    answer[part], error[part] = hazard * (1 - share), hazard * share
+    return answer, error
+
+
+def incidence(answer: Array, error: Array) -> tuple[Array, Array, Array]:
+    """Chance of an answer, of an error, and of neither, by each knot: (..., BINS) each, from hazards (..., BINS).
+
+    >>> never = np.zeros((1, BINS))
+    >>> [float(part[0, -1]) for part in incidence(never, never)]
+    [0.0, 0.0, 1.0]
+    """
+    alive = np.ones_like(answer)
+    np.cumprod(1 - np.minimum(answer + error, 0.9999)[..., :-1], axis=-1, out=alive[..., 1:])
+    answered, failed = np.zeros_like(answer), np.zeros_like(error)
+    np.cumsum((alive * answer)[..., :-1], axis=-1, out=answered[..., 1:])
+    np.cumsum((alive * error)[..., :-1], axis=-1, out=failed[..., 1:])
+    return answered, failed, alive
+
+
+class Grid(NamedTuple):
+    """Times at which curves given at the knots are read."""
+
+    times: Array  # (n_times,) [s]
+    knot: npt.NDArray[np.intp]  # the knot at or before each
+    share: Array  # how far on to the next knot, in [0, 1)
+
+    @classmethod
+    def of(cls, times: Array) -> Grid:
+        """A grid of ``times``, >= 0 [s]."""
+        knot = np.minimum(np.searchsorted(KNOTS, times, side="right") - 1, BINS - 2)
+        share = np.minimum((times - KNOTS[knot]) / WIDTHS[knot], 1.0)
+        return cls(times, knot, share)
+
+
+def read(curve: Array, grid: Grid) -> tuple[Array, Array]:
+    """A distribution function and the mean time spent before it or the limit ends a wait: (..., n_times) each.
+
+    curve: (..., BINS), rising, at the knots; straight between them, flat behind the last.
+    Returns ``F(t)`` and the integral of ``1 - F`` from 0 to ``t`` [s].
+    """
+    waited = np.zeros_like(curve)
+    np.cumsum((1 - 0.5 * (curve[..., 1:] + curve[..., :-1])) * WIDTHS, axis=-1, out=waited[..., 1:])
+    low = curve[..., grid.knot]
+    value = low + grid.share * (curve[..., grid.knot + 1] - low)
+    return value, waited[..., grid.knot] + (grid.times - KNOTS[grid.knot]) * (1 - 0.5 * (low + value))
+
+
+def kaplan_meier(counts: Array) -> Array:
+    """Chance that an answer has come by each knot, errors taken as censored and without a prior: (BINS,).
+
+    counts: (3, BINS). nan from the first bin on in which nothing was at risk: nobody has looked there.
+    """
+    answers, errors, censored = counts
+    at_risk = np.cumsum((answers + errors + censored)[::-1])[::-1] - censored
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # errors within a bin were at risk for half of it, as in the actuarial estimate
+        stay = 1 - answers / np.maximum(at_risk - 0.5 * errors, answers)
+    stay[at_risk <= 1e-9] = np.nan
+    come = np.zeros(BINS)
+    come[1:] = 1 - np.cumprod(stay)[:-1]
+    return come

@@ -1,0 +1,235 @@
+"""What is known of one function: how long its attempts take, how they fail, and what retries meet.
+
+Observing is plain Python on small tuples, as it happens for every execution; numpy enters where a block of observations
+is folded into the counts, every few dozen executions. Everything that is remembered is either exact in the dump or
+computed afresh from what is, so that a learner that was stored and loaded goes on to the bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from poet.kernels.online.bins import BINS, FINE, bin_of, position
+from poet.kernels.online.drift import lags
+from poet.kernels.online.ewma import Ewma
+from poet.learning.notes import ANSWER, CENSORED, FORMAT, HALF_LIVES, KIND, MEMORIES, RECORD_KEEP, Note
+from poet.model.execution import Execution, Outcome
+
+if TYPE_CHECKING:
+    from poet.learning.folding import Picture, State, Table
+
+BLOCK = 48  # attempts, or calls, that wait at most until they are folded in
+MOST_ATTEMPTS = 16  # of one call that are looked at; the rest repeats what these say
+FIRST_ANSWERS = 20  # answers from which the scale of latency is taken
+
+_SURPRISE = 4.0  # -log likelihood under every memory that makes an attempt a surprise [nats]: less than 1 in 55
+_SURPRISES = 2  # since the last fold that make it worth looking at once
+_ALLOWANCE = 0.02  # of the change alarm [nats per call]
+_ALARM = 9.0  # evidence that the short memory is right and a long one wrong [nats]
+_ALARM_AFTER = 20  # calls that come first
+_ALARM_PAUSE = 25  # calls between two alarms
+
+
+class Evidence:
+    """The memory of one function. Not thread-safe; one owner."""
+
+    __slots__ = (
+        "_alarm_level",
+        "_block",
+        "_keeps",
+        "_last_alarm",
+        "_notes",
+        "_picture",
+        "_record_keep",
+        "_state",
+        "_surprises",
+        "_table",
+        "answers",
+        "calls",
+        "longest",
+        "urgent",
+    )
+
+    def __init__(self, *, pace: float = 1.0, record_keep: float = RECORD_KEEP) -> None:
+        """pace: divides all half-lives, > 0 [1]; record_keep: of a memory's record per call, in [0, 1)."""
+        self._keeps = tuple(0.5 ** (pace / half_life) for half_life in HALF_LIVES)
+        self._record_keep = record_keep
+        self.calls = 0
+        self.answers: tuple[float, ...] = ()  # seconds of the first few
+        self.longest = 0.0  # seconds that any attempt was waited for
+        self.urgent = 0  # 1: surprises, look at once; 2: something changed
+        self._block = 0
+        self._notes: list[Note] = []
+        self._surprises = 0
+        self._alarm_level = [0.0] * MEMORIES
+        self._last_alarm = 0
+        self._state: State | None = None
+        self._picture: Picture | None = None
+        self._table: Table | None = None
+
+    # ------------------------------------------------------------ observing
+
+    def observe(self, execution: Execution) -> None:
+        """Note one call. Odd values are left out; nothing raises."""
+        self.calls += 1
+        call = self._block
+        self._block += 1
+        notes = self._notes
+        first = True
+        for outcome, seconds, waited in execution.attempts[:MOST_ATTEMPTS]:
+            if not 0 <= seconds < math.inf:
+                first = False
+                continue
+            bin_ = bin_of(seconds)
+            kind = KIND[outcome]
+            fine = position(seconds, bin_) if kind == CENSORED else 0
+            pause = int(waited * 1000 + 0.5) if 0 < waited < 65 else 65000 if waited >= 65 else 0
+            notes.append(Note(call, int(outcome), bin_, fine, pause))
+            if first:
+                first = False
+                self._judge(kind, bin_ + 1 if fine > FINE // 2 else bin_)
+            if kind == ANSWER and len(self.answers) < FIRST_ANSWERS:
+                self.answers += (seconds,)
+            if seconds > self.longest:
+                self.longest = seconds
+        if len(notes) >= BLOCK or self._block >= BLOCK or self._surprises >= _SURPRISES:
+            self.fold()
+
+    def _judge(self, kind: int, bin_: int) -> None:
+        """Watch for change: did any memory expect this first attempt?"""
+        if self._table is None:
+            return
+        likely = self._table[kind][bin_]
+        if max(likely) < -_SURPRISE:
+            self._surprises += 1
+        self._alarm_level = lags(self._alarm_level, likely, allowance=_ALLOWANCE)
+
+    # ------------------------------------------------------------ folding
+
+    def fold(self) -> None:
+        """Fold what waits into the counts and draw the picture anew."""
+        from poet.learning import folding
+
+        state = self._current()
+        if (
+            max(self._alarm_level) > _ALARM
+            and self.calls > _ALARM_AFTER
+            and self.calls - self._last_alarm > _ALARM_PAUSE
+        ):
+            state = folding.restarted(state, [level > _ALARM for level in self._alarm_level])
+            self._alarm_level = [0.0] * MEMORIES
+            self._last_alarm = self.calls
+            self.urgent = 2
+        if self._surprises >= _SURPRISES:
+            self.urgent = max(self.urgent, 1)
+        self._surprises = 0
+        self._notes = []
+        self._block = 0
+        self._settle(state)
+
+    def _settle(self, state: State) -> None:
+        from poet.learning import folding
+
+        self._state = state
+        self._picture, self._table = folding.pictured(state)
+
+    def picture(self) -> Picture:
+        """The picture as of now; it changes nothing."""
+        from poet.learning import folding
+
+        if not self._block and self._picture is not None:
+            return self._picture
+        return folding.pictured(self._current())[0]
+
+    def _current(self) -> State:
+        """The state with what waits folded in; it changes nothing."""
+        from poet.learning import folding
+
+        state = self._state if self._state is not None else folding.empty()
+        if not self._block:
+            return state
+        return folding.folded(state, self._notes, self._block, self._picture, self._keeps, self._record_keep)
+
+    @property
+    def retried(self) -> tuple[float, float]:
+        """Calls seen to retry after an error, and after a timeout."""
+        return (0.0, 0.0) if self._state is None else self._state.retried
+
+    # ------------------------------------------------------------ keeping
+
+    def dump(self) -> tuple[dict[str, Any], bytes]:
+        """Scalars, and arrays as bytes."""
+        from poet.learning import folding
+
+        facts: dict[str, Any] = {
+            "calls": self.calls,
+            "answers": list(self.answers),
+            "longest": self.longest,
+            "urgent": self.urgent,
+            "block": self._block,
+            "notes": len(self._notes),
+            "surprises": self._surprises,
+            "levels": self._alarm_level,
+            "last_alarm": self._last_alarm,
+            "folded": self._state is not None,
+        }
+        blob = b"".join(FORMAT.pack(*note) for note in self._notes)
+        if self._state is not None:
+            state = self._state
+            facts["refused"] = list(state.refused)
+            facts["retried"] = list(state.retried)
+            blob += folding.packed(state)
+        return facts, blob
+
+    def load(self, facts: Mapping[str, Any], blob: bytes) -> None:
+        """Take up ``dump``. Raises ValueError, KeyError or TypeError where it is not one; half-changed then."""
+        from poet.learning import folding
+
+        self.calls = _count(facts["calls"])
+        self.answers = tuple(_numbers(facts["answers"], range(FIRST_ANSWERS + 1)))
+        self.longest = _numbers([facts["longest"]], range(1, 2))[0]
+        self.urgent = _count(facts["urgent"], 2)
+        self._block = _count(facts["block"], BLOCK)
+        self._surprises = _count(facts["surprises"])
+        self._alarm_level = _numbers(facts["levels"], range(MEMORIES, MEMORIES + 1))
+        self._last_alarm = _count(facts["last_alarm"])
+        n_notes = _count(facts["notes"], BLOCK + MOST_ATTEMPTS)
+        size = n_notes * FORMAT.size
+        self._notes = [_note(values, self._block) for values in FORMAT.iter_unpack(blob[:size])]
+        if len(self._notes) != n_notes:
+            raise ValueError(f"{n_notes} notes were announced, {len(self._notes)} are there")
+        if facts["folded"] is True:
+            refused = Ewma(*_numbers(facts["refused"], range(2, 3)))
+            retried = _numbers(facts["retried"], range(2, 3))
+            self._settle(folding.unpacked(blob[size:], refused, (retried[0], retried[1])))
+        elif len(blob) != size:
+            raise ValueError(f"{len(blob) - size} bytes too many")
+        else:
+            self._state = self._picture = self._table = None
+
+
+def _count(value: object, most: int = 2**53) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise ValueError(f"expected a whole number in [0, {most}], got {value!r}")
+    return value
+
+
+def _numbers(values: Iterable[object], length: range) -> list[float]:
+    """Finite numbers >= 0."""
+    numbers = []
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            raise ValueError(f"expected a finite number >= 0, got {value!r}")
+        numbers.append(float(value))
+    if len(numbers) not in length:
+        raise ValueError(f"expected {length.start} to {length.stop - 1} numbers, got {len(numbers)}")
+    return numbers
+
+
+def _note(values: tuple[int, ...], block: int) -> Note:
+    note = Note(*values)
+    if note.call >= block or note.outcome > max(Outcome) or note.bin >= BINS:
+        raise ValueError(f"no note of an attempt: {note!r}")
+    return note

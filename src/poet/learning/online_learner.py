@@ -1,0 +1,450 @@
+"""T: learns from every execution.
+
+One execution shows, for every attempt, how long it took – or that it had not ended by its limit – and how it failed. From
+that picture the expected outcome of every timeout and every number of retries follows by arithmetic, also of values never
+tried. So learning is estimation here, not search: nothing is risked except where the record is censored, and there the
+probes look, on calls that are failing anyway.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from poet.errors import ConfigurationError
+from poet.kernels.online.bins import EDGES
+from poet.learning.evidence import FIRST_ANSWERS, Evidence
+from poet.learning.notes import RECORD_KEEP
+from poet.model.execution import Attempt, Execution, Outcome
+from poet.model.explanation import Explanation
+from poet.model.feedback import ExecutionFeedback
+from poet.model.objective import Objective
+from poet.model.tunable import Integer, Real, Space, Tunable, Value
+from poet.seams import Probe, Suggestion
+from poet.settings import BACKOFF_CAP
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from poet.learning.choice import Decision, Limits, Plan, Wish
+
+__all__ = ["ExecutionFeedback", "OnlineLearner"]
+
+SPACE = Space(timeout=Real(0.001, 120.0, log=True), retries=Integer(0, 5))
+DECLARED: Mapping[str, Value] = {"timeout": 30.0, "retries": 3, "backoff": 0.1}
+
+STRETCH = 2.44  # longer limit of a probe: four bins, so that what it sees pays for the wait
+CURIOUS = 6.0  # how many retried calls satisfy most of the first curiosity about retries
+MOST_PROBED = 0.5  # share of calls
+
+_FIRST_LOOK = 3  # calls
+_STEP = 4  # calls from one look to the next, growing while nothing changes
+_LONGEST_STEP = 40
+
+_MAGIC = b"POETonl1"
+_MOST_BYTES = 1 << 24  # of an unpacked state
+_LENGTHS = struct.Struct("<III")  # name, facts, arrays
+
+
+class OnlineLearner:
+    """Learns ``timeout`` and ``retries`` of one function from its executions; implements ``poet.seams.Learner``.
+
+    base_learning_rate: how fast the old is forgotten, in (0, 1]; 0.05 halves the weight of an execution after 8, 60, 300,
+        1500 and 8000 more of them (competing memories), twice the rate after half as many.
+    momentum: how long the choice among these memories persists, in [0, 1): their record of foretelling fades by
+        (1 - momentum) / 5 per execution.
+    confidence_threshold: least posterior probability that a change is a gain, in [0, 1); below 0.9 it counts as 0.9, as
+        less than that makes changes that are as often wrong as right.
+    exploration_rate: share of calls that may look beyond the live values, in [0, 1], up to four times as much while next
+        to nothing is known of retries; it bites only on calls that fail anyway, and never beyond half of them.
+    objective: what a call is worth; its latency cost, where None, is derived from the first 20 answers and then kept.
+    space: hard bounds of ``timeout`` [s] and ``retries``; what is missing there is not tuned.
+    declared: the values that hold at first; ``backoff`` [s], where the live values have none, is the bound of the pause
+        before the first retry, and doubles with each up to ``backoff_cap``; a pause is uniform below its bound.
+    seed: of the posterior draws. Two learners of equal arguments that see the same do the same.
+
+    Raises ConfigurationError where an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        base_learning_rate: float = 0.05,
+        momentum: float = 0.9,
+        confidence_threshold: float = 0.7,
+        exploration_rate: float = 0.1,
+        *,
+        objective: Objective | None = None,
+        space: Space | None = None,
+        declared: Mapping[str, Value] | None = None,
+        backoff_cap: float = BACKOFF_CAP,
+        seed: int = 0,
+    ) -> None:
+        for name, value, fits, range_ in (
+            ("base_learning_rate", base_learning_rate, 0 < base_learning_rate <= 1, "(0, 1]"),
+            ("momentum", momentum, 0 <= momentum < 1, "[0, 1)"),
+            ("confidence_threshold", confidence_threshold, 0 <= confidence_threshold < 1, "[0, 1)"),
+            ("exploration_rate", exploration_rate, 0 <= exploration_rate <= 1, "[0, 1]"),
+            ("backoff_cap", backoff_cap, 0 <= backoff_cap < math.inf, "[0, inf)"),
+        ):
+            if not fits:
+                raise ConfigurationError(f"{name} must be in {range_}, got {value!r}")
+        self._arguments = (base_learning_rate, momentum, confidence_threshold, exploration_rate)
+        self._objective = objective if objective is not None else Objective()
+        self._space = space if space is not None else SPACE
+        self._declared = {**DECLARED, **(declared or {})}
+        self._cap = backoff_cap
+        self._seed = seed
+        self._gate = max(0.9, confidence_threshold)
+        self._exploration = exploration_rate
+        self._evidence = self._no_evidence()
+        self._typical: float | None = None  # latency that the derived cost rests on [s]; None: not fixed yet
+        self._next_look = _FIRST_LOOK
+        self._step = float(_STEP)
+        self._looks = 0
+        self._live = self._plan_of(self._declared)
+        self._functions: dict[str, _Named] = {}
+
+    def _no_evidence(self) -> Evidence:
+        rate, momentum = self._arguments[:2]
+        return Evidence(pace=rate / 0.05, record_keep=1 - (1 - momentum) / 5 if momentum != 0.9 else RECORD_KEEP)
+
+    # ------------------------------------------------------------ the seam
+
+    def update(self, executions: Sequence[Execution]) -> None:
+        """Fold them in, oldest first. Never changes them; odd values in them do no harm."""
+        observe = self._evidence.observe
+        for execution in executions:
+            observe(execution)
+
+    def suggest(self, live: Mapping[str, Value]) -> Suggestion | None:
+        """Better values than ``live`` where the evidence is good enough, else None. Mostly it is too early to look again."""
+        if self._evidence.calls < self._next_look and not self._evidence.urgent:
+            return None
+        return self._look(live)
+
+    def probe(self) -> Probe:
+        """How to probe from now on, by the live values that were last shown to ``suggest``.
+
+        Nothing as long as the declared values hold: they were chosen by somebody who meant them.
+        """
+        timeout, retries, _ = self._live
+        if (timeout, retries) == self._plan_of(self._declared)[:2]:
+            return Probe()
+        bounds = self._bounds("timeout", timeout), self._bounds("retries", retries)
+        stretch = min(STRETCH, bounds[0][1] / timeout)
+        curiosity = min(4.0, 1 + CURIOUS / (2 + min(self._evidence.retried)))
+        return Probe(
+            retry=min(MOST_PROBED, self._exploration * curiosity) if retries < bounds[1][1] else 0.0,
+            limit=min(MOST_PROBED, self._exploration) if stretch > 1.05 else 0.0,
+            stretch=max(1.0, stretch),
+        )
+
+    def explain(self, live: Mapping[str, Value]) -> Explanation:
+        """Why ``live``, or why not; it changes nothing."""
+        from poet.learning import words
+
+        wish = self._wish()
+        timeout, retries, backoff = self._plan_of(live)
+        return words.explanation(
+            self._evidence,
+            self._plan(timeout, retries),
+            self._plan(*self._plan_of(self._declared)[:2]),
+            self._limits(live),
+            wish,
+            live,
+            self._rng(),
+        )
+
+    def dump(self) -> bytes:
+        """All it knows, for a store; a few kilobytes, and as much for each function seen by ``update_parameters``."""
+        sections = [self._section("", {})]
+        sections += [named.learner._section(name, named.facts()) for name, named in self._functions.items()]
+        return _MAGIC + zlib.compress(b"".join(sections), 9)
+
+    def load(self, state: bytes) -> None:
+        """Take up where ``dump`` left off. Raises ValueError where ``state`` is not of this kind; it is unchanged then."""
+        try:
+            parts = _sections(state)
+            if not parts or parts[0][0]:
+                raise ValueError("the learner's own part is missing")
+            own = self._sibling(self._seed)
+            own._restore(parts[0][1], parts[0][2])
+            functions = {name: _Named.of(self._child(name), facts, blob) for name, facts, blob in parts[1:]}
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError, zlib.error, struct.error) as error:
+            raise ValueError(f"this is no state of an online learner ({error}); it was left unread") from error
+        own._functions = functions
+        self.__dict__.update(own.__dict__)
+
+    # ------------------------------------------------------------ without a decorated function
+
+    def update_parameters(self, feedback: ExecutionFeedback, current_params: dict[str, Any]) -> dict[str, Any]:
+        """Learn from one execution of ``feedback.function_name`` and give the parameters of its next call.
+
+        Returns a new dict with every key of ``current_params``; only ``timeout`` and ``retries``, where they are there, may
+        differ: by what was learned, and now and then by a probe that looks beyond it for this one call. Functions are told
+        apart by name, and nothing learned of one is used for another.
+        """
+        named = self._functions.get(feedback.function_name)
+        if named is None:
+            named = self._functions[feedback.function_name] = _Named(self._child(feedback.function_name))
+        return named.after(execution_of(feedback, named.learner._evidence.calls), current_params)
+
+    def _child(self, name: str) -> OnlineLearner:
+        return self._sibling(zlib.crc32(name.encode("utf-8", "surrogatepass"), self._seed & 0xFFFFFFFF))
+
+    def _sibling(self, seed: int) -> OnlineLearner:
+        return OnlineLearner(
+            *self._arguments,
+            objective=self._objective,
+            space=self._space,
+            declared=self._declared,
+            backoff_cap=self._cap,
+            seed=seed,
+        )
+
+    # ------------------------------------------------------------ looking
+
+    def _look(self, live: Mapping[str, Value]) -> Suggestion | None:
+        from poet.learning import choice, words
+
+        evidence = self._evidence
+        changed = evidence.urgent
+        evidence.fold()
+        self._live = timeout, retries, _ = self._plan_of(live)
+        wish = self._wish(fix=True)
+        decision = None
+        if wish is not None:
+            self._looks += 1
+            decision = choice.decide(
+                evidence.picture(),
+                choice.Plan(timeout, retries),
+                self._limits(live),
+                wish,
+                gate=self._gate,
+                retried=sum(evidence.retried),
+                seen=evidence.calls,
+                rng=self._rng(),
+            )
+        self._schedule(changed=decision is not None or changed > 1 or evidence.urgent > 1)
+        evidence.urgent = 0
+        if decision is None:
+            return None
+        limits = self._limits(live)
+        values = dict(live)
+        if "timeout" in self._space:
+            values["timeout"] = choice.rounded(decision.plan.timeout, limits)
+        if "retries" in self._space:
+            values["retries"] = decision.plan.retries
+        values = {name: value for name, value in self._space.clip(values).items() if name in values}
+        if all(live.get(name) == value for name, value in values.items()):
+            return None
+        self._live = self._plan_of(values)
+        return Suggestion(
+            values,
+            words.reason(choice.Plan(timeout, retries), decision, wish, evidence.calls),
+            {"timeout": decision.timeout, "retries": decision.retries},
+            evidence.calls,
+        )
+
+    def _schedule(self, *, changed: bool) -> None:
+        calls = self._evidence.calls
+        self._step = _STEP if changed else min(_LONGEST_STEP, self._step * 1.5 + 1)
+        self._next_look = calls + int(min(self._step, max(_FIRST_LOOK, calls // 6)))
+
+    def _rng(self) -> np.random.Generator:
+        """Fresh dice, a function of the seed and of what was seen, so that a stored learner goes on as if never stored."""
+        import numpy as np
+
+        return np.random.default_rng((self._seed & 0xFFFFFFFFFFFFFFFF, self._evidence.calls, self._looks))
+
+    def _wish(self, *, fix: bool = False) -> Wish | None:
+        """What is aimed for; None while there is nothing to take a scale of latency from. ``fix``: keep the scale, if ripe."""
+        from poet.learning.choice import Wish
+
+        objective = self._objective
+        if objective.latency_cost is not None:
+            return Wish(objective, objective.success_target, derived=False)
+        answers = self._evidence.answers
+        typical = self._typical
+        if typical is None:
+            if answers:
+                typical = sorted(answers)[len(answers) // 2]
+            elif self._evidence.longest > 0:
+                typical = self._evidence.longest  # no answer yet: as long as anybody has waited
+            else:
+                return None
+            typical = max(typical, EDGES[0])
+            if fix and len(answers) >= FIRST_ANSWERS:
+                self._typical = typical
+        return Wish(objective.for_latency(typical), objective.success_target, derived=True)
+
+    def _plan_of(self, live: Mapping[str, Value]) -> tuple[float, int, float]:
+        """Timeout [s], retries and backoff [s] of ``live``; what is missing or no number is as declared."""
+        timeout = _number(live.get("timeout"), _number(self._declared["timeout"], 30.0))
+        retries = _number(live.get("retries"), _number(self._declared["retries"], 3.0))
+        backoff = _number(live.get("backoff"), _number(self._declared["backoff"], 0.1))
+        return (timeout if timeout > 0 else EDGES[-1], min(max(round(retries), 0), 20), max(backoff, 0.0))
+
+    def _plan(self, timeout: float, retries: int) -> Plan:
+        from poet.learning.choice import Plan
+
+        return Plan(timeout, retries)
+
+    def _bounds(self, name: str, live: float) -> tuple[float, float]:
+        tunable: Tunable | None = self._space.get(name)
+        if isinstance(tunable, Real | Integer):
+            return float(tunable.low), float(tunable.high)
+        return live, live
+
+    def _limits(self, live: Mapping[str, Value]) -> Limits:
+        from poet.learning.choice import Limits
+
+        timeout, retries, backoff = self._plan_of(live)
+        low, high = self._bounds("timeout", timeout)
+        fewest, most = self._bounds("retries", retries)
+        return Limits(max(low, EDGES[0]), high, int(fewest), int(most), backoff, self._cap)
+
+    # ------------------------------------------------------------ keeping
+
+    def _section(self, name: str, more: Mapping[str, Any]) -> bytes:
+        facts, blob = self._evidence.dump()
+        facts |= {
+            "typical": self._typical,
+            "next": self._next_look,
+            "step": self._step,
+            "looks": self._looks,
+            "live": list(self._live),
+            "more": more,
+        }
+        text = json.dumps(facts, separators=(",", ":"), allow_nan=False).encode()
+        title = name.encode("utf-8", "surrogatepass")
+        return _LENGTHS.pack(len(title), len(text), len(blob)) + title + text + blob
+
+    def _restore(self, facts: Mapping[str, Any], blob: bytes) -> None:
+        typical = facts["typical"]
+        if typical is not None and not 0 < _finite(typical):
+            raise ValueError(f"typical must be > 0, got {typical!r}")
+        timeout, retries, backoff = facts["live"]
+        self._evidence.load(facts, blob)
+        self._typical = None if typical is None else float(typical)
+        self._next_look = int(_finite(facts["next"]))
+        self._step = _finite(facts["step"])
+        self._looks = int(_finite(facts["looks"]))
+        self._live = self._plan_of({"timeout": timeout, "retries": int(_finite(retries)), "backoff": backoff})
+
+
+class _Named:
+    """The learner of one function of ``update_parameters``, and what it told last."""
+
+    def __init__(self, learner: OnlineLearner) -> None:
+        self.learner = learner
+        self._kept: dict[str, Value] = {}  # without the probe
+        self._told: dict[str, Value] = {}  # with it
+
+    @classmethod
+    def of(cls, learner: OnlineLearner, facts: Mapping[str, Any], blob: bytes) -> _Named:
+        """From a dump. Raises ValueError, KeyError or TypeError where it is none."""
+        learner._restore(facts, blob)
+        named = cls(learner)
+        for name in ("kept", "told"):
+            values = facts["more"][name]
+            if not isinstance(values, dict):
+                raise TypeError(f"{name} must be a mapping, got {values!r}")
+            getattr(named, f"_{name}").update({key: _finite(value) and value for key, value in values.items()})
+        return named
+
+    def facts(self) -> dict[str, Any]:
+        """For a dump."""
+        return {"kept": self._kept, "told": self._told}
+
+    def after(self, execution: Execution, current: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters of the next call."""
+        known = {name: current[name] for name in ("timeout", "retries", "backoff") if _is_number(current.get(name))}
+        # what was told with a probe comes back as the current value: it was for one call, and is not to be built upon
+        live = {name: self._kept[name] if self._told.get(name) == value else value for name, value in known.items()}
+        learner = self.learner
+        learner.update([execution])
+        suggestion = learner.suggest(live)
+        if suggestion is not None:
+            live = {name: suggestion.values[name] for name in live}
+        self._kept = dict(live)
+        self._told = self._probing(live)
+        return {**current, **self._told}
+
+    def _probing(self, live: Mapping[str, Value]) -> dict[str, Value]:
+        """``live``, or now and then a look beyond it."""
+        learner = self.learner
+        probe = learner.probe()
+        dice = random.Random(learner._seed * 1_000_003 + learner._evidence.calls)
+        told = dict(live)
+        if "retries" in told and dice.random() < probe.retry:
+            told["retries"] = int(told["retries"]) + 1
+        elif "timeout" in told and dice.random() < probe.limit:
+            told["timeout"] = float(told["timeout"]) * probe.stretch
+        return told
+
+
+def execution_of(feedback: ExecutionFeedback, sequence: int) -> Execution:
+    """The execution that ``feedback`` tells of; ``sequence`` numbers it.
+
+    Without attempts, a success is one attempt of the whole time; of a failure it is unknown what its attempts were.
+    """
+    outcome = Outcome.SUCCESS if feedback.success else Outcome.ERROR
+    attempts = tuple(feedback.attempts or ())
+    if attempts and not feedback.success:
+        outcome = attempts[-1].outcome
+    if not attempts and feedback.success:
+        attempts = (Attempt(Outcome.SUCCESS, feedback.execution_time),)
+    return Execution(
+        "feedback",
+        sequence,
+        feedback.timestamp.timestamp(),
+        feedback.execution_time,
+        outcome,
+        0,
+        attempts,
+        feedback.error_type or "",
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _number(value: object, default: float) -> float:
+    return float(value) if isinstance(value, int | float) and _is_number(value) else default
+
+
+def _finite(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
+        raise ValueError(f"expected a finite number >= 0, got {value!r}")
+    return float(value)
+
+
+def _sections(state: bytes) -> list[tuple[str, dict[str, Any], bytes]]:
+    """Name, facts and arrays of each learner in a dump. Raises ValueError, struct.error or zlib.error where it is none."""
+    if state[: len(_MAGIC)] != _MAGIC:
+        raise ValueError("it does not begin like one")
+    unpacker = zlib.decompressobj()
+    data = unpacker.decompress(state[len(_MAGIC) :], _MOST_BYTES)
+    if not unpacker.eof or unpacker.unused_data:
+        raise ValueError("it is cut short, or too long")
+    sections = []
+    offset = 0
+    while offset < len(data):
+        lengths = _LENGTHS.unpack_from(data, offset)
+        offset += _LENGTHS.size
+        if offset + sum(lengths) > len(data):
+            raise ValueError("it is cut short")
+        title, text, blob = (data[(offset := offset + n) - n : offset] for n in lengths)
+        facts = json.loads(text)
+        if not isinstance(facts, dict):
+            raise ValueError("its facts are no mapping")  # noqa: TRY004 - the caller is promised a ValueError
+        sections.append((title.decode("utf-8", "surrogatepass"), facts, blob))
+    return sections

@@ -1,0 +1,627 @@
+"""The contract of a ``Store`` as tests. Whoever writes a store inherits them::
+
+    class TestMyStore(StoreContract):
+        def make_store(self, folder: Path) -> Store:
+            return MyStore(folder / "store")
+
+For a store that several processes may share there is ``SharedStoreContract``. ``folder`` is new for each test; called
+again with the same one, ``make_store`` then opens the same store again. Needs pytest.
+"""
+
+# ruff: noqa: D102 -- a test's name is its sentence
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from poet.errors import StaleParameters, StoreUnavailable, UnknownFunction, UnknownVersion
+from poet.model.estimate import Estimate
+from poet.model.execution import Attempt, Execution, Outcome
+from poet.model.function import FunctionKey
+from poet.model.parameters import ParameterSet, Standing
+from poet.model.tunable import Value
+from poet.seams import FunctionRecord, ProcessReport, Store
+
+KEY = FunctionKey("shop.orders", "fetch", "0a1b2c3d")
+OTHER = FunctionKey("shop.orders", "Cart.total", "99999999")
+DECLARED: dict[str, Value] = {"timeout": 30.0, "retries": 3, "backoff": 0.5, "model": "small", "hedge": False}
+LEARNED: dict[str, Value] = {"timeout": 1.25, "retries": 2, "backoff": 0.1, "model": "large", "hedge": True}
+START = 1_800_000_000.0  # Unix time [s]
+PRECISION = 0.001  # to which a store may round times [s]; durations: to a 32-bit float
+
+
+def record(key: FunctionKey = KEY, **changes: Any) -> FunctionRecord:
+    """A function as it is registered on its first call."""
+    return FunctionRecord(
+        key=key,
+        domain="web",
+        learner="adaptive",
+        declared=dict(DECLARED),
+        objective={"value": 1.0, "attempt_cost": 0.03},
+        calls=0,
+        failures=0,
+        seconds=0.0,
+        last_call=0.0,
+    )._replace(**changes)
+
+
+def draft(**changes: Any) -> ParameterSet:
+    """Parameters as a trainer proposes them."""
+    fields: dict[str, Any] = {
+        "values_": LEARNED,
+        "origin": "learned",
+        "reason": "a shorter timeout answers sooner",
+        "author": "adaptive",
+        "estimates": {"utility": Estimate(0.9, 0.85, 0.95, 120)},
+        "evidence": 120,
+        "created": START,
+    }
+    return ParameterSet(**(fields | changes))
+
+
+def execution(sequence: int, *, writer: str = "w1", started: float | None = None, **changes: Any) -> Execution:
+    """A call that took 0.25 s; those of one writer start a second apart."""
+    begun = START + sequence if started is None else started
+    attempts = (Attempt(Outcome.SUCCESS, 0.25),)
+    return Execution(writer, sequence, begun, 0.25, Outcome.SUCCESS, 1, attempts)._replace(**changes)
+
+
+def failure(sequence: int, *, writer: str = "w1") -> Execution:
+    """A call of two attempts: the first timed out, the second failed."""
+    attempts = (Attempt(Outcome.TIMEOUT, 1.0), Attempt(Outcome.ERROR, 0.5, 0.25))
+    return Execution(writer, sequence, START + sequence, 1.75, Outcome.ERROR, 2, attempts, "ConnectionResetError")
+
+
+class StoreContract:
+    """What every store promises."""
+
+    def make_store(self, folder: Path) -> Store:
+        """A store that is empty, or that keeps what an earlier one kept in ``folder``."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[Store]:
+        """An empty store."""
+        store = self.make_store(tmp_path)
+        yield store
+        store.close()
+
+    def test_the_declared_values_are_version_1_and_live(self, store: Store) -> None:
+        standing = store.register(record())
+        assert dict(standing.live) == DECLARED
+        assert (standing.live.version, standing.live.parent, standing.live.origin) == (1, None, "declared")
+        assert (standing.generation, standing.paused, dict(standing.pinned)) == (1, "", {})
+        assert store.standing(KEY) == standing
+        assert store.versions(KEY) == [standing.live]
+
+    def test_values_keep_their_types(self, store: Store) -> None:
+        live = store.register(record(declared={"a": 1, "b": 1.0, "c": True, "d": "1", "e": 10**20, "f": 1e-300})).live
+        assert {name: type(value) for name, value in live.items()} == {
+            "a": int,
+            "b": float,
+            "c": bool,
+            "d": str,
+            "e": int,
+            "f": float,
+        }
+        assert (live["e"], live["f"]) == (10**20, 1e-300)
+
+    def test_registering_again_keeps_versions_and_counters_and_takes_over_the_declaration(self, store: Store) -> None:
+        store.register(record())
+        before = store.publish(KEY, draft(), expected=1)
+        store.append(KEY, [execution(0), failure(1)])
+        changed = record(declared={"timeout": 10.0}, domain=None, learner="", objective={"value": 2.0})
+        assert store.register(changed) == before
+        (kept,) = store.functions()
+        assert (kept.declared, kept.domain, kept.learner, kept.objective) == (
+            {"timeout": 10.0},
+            None,
+            "",
+            {"value": 2.0},
+        )
+        assert (kept.calls, kept.failures, kept.seconds, kept.last_call) == (2, 1, 2.0, START + 1)
+        assert len(store.versions(KEY)) == 2
+
+    def test_a_new_function_starts_with_counters_at_zero(self, store: Store) -> None:
+        store.register(record(calls=7, failures=3, seconds=1.0, last_call=START))
+        (kept,) = store.functions()
+        assert (kept.calls, kept.failures, kept.seconds, kept.last_call) == (0, 0, 0.0, 0.0)
+
+    def test_functions_come_by_name_and_keep_apart_what_differs_in_the_fingerprint_alone(self, store: Store) -> None:
+        twin = KEY._replace(fingerprint="11111111")
+        for key in (KEY, twin, OTHER):
+            store.register(record(key))
+        assert [kept.key for kept in store.functions()] == [OTHER, KEY, twin]
+        store.publish(twin, draft(), expected=1)
+        assert store.standing(KEY).generation == 1
+
+    def test_an_unknown_function_is_refused_with_the_known_names(self, store: Store) -> None:
+        store.register(record(OTHER))
+        questions: list[Callable[[], object]] = [
+            lambda: store.standing(KEY),
+            lambda: store.publish(KEY, draft(), expected=1),
+            lambda: store.rollback(KEY, 1, author="a", reason=""),
+            lambda: store.steer(KEY, author="a", reason="", paused=True),
+            lambda: store.steer(KEY, author="a", reason=""),
+            lambda: store.versions(KEY),
+            lambda: store.history(KEY),
+            lambda: store.append(KEY, [execution(0)]),
+            lambda: store.executions(KEY),
+            lambda: store.save_learner(KEY, b""),
+        ]
+        for question in questions:
+            with pytest.raises(UnknownFunction) as caught:
+                question()
+            assert (caught.value.name, caught.value.known) == (KEY.name, (OTHER.name,))
+        assert store.load_learner(KEY) is None
+
+    def test_publishing_makes_the_next_version_live_with_all_it_says(self, store: Store) -> None:
+        store.register(record())
+        standing = store.publish(KEY, draft(version=77, parent=55), expected=1)
+        assert standing.live == draft(version=2, parent=1)
+        assert standing.generation == 2
+        assert store.standing(KEY) == standing
+        assert [version.version for version in store.versions(KEY)] == [1, 2]
+
+    def test_a_draft_without_a_date_gets_one(self, store: Store) -> None:
+        store.register(record())
+        assert store.publish(KEY, draft(created=0.0), expected=1).live.created > 0
+
+    def test_a_draft_made_from_another_generation_is_refused(self, store: Store) -> None:
+        store.register(record())
+        store.publish(KEY, draft(), expected=1)
+        for stale in (1, 3):
+            with pytest.raises(StaleParameters) as caught:
+                store.publish(KEY, draft(), expected=stale)
+            assert (caught.value.function, caught.value.ours, caught.value.kept) == (KEY.name, stale, 2)
+        assert len(store.versions(KEY)) == 2
+
+    def test_every_change_of_standing_makes_earlier_drafts_stale(self, store: Store) -> None:
+        store.register(record())
+        store.publish(KEY, draft(), expected=1)
+        changes: list[Callable[[], Standing]] = [
+            lambda: store.rollback(KEY, 1, author="a", reason=""),
+            lambda: store.steer(KEY, author="a", reason="", paused=False),
+            lambda: store.steer(KEY, author="a", reason="", pinned={"timeout": 2.0}),
+            lambda: store.steer(KEY, author="a", reason="", pinned={}),
+        ]
+        for change in changes:
+            known = store.standing(KEY).generation
+            assert change().generation == known + 1
+            with pytest.raises(StaleParameters):
+                store.publish(KEY, draft(), expected=known)
+
+    def test_the_generation_grows_with_every_change_of_any_function_and_with_nothing_else(self, store: Store) -> None:
+        assert store.generation() == 0
+        seen = [store.generation()]
+        changes: list[Callable[[], Standing]] = [
+            lambda: store.register(record()),
+            lambda: store.register(record(OTHER)),
+            lambda: store.publish(KEY, draft(), expected=1),
+            lambda: store.publish(OTHER, draft(), expected=1),
+            lambda: store.rollback(KEY, None, author="a", reason=""),
+            lambda: store.steer(KEY, author="a", reason="", paused=False),
+            lambda: store.steer(KEY, author="a", reason="", pinned={"timeout": 1.0}),
+            lambda: store.steer(KEY, author="a", reason="", pinned={}),
+        ]
+        for change in changes:
+            change()
+            seen.append(store.generation())
+        assert all(earlier < later for earlier, later in pairwise(seen))
+        store.register(record(domain="other"))
+        store.append(KEY, [execution(0)])
+        store.save_learner(KEY, b"state")
+        store.steer(KEY, author="a", reason="")
+        with pytest.raises(StaleParameters):
+            store.publish(KEY, draft(), expected=1)
+        assert store.generation() == seen[-1]
+
+    def test_a_rollback_makes_the_parent_live_and_pauses(self, store: Store) -> None:
+        store.register(record())
+        store.publish(KEY, draft(), expected=1)
+        standing = store.rollback(KEY, None, author="ada", reason="slower since noon")
+        assert (standing.live.version, standing.generation, standing.paused) == (1, 3, "slower since noon")
+        assert dict(standing.live) == DECLARED
+        assert len(store.versions(KEY)) == 2
+
+    def test_a_rollback_without_a_reason_still_pauses_and_says_who(self, store: Store) -> None:
+        store.register(record())
+        assert "ada" in store.rollback(KEY, 1, author="ada", reason="").paused
+
+    def test_a_rollback_may_name_any_version_also_a_later_one(self, store: Store) -> None:
+        store.register(record())
+        store.publish(KEY, draft(), expected=1)
+        store.publish(KEY, draft(reason="third"), expected=2)
+        assert store.rollback(KEY, 1, author="a", reason="").live.version == 1
+        assert store.rollback(KEY, 3, author="a", reason="").live.version == 3
+
+    def test_after_a_rollback_the_next_version_is_a_child_of_the_live_one(self, store: Store) -> None:
+        store.register(record())
+        store.publish(KEY, draft(), expected=1)
+        store.rollback(KEY, 1, author="a", reason="")
+        live = store.publish(KEY, draft(), expected=3).live
+        assert (live.version, live.parent) == (3, 1)
+        assert store.rollback(KEY, None, author="a", reason="").live.version == 1
+
+    def test_a_rollback_to_nowhere_is_refused_with_the_versions_there_are(self, store: Store) -> None:
+        before = store.register(record())
+        for target in (None, 0, 2, -1):
+            with pytest.raises(UnknownVersion) as caught:
+                store.rollback(KEY, target, author="a", reason="")
+            assert caught.value.known == (1,)
+        assert store.standing(KEY) == before
+
+    def test_pausing_and_resuming_keep_the_version(self, store: Store) -> None:
+        store.register(record())
+        paused = store.steer(KEY, author="ada", reason="release day", paused=True)
+        assert (paused.live.version, paused.paused) == (1, "release day")
+        assert "ada" in store.steer(KEY, author="ada", reason="", paused=True).paused
+        assert store.steer(KEY, author="ada", reason="", paused=False).paused == ""
+
+    def test_a_pin_is_a_new_live_version_with_the_other_values_unchanged(self, store: Store) -> None:
+        store.register(record())
+        standing = store.steer(KEY, author="ada", reason="the contract says so", pinned={"timeout": 1.0})
+        assert dict(standing.live) == {**DECLARED, "timeout": 1.0}
+        assert (standing.live.version, standing.live.parent, standing.live.origin) == (2, 1, "manual")
+        assert (standing.live.author, standing.live.reason) == ("ada", "the contract says so")
+        assert dict(standing.pinned) == {"timeout": 1.0}
+        assert standing.paused == ""
+
+    def test_pins_add_up_and_are_lifted_together_with_the_values_left_as_they_are(self, store: Store) -> None:
+        store.register(record())
+        store.steer(KEY, author="a", reason="", pinned={"timeout": 1.0, "retries": 1})
+        both = store.steer(KEY, author="a", reason="", pinned={"retries": 0, "model": "large"})
+        assert dict(both.pinned) == {"timeout": 1.0, "retries": 0, "model": "large"}
+        lifted = store.steer(KEY, author="a", reason="", pinned={})
+        assert dict(lifted.pinned) == {}
+        assert lifted.live == both.live
+        assert len(store.versions(KEY)) == 3
+
+    def test_pinning_and_pausing_may_come_together(self, store: Store) -> None:
+        store.register(record())
+        standing = store.steer(KEY, author="a", reason="audit", paused=True, pinned={"retries": 0})
+        assert (standing.generation, standing.paused, standing.live["retries"]) == (2, "audit", 0)
+        assert [change.action for change in store.history(KEY)] == ["publish", "pin", "pause"]
+
+    def test_a_rollback_behind_a_pin_lifts_it_and_keeps_the_pins_that_agree(self, store: Store) -> None:
+        store.register(record())
+        store.steer(KEY, author="a", reason="", pinned={"timeout": 1.0, "retries": 3})
+        standing = store.rollback(KEY, 1, author="a", reason="")
+        assert dict(standing.pinned) == {"retries": 3}
+        assert all(standing.live[name] == value for name, value in standing.pinned.items())
+
+    def test_the_history_tells_who_did_what_and_why(self, store: Store) -> None:
+        store.register(record())
+        store.publish(KEY, draft(), expected=1)
+        store.rollback(KEY, None, author="ada", reason="worse")
+        store.steer(KEY, author="bob", reason="go on", paused=False)
+        store.steer(KEY, author="bob", reason="fixed", pinned={"retries": 1})
+        store.steer(KEY, author="bob", reason="free", pinned={})
+        store.steer(KEY, author="cy", reason="freeze", paused=True)
+        changes = store.history(KEY)
+        assert [change[1:] for change in changes[1:]] == [
+            ("publish", 2, "adaptive", "a shorter timeout answers sooner"),
+            ("rollback", 1, "ada", "worse"),
+            ("resume", 1, "bob", "go on"),
+            ("pin", 3, "bob", "fixed"),
+            ("unpin", 3, "bob", "free"),
+            ("pause", 3, "cy", "freeze"),
+        ]
+        assert changes[0][1:3] == ("publish", 1)
+        assert all(change.at > 0 for change in changes)
+
+    def test_what_goes_in_is_not_shared(self, store: Store) -> None:
+        declared, objective, values, pins = dict(DECLARED), {"value": 1.0}, dict(LEARNED), {"retries": 1}
+        store.register(record(declared=declared, objective=objective))
+        store.publish(KEY, draft(values_=values), expected=1)
+        store.steer(KEY, author="a", reason="", pinned=pins)
+        batch = [execution(0)]
+        store.append(KEY, batch)
+        for mapping in (declared, objective, values, pins):
+            mapping.clear()
+        batch.clear()
+        (kept,) = store.functions()
+        assert (dict(kept.declared), dict(kept.objective)) == (DECLARED, {"value": 1.0})
+        assert dict(store.versions(KEY)[1]) == LEARNED
+        assert dict(store.standing(KEY).pinned) == {"retries": 1}
+        assert len(list(store.executions(KEY))) == 1
+
+    def test_what_comes_out_is_not_shared(self, store: Store) -> None:
+        store.register(record())
+        store.append(KEY, [execution(0)])
+        store.report(report("w1"))
+        for mapping in (store.functions()[0].declared, store.functions()[0].objective):
+            if isinstance(mapping, dict):
+                mapping.clear()
+        for listed in (store.functions(), store.versions(KEY), store.history(KEY), store.processes()):
+            listed.clear()
+        (kept,) = store.functions()
+        assert (dict(kept.declared), kept.objective["value"]) == (DECLARED, 1.0)
+        assert (len(store.versions(KEY)), len(store.history(KEY)), len(store.processes())) == (1, 1, 1)
+
+    def test_executions_come_back_oldest_first_with_all_they_say(self, store: Store) -> None:
+        store.register(record())
+        rows = [execution(0), failure(1), execution(2, outcome=Outcome.LATE, version=4)]
+        store.append(KEY, rows)
+        assert list(store.executions(KEY)) == rows
+        (kept,) = store.functions()
+        assert (kept.calls, kept.failures, kept.seconds, kept.last_call) == (3, 1, 2.25, START + 2)
+
+    def test_executions_of_several_writers_are_merged_by_their_start(self, store: Store) -> None:
+        store.register(record())
+        ours = [execution(i) for i in range(2500)]
+        theirs = [execution(i, writer="w2", started=START + 2 * i + 0.5) for i in range(1500)]
+        for start in range(0, 2500, 500):
+            store.append(KEY, ours[start : start + 500])
+            store.append(KEY, theirs[start : start + 500])
+        merged = sorted(ours + theirs, key=lambda row: row.started)
+        assert list(store.executions(KEY)) == merged
+        assert list(store.executions(KEY, limit=1700)) == merged[-1700:]
+        assert list(store.executions(KEY, since=START + 100)) == [row for row in merged if row.started >= START + 100]
+
+    def test_times_and_durations_keep_their_precision(self, store: Store) -> None:
+        store.register(record())
+        row = execution(0, started=START + 0.123456, seconds=1 / 3, attempts=(Attempt(Outcome.SUCCESS, 1e-7, 0.7),))
+        store.append(KEY, [row])
+        (kept,) = store.executions(KEY)
+        assert kept.started == pytest.approx(row.started, abs=PRECISION / 2 + 1e-6)
+        assert kept.seconds == pytest.approx(1 / 3, rel=2**-24)
+        assert kept.attempts[0].seconds == pytest.approx(1e-7, rel=2**-24)
+        assert kept.attempts[0].waited == pytest.approx(0.7, rel=2**-24)
+
+    def test_limit_takes_the_newest_and_since_the_later(self, store: Store) -> None:
+        store.register(record())
+        store.append(KEY, [execution(i) for i in range(10)])
+
+        def sequences(**choice: Any) -> list[int]:
+            return [row.sequence for row in store.executions(KEY, **choice)]
+
+        assert sequences(limit=3) == [7, 8, 9]
+        assert sequences(limit=0) == []
+        assert sequences(limit=100) == list(range(10))
+        assert sequences(since=START + 7) == [7, 8, 9]
+        assert sequences(since=START + 3, limit=2) == [8, 9]
+        assert sequences(since=START + 100) == []
+
+    def test_executions_of_a_function_that_was_never_called_are_none(self, store: Store) -> None:
+        store.register(record())
+        store.append(KEY, [])
+        assert list(store.executions(KEY)) == []
+        assert store.functions()[0].calls == 0
+
+    def test_appending_again_does_not_double(self, store: Store) -> None:
+        store.register(record())
+        store.append(KEY, [execution(i) for i in range(5)])
+        store.append(KEY, [execution(i) for i in range(5)])
+        store.append(KEY, [execution(i) for i in range(3, 8)])
+        assert [row.sequence for row in store.executions(KEY)] == list(range(8))
+        assert store.functions()[0].calls == 8
+
+    def test_an_earlier_batch_may_come_late(self, store: Store) -> None:
+        store.register(record())
+        store.append(KEY, [execution(i) for i in range(10, 20)])
+        store.append(KEY, [execution(i) for i in range(5, 15)])
+        assert [row.sequence for row in store.executions(KEY)] == list(range(5, 20))
+
+    def test_gaps_in_the_sequence_are_kept(self, store: Store) -> None:
+        store.register(record())
+        numbers = [0, 1, 5, 1000, 10**12]
+        store.append(KEY, [execution(i, started=START) for i in numbers])
+        assert [row.sequence for row in store.executions(KEY)] == numbers
+
+    def test_the_same_sequence_of_another_writer_or_function_is_another_execution(self, store: Store) -> None:
+        store.register(record())
+        store.register(record(OTHER))
+        store.append(KEY, [execution(0)])
+        store.append(KEY, [execution(0, writer="w2")])
+        store.append(OTHER, [execution(0)])
+        assert [row.writer for row in store.executions(KEY)] == ["w1", "w2"]
+        assert len(list(store.executions(OTHER))) == 1
+
+    def test_many_small_appends_give_what_one_large_gives(self, store: Store) -> None:
+        store.register(record())
+        store.register(record(OTHER))
+        rows = [failure(i) if i % 7 == 0 else execution(i) for i in range(2300)]
+        store.append(OTHER, rows)
+        for start in range(0, len(rows), 9):
+            store.append(KEY, rows[start : start + 9])
+        assert list(store.executions(KEY)) == list(store.executions(OTHER)) == rows
+
+    def test_a_reader_is_not_disturbed_by_later_appends(self, store: Store) -> None:
+        store.register(record())
+        rows = [execution(i) for i in range(1500)]
+        store.append(KEY, rows[:1200])
+        reader = store.executions(KEY)
+        first = [next(reader) for _ in range(10)]
+        for i in range(1200, 1500, 50):
+            store.append(KEY, rows[i : i + 50])
+        assert first + list(reader) == rows[:1200]
+
+    def test_the_state_of_a_learner_is_replaced(self, store: Store) -> None:
+        store.register(record())
+        assert store.load_learner(KEY) is None
+        store.save_learner(KEY, b"")
+        assert store.load_learner(KEY) == b""
+        store.save_learner(KEY, bytes(range(256)) * 100)
+        assert store.load_learner(KEY) == bytes(range(256)) * 100
+
+    def test_each_process_has_one_report_newest_first(self, store: Store) -> None:
+        assert store.processes() == []
+        store.report(report("w1", seen=START))
+        store.report(report("w2", seen=START + 5))
+        store.report(report("w1", seen=START + 9, faults=3, last_fault="ValueError: no"))
+        assert store.processes() == [
+            report("w1", seen=START + 9, faults=3, last_fault="ValueError: no"),
+            report("w2", seen=START + 5),
+        ]
+
+    def test_a_healthy_store_finds_nothing_wrong(self, store: Store) -> None:
+        store.register(record())
+        store.publish(KEY, draft(), expected=1)
+        store.append(KEY, [execution(0), failure(1)])
+        store.steer(KEY, author="a", reason="", pinned={"retries": 0})
+        store.rollback(KEY, 1, author="a", reason="")
+        findings = store.check()
+        assert findings
+        assert [finding for finding in findings if not finding.ok] == []
+
+    def test_any_text_is_kept(self, store: Store) -> None:
+        odd = "naïve 時間 \u2028 'quoted\" \x00 -- ; DROP TABLE"
+        key = FunctionKey("", odd, "00000000")
+        store.register(record(key, domain=odd, declared={odd: odd}))
+        standing = store.steer(key, author=odd, reason=odd, paused=True)
+        store.append(key, [execution(0, writer=odd, error=odd, outcome=Outcome.ERROR)])
+        assert (standing.paused, dict(standing.live)) == (odd, {odd: odd})
+        (row,) = store.executions(key)
+        assert (row.writer, row.error, store.functions()[0].key) == (odd, odd, key)
+
+    def test_of_threads_that_publish_from_one_generation_exactly_one_wins(self, store: Store) -> None:
+        store.register(record())
+        together = threading.Barrier(4)
+
+        def publish(name: int) -> bool:
+            together.wait()
+            try:
+                store.publish(KEY, draft(author=f"t{name}"), expected=1)
+            except StaleParameters:
+                return False
+            return True
+
+        with ThreadPoolExecutor(4) as pool:
+            assert sum(pool.map(publish, range(4))) == 1
+        assert len(store.versions(KEY)) == 2
+
+    def test_threads_that_append_and_read_lose_nothing(self, store: Store) -> None:
+        store.register(record())
+
+        def work(writer: str) -> None:
+            for start in range(0, 300, 20):
+                store.append(KEY, [execution(i, writer=writer) for i in range(start, start + 20)])
+                assert len(list(store.executions(KEY))) >= start + 20
+                store.generation()
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(work, ["a", "b", "c", "d"]))
+        assert store.functions()[0].calls == len(list(store.executions(KEY))) == 1200
+
+    def test_a_closed_store_says_so_and_closes_twice(self, store: Store) -> None:
+        store.register(record())
+        store.close()
+        store.close()
+        with pytest.raises(StoreUnavailable, match="closed"):
+            store.standing(KEY)
+
+
+class SharedStoreContract(StoreContract):
+    """What a store promises besides where several processes share it, and where it outlives them."""
+
+    def test_another_process_finds_everything_again(self, tmp_path: Path) -> None:
+        first = self.make_store(tmp_path)
+        first.register(record())
+        first.publish(KEY, draft(), expected=1)
+        first.steer(KEY, author="ada", reason="fixed", pinned={"retries": 1})
+        rows = [execution(0), failure(1)]
+        first.append(KEY, rows)
+        first.save_learner(KEY, b"state")
+        first.report(report("w1"))
+        told = _all_of(first)
+        first.close()
+        second = self.make_store(tmp_path)
+        assert _all_of(second) == told
+        assert list(second.executions(KEY)) == rows
+        second.close()
+
+    def test_a_change_by_another_is_seen_by_its_generation(self, tmp_path: Path) -> None:
+        ours, theirs = self.make_store(tmp_path), self.make_store(tmp_path)
+        ours.register(record())
+        seen = ours.generation()
+        theirs.publish(KEY, draft(), expected=1)
+        assert ours.generation() > seen
+        assert ours.standing(KEY) == theirs.standing(KEY)
+        ours.close()
+        theirs.close()
+
+    def test_of_processes_that_publish_from_one_generation_exactly_one_wins(self, tmp_path: Path) -> None:
+        store = self.make_store(tmp_path)
+        store.register(record())
+        rounds, rivals = 20, 2
+        context = multiprocessing.get_context("spawn")
+        together, results = context.Barrier(rivals), context.Queue()
+        processes = [
+            context.Process(target=_compete, args=(type(self), tmp_path, rounds, together, results))
+            for _ in range(rivals)
+        ]
+        for process in processes:
+            process.start()
+        won = [results.get(timeout=60) for _ in processes]
+        for process in processes:
+            process.join(60)
+        assert [sum(one) for one in zip(*won, strict=True)] == [1] * rounds
+        assert [version.version for version in store.versions(KEY)] == list(range(1, rounds + 2))
+        assert store.standing(KEY).generation == rounds + 1
+        store.close()
+
+    def test_processes_that_append_at_once_lose_nothing(self, tmp_path: Path) -> None:
+        store = self.make_store(tmp_path)
+        store.register(record())
+        context = multiprocessing.get_context("spawn")
+        processes = [
+            context.Process(target=_append_all, args=(type(self), tmp_path, writer, 400)) for writer in ("a", "b")
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(60)
+        assert [process.exitcode for process in processes] == [0, 0]
+        rows = list(store.executions(KEY))
+        assert {(row.writer, row.sequence) for row in rows} == {(w, i) for w in "ab" for i in range(400)}
+        assert len(rows) == store.functions()[0].calls == 800
+        assert [finding for finding in store.check() if not finding.ok] == []
+        store.close()
+
+
+def report(writer: str, **changes: Any) -> ProcessReport:
+    """How a process fares."""
+    return ProcessReport(writer, "host", 4711, START, START + 1, 0, 0, "")._replace(**changes)
+
+
+def _all_of(store: Store) -> tuple[object, ...]:
+    return (
+        store.functions(),
+        store.generation(),
+        store.standing(KEY),
+        store.versions(KEY),
+        store.history(KEY),
+        store.load_learner(KEY),
+        store.processes(),
+    )
+
+
+def _compete(contract: type[StoreContract], folder: Path, rounds: int, together: Any, results: Any) -> None:
+    """In a process of its own: publish from each generation in turn, and tell which were won."""
+    store = contract().make_store(folder)
+    won = []
+    for generation in range(1, rounds + 1):
+        together.wait(60)
+        try:
+            store.publish(KEY, draft(), expected=generation)
+            won.append(True)
+        except StaleParameters:
+            won.append(False)
+    store.close()
+    results.put(won)
+
+
+def _append_all(contract: type[StoreContract], folder: Path, writer: str, count: int) -> None:
+    store = contract().make_store(folder)
+    for start in range(0, count, 8):
+        store.append(KEY, [execution(i, writer=writer) for i in range(start, start + 8)])
+    store.close()

@@ -1,0 +1,111 @@
+"""One function as the trainer sees it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from poet.model.execution import Execution, Outcome, Record, from_record
+from poet.model.function import FunctionKey
+from poet.model.parameters import ParameterSet, Standing
+from poet.model.tunable import Value
+from poet.seams import FunctionRecord, Learner, Probe
+
+
+class Inbox:
+    """Takes finished calls from the call path's buffer, in the order of their sequence, and counts what was dropped."""
+
+    __slots__ = ("_held", "_next", "_records", "_taken")
+
+    def __init__(self, records: deque[Record]) -> None:
+        self._records = records
+        self._held: list[Record] = []
+        self._next = 0  # first sequence that was not taken yet
+        self._taken = 0
+
+    @property
+    def dropped(self) -> int:
+        """Executions that a full buffer has lost so far."""
+        return self._next - self._taken
+
+    def take(self, writer: str, epoch: float, *, all_of_it: bool = False) -> list[Execution]:
+        """The executions that have come in, oldest first.
+
+        A thread may draw its sequence number and be interrupted before it appends. So what stands behind a gap is held
+        back for one round, unless ``all_of_it`` is wanted. epoch: Unix time at the monotonic clock's zero [s].
+        """
+        held = self._held
+        patience = held[-1][0] if held else -1  # up to here the gaps have had their round
+        pop = self._records.popleft
+        waiting = list(held)
+        for _ in range(len(self._records)):
+            try:
+                waiting.append(pop())
+            except IndexError:  # a full buffer has dropped it meanwhile
+                break
+        waiting.sort()
+        ready = 0
+        following = self._next
+        for sequence, *_ in waiting:
+            if sequence > max(patience, following) and not all_of_it:
+                break
+            following = max(following, sequence + 1)
+            ready += 1
+        self._held = waiting[ready:]
+        self._next = following
+        self._taken += ready
+        return [from_record(record, writer, epoch) for record in waiting[:ready]]
+
+
+class Tally:
+    """Counts and moving averages of one function since the process began."""
+
+    __slots__ = ("calls", "failures", "last", "outcomes", "rate", "requests", "seconds", "success")
+
+    def __init__(self, rate: float) -> None:
+        """rate: weight of the newest execution in the moving averages, in (0, 1] [1]."""
+        self.rate = rate
+        self.calls = self.failures = self.requests = 0
+        self.success: float | None = None  # moving average of successes, in [0, 1]
+        self.seconds: float | None = None  # moving average of durations [s]
+        self.outcomes = [0] * len(Outcome)
+        self.last = 0.0  # Unix time of the newest call [s]
+
+    def add(self, execution: Execution) -> None:
+        """Count it; O(1)."""
+        good, seconds = float(execution.outcome.good), execution.seconds
+        self.calls += 1
+        self.failures += not good
+        self.requests += len(execution.attempts)
+        self.outcomes[execution.outcome] += 1
+        self.success = good if self.success is None else self.success + self.rate * (good - self.success)
+        self.seconds = seconds if self.seconds is None else self.seconds + self.rate * (seconds - self.seconds)
+        self.last = max(self.last, execution.started)
+
+
+@dataclass(slots=True, kw_only=True)
+class Trainee:
+    """What the trainer keeps of one function. Touched by one thread at a time, under the trainer's lock."""
+
+    record: FunctionRecord
+    inbox: Inbox
+    tally: Tally
+    tracked: bool  # whether the tally is kept
+    learner: Learner | None  # None: executions are kept, nothing is learned
+    history: bool  # whether executions are stored
+    apply: bool  # whether suggestions are published
+    deliver: Callable[[ParameterSet, Probe], None]  # hands parameters down to the call path
+    standing: Standing
+    unsaved: deque[Execution] = field(default_factory=deque)
+    taught: bool = False  # whether the learner knows more than the store
+    draft: bool = False  # whether the live version is one that the store has not taken yet
+
+    @property
+    def key(self) -> FunctionKey:
+        """Who the function is."""
+        return self.record.key
+
+    def with_pins(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """The live values, changed to ``values`` where nothing is pinned."""
+        return {**self.standing.live, **values, **self.standing.pinned}

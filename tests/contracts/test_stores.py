@@ -1,0 +1,169 @@
+"""Every store keeps the contract, and the one on disk does what the one in memory does."""
+
+from __future__ import annotations
+
+import tempfile
+from array import array
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from poet.errors import StoreError
+from poet.model.execution import Attempt, Execution, Outcome
+from poet.model.function import FunctionKey
+from poet.model.parameters import ParameterSet
+from poet.seams import FunctionRecord, ProcessReport, Store
+from poet.stores.memory import MemoryStore
+from poet.stores.sqlite import SqliteStore
+from poet.testing.stores import SharedStoreContract, StoreContract
+
+
+class TestMemoryStore(StoreContract):
+    def make_store(self, folder: Path) -> Store:
+        return MemoryStore()
+
+
+class TestSqliteStore(SharedStoreContract):
+    def make_store(self, folder: Path) -> Store:
+        return SqliteStore(folder / "poet.db")
+
+
+class _Steps:
+    """A clock that ticks once a reading, so that two stores that read it alike agree."""
+
+    def __init__(self) -> None:
+        self.ticks = 0
+
+    def now(self) -> float:
+        return 0.0
+
+    def wall(self) -> float:
+        self.ticks += 1
+        return 1000.0 + self.ticks
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+KEYS = [FunctionKey("m", name, "00000000") for name in "ab"]
+VALUES = st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(max_size=5)
+MAPPINGS = st.dictionaries(st.sampled_from(["timeout", "retries", "model"]), VALUES, max_size=3)
+# As a store keeps them, so that both stores must agree to the last bit.
+SECONDS = st.floats(0, 1e6, width=32)
+STARTS = st.integers(-(10**6), 10**12).map(lambda milliseconds: milliseconds / 1000)
+ATTEMPTS = st.builds(Attempt, st.sampled_from(Outcome), SECONDS, SECONDS)
+EXECUTIONS = st.builds(
+    Execution,
+    st.sampled_from(["w1", "w2"]),
+    st.integers(0, 40),
+    STARTS,
+    SECONDS,
+    st.sampled_from(Outcome),
+    st.integers(0, 3),
+    st.lists(ATTEMPTS, min_size=1, max_size=3).map(tuple),
+    st.sampled_from(["", "ValueError", "KeyError"]),
+)
+
+
+class SameAsMemory(RuleBasedStateMachine):
+    """Whatever is asked of both stores, in whatever order, both answer alike."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.memory = MemoryStore(clock=_Steps())
+        self.path = Path(self.folder.name) / "poet.db"
+        self.clock = _Steps()
+        self.sqlite = SqliteStore(self.path, clock=self.clock)
+
+    def both(self, verb: str, *args: Any, **options: Any) -> None:
+        answers = []
+        for store in (self.memory, self.sqlite):
+            try:
+                answer = getattr(store, verb)(*args, **options)
+                answers.append(list(answer) if verb == "executions" else answer)
+            except StoreError as error:
+                answers.append((type(error), error.args))
+        assert answers[0] == answers[1], verb
+        assert repr(answers[0]) == repr(answers[1]), verb  # 1, 1.0 and True are equal, and not the same
+
+    @rule(key=st.sampled_from(KEYS), declared=MAPPINGS, domain=st.none() | st.text(max_size=3))
+    def register(self, key: FunctionKey, declared: dict[str, Any], domain: str | None) -> None:
+        self.both("register", FunctionRecord(key, domain, "adaptive", declared, {"value": 1.0}, 0, 0, 0.0, 0.0))
+
+    @rule(key=st.sampled_from(KEYS), values=MAPPINGS, expected=st.integers(0, 8), evidence=st.integers(0, 99))
+    def publish(self, key: FunctionKey, values: dict[str, Any], expected: int, evidence: int) -> None:
+        self.both("publish", key, ParameterSet(values_=values, origin="learned", evidence=evidence), expected=expected)
+
+    @rule(key=st.sampled_from(KEYS), values=MAPPINGS)
+    def publish_in_time(self, key: FunctionKey, values: dict[str, Any]) -> None:
+        try:
+            expected = self.memory.standing(key).generation
+        except StoreError:
+            return
+        self.both("publish", key, ParameterSet(values_=values, origin="learned"), expected=expected)
+
+    @rule(key=st.sampled_from(KEYS), to=st.none() | st.integers(0, 5), reason=st.text(max_size=3))
+    def rollback(self, key: FunctionKey, to: int | None, reason: str) -> None:
+        self.both("rollback", key, to, author="ada", reason=reason)
+
+    @rule(key=st.sampled_from(KEYS), paused=st.none() | st.booleans(), pinned=st.none() | MAPPINGS)
+    def steer(self, key: FunctionKey, paused: bool | None, pinned: dict[str, Any] | None) -> None:
+        self.both("steer", key, author="ada", reason="", paused=paused, pinned=pinned)
+
+    @rule(key=st.sampled_from(KEYS), rows=st.lists(EXECUTIONS, max_size=8))
+    def append(self, key: FunctionKey, rows: list[Execution]) -> None:
+        self.both("append", key, rows)
+
+    @rule(key=st.sampled_from(KEYS), first=st.integers(0, 3000), count=st.integers(500, 1500))
+    def append_many(self, key: FunctionKey, first: int, count: int) -> None:
+        plain = (Attempt(Outcome.SUCCESS, 0.5),)
+        rows = [Execution("w3", i, i / 10, 0.5, Outcome.SUCCESS, 1, plain) for i in range(first, first + count)]
+        self.both("append", key, rows)
+
+    @rule(key=st.sampled_from(KEYS), since=STARTS, limit=st.none() | st.integers(0, 2000))
+    def executions(self, key: FunctionKey, since: float, limit: int | None) -> None:
+        self.both("executions", key, since=since, limit=limit)
+
+    @rule(key=st.sampled_from(KEYS), state=st.binary(max_size=20))
+    def save_learner(self, key: FunctionKey, state: bytes) -> None:
+        self.both("save_learner", key, state)
+
+    @rule(writer=st.sampled_from(["w1", "w2"]), seen=st.integers(0, 9))
+    def report(self, writer: str, seen: int) -> None:
+        self.both("report", ProcessReport(writer, "h", 1, 0.0, float(seen), 0, 0, ""))
+
+    @rule()
+    def reopen(self) -> None:
+        self.sqlite.close()
+        self.sqlite = SqliteStore(self.path, clock=self.clock)
+
+    @invariant()
+    def the_same_is_kept(self) -> None:
+        self.both("generation")
+        self.both("processes")
+        for key in KEYS:
+            for verb in ("standing", "versions", "history", "load_learner"):
+                self.both(verb, key)
+            self.both("executions", key, since=-1e9)
+        ours, theirs = self.memory.functions(), self.sqlite.functions()
+        assert [_without_sum(one) for one in ours] == [_without_sum(one) for one in theirs]
+        for one, other in zip(ours, theirs, strict=True):  # summed in another order
+            assert array("f", [one.seconds]) == array("f", [other.seconds]) or abs(one.seconds - other.seconds) < 1e-3
+
+    def teardown(self) -> None:
+        assert [finding for finding in self.sqlite.check() if not finding.ok] == []
+        self.sqlite.close()
+        self.folder.cleanup()
+
+
+def _without_sum(record: FunctionRecord) -> FunctionRecord:
+    return record._replace(seconds=0.0)
+
+
+TestSameAsMemory = SameAsMemory.TestCase
+TestSameAsMemory.settings = settings(
+    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -258,9 +259,11 @@ def test_what_the_program_changes_is_what_the_store_holds(project: Path, capsys:
 READ_ONLY = """
 import os, sys
 from poet.cli.main import main
-lines = sys.argv[1:]
+lines = sys.argv[2:]
+os.chdir(sys.argv[1])
 for line in lines:
     main(line.split())  # loads all that is loaded on demand, while it may be read
+os.chdir("../closed")
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid(65534)
@@ -274,17 +277,18 @@ sys.exit(max(main(line.split()) for line in lines))
 def test_readers_change_nothing_in_a_folder_that_they_may_not_write() -> None:
     lines = [line for line in COMMANDS if line != "doctor"]
     with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to other users
-        project, folder = Path(name), Path(name) / ".poet"
+        project, folder = Path(name) / "closed", Path(name) / "closed" / ".poet"
         clock = shop.clock()
         store = SqliteStore(folder / "poet.db", clock=clock)
         shop.fill(store, clock)
         store.close()
+        shutil.copytree(project, Path(name) / "open")
+        Path(name).chmod(0o755)
         for path in (project, folder, *folder.iterdir()):
             path.chmod(0o555 if path.is_dir() else 0o444)
         before = {path.name: path.read_bytes() for path in folder.iterdir()}
         done = subprocess.run(
-            [sys.executable, "-c", READ_ONLY, *lines],
-            cwd=project,
+            [sys.executable, "-c", READ_ONLY, str(Path(name) / "open"), *lines],
             capture_output=True,
             encoding="utf-8",
             timeout=60,

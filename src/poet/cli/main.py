@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TextIO
@@ -150,9 +151,8 @@ def _demo(words: list[str]) -> int:
     missing = [name for name in DEMO_PACKAGES if find_spec(name) is None]
     if missing:
         raise UsageError(f'the demo needs {", ".join(missing)}: pip install "poet-runtime[demo]"')
-    from poet import demo
-
-    return demo.main(words)
+    # By name: the demo decorates functions as users do, and the command line itself must not hang on the decorator.
+    return int(import_module("poet.demo").main(words))
 
 
 def _print_json(doc: Document) -> None:

@@ -158,7 +158,7 @@ def _range(name: str, estimate: Document | None) -> str:
     if estimate is None:
         return words.NOTHING
     low, high = words.value(name, estimate["low"]), words.value(name, estimate["high"])
-    return f"{low} to {high} ({words.share(estimate['level'])})"
+    return f"{low} to {high} ({words.level(estimate['level'])})"
 
 
 def _show_facts(doc: Document, now: float, zone: tzinfo | None) -> Iterable[tuple[str, str]]:
@@ -204,9 +204,11 @@ def _explain(doc: Document, _: int, __: tzinfo | None) -> Iterable[RenderableTyp
     yield _indented(_say(words.printable(f"version {doc['version']['version']} is live: {live}")))
     if doc["version"]["reason"]:
         yield _indented(_say(words.printable(f"because: {doc['version']['reason']}")))
+    if doc["known"]:
+        yield _indented(_say(f"learned from {words.plural(doc['executions'], 'call')}"))
     for text in _cautions(doc):
         yield _indented(_say(words.printable(text), "yellow"))
-    if doc["latency"] or doc["unanswered"]:
+    if doc["latency"] or doc["unanswered"] > 0:  # not a number where nothing was seen
         yield Text()
         yield _say("how long answers take", "bold")
         yield _indented(_bars(doc))
@@ -243,7 +245,7 @@ def _cautions(doc: Document) -> Iterable[str]:
 
 def _bars(doc: Document) -> RenderableType:
     """Each quantile as a bar, the live timeout among them, so that what it cuts off is seen at a glance."""
-    rows = [(f"{words.share(q['share'])} within", q["seconds"], "") for q in doc["latency"]]
+    rows = [(f"{words.level(q['share'])} within", q["seconds"], "") for q in doc["latency"]]
     timeout = doc["live_values"].get("timeout")
     if isinstance(timeout, int | float) and timeout > 0:
         rows.append(("timeout", timeout, "cyan"))
@@ -253,7 +255,7 @@ def _bars(doc: Document) -> RenderableType:
     for (label, seconds, style), length in zip(rows, lengths, strict=True):
         table.add_row(_say(label, style), Text("█" * length, style=style, no_wrap=True), words.span(seconds))
     parts: list[RenderableType] = [table]
-    if doc["unanswered"]:
+    if doc["unanswered"] > 0:
         parts.append(_say(f"{words.share(doc['unanswered'])} not answered within {words.span(doc['longest'])}"))
     if _ratios([seconds for _, seconds, _ in rows]):
         parts.append(_say("(each bar's length shows the order of magnitude)", "dim"))
@@ -312,7 +314,8 @@ def _neighbours(doc: Document) -> Table:
 def _history(doc: Document, _: int, zone: tzinfo | None) -> Iterable[RenderableType]:
     yield _say(words.printable(doc["id"]), "bold")
     if doc["left_out"]:
-        yield _say(f"  {doc['left_out']} older entries are left out", "dim")
+        n = doc["left_out"]
+        yield _say(f"  {n} older {'entry is' if n == 1 else 'entries are'} left out", "dim")
     table = _table("when", "what", "change and reason")
     table.columns[0].no_wrap = table.columns[1].no_wrap = True
     for entry in doc["entries"]:
@@ -409,7 +412,8 @@ def _steered_all(doc: Document, width: int, zone: tzinfo | None) -> Iterable[Ren
     verb = {"pause": "paused", "resume": "resumed"}[doc["command"]]
     done = [part for part in doc["functions"] if part["done"]]
     rest = len(doc["functions"]) - len(done)
-    yield _say(f"{verb} {words.plural(len(done), 'function')}" + (f", {rest} already were" if rest else ""), "bold")
+    idle = {"pause": "paused already", "resume": "not paused before"}[doc["command"]]
+    yield _say(f"{verb} {words.plural(len(done), 'function')}" + (f"; {rest} {idle}" if rest else ""), "bold")
     for part in done:
         yield _indented(_name(part["name"]))
     if doc["command"] == "pause":

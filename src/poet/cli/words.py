@@ -76,6 +76,15 @@ def share(x: float | None) -> str:
     return f"{x * 100:.1f} %"
 
 
+def level(x: float) -> str:
+    """A share that somebody chose, in [0, 1], as they would write it.
+
+    >>> level(0.9), level(0.999)
+    ('90 %', '99.9 %')
+    """
+    return f"{x * 100:.6g} %"
+
+
 def count(n: int) -> str:
     """A number of things in at most six characters.
 

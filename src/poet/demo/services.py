@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import numpy  # noqa: F401 - learners load it when first used: done now, that does not pass for a service's latency
 
 from poet import Handle, poet, remaining
 from poet.sim.traffic import Recording
@@ -119,6 +120,6 @@ class Functions:
             "summary": summary.poet,
         }
         for name, handle in self.handles.items():
-            # The pause is not learned. Pinned, it is as long in recorded seconds as that of the other arms.
+            # The pause is not learned: set by a pin, it is as long in recorded seconds as that of the other arms.
             handle.pin(backoff=BACKOFF / recordings[name].speed_up)
-            handle.explain()  # loads the learner now, so that this does not pass for a service's latency
+            handle.unpin()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -122,8 +123,15 @@ def timeouts(limits: Limits, live: float, curve: Array) -> Array:
 
 
 def decide(
-    picture: Picture, live: Plan, limits: Limits, wish: Wish, *, gate: float, retried: float, seen: int,
-    rng: np.random.Generator
+    picture: Picture,
+    live: Plan,
+    limits: Limits,
+    wish: Wish,
+    *,
+    gate: float,
+    retried: float,
+    seen: int,
+    rng: np.random.Generator,
 ) -> Decision | None:
     """A better plan than ``live`` where the evidence is good enough, else None.
 
@@ -147,7 +155,6 @@ def decide(
     worth[now] = -np.inf
     if not np.isfinite(worth).any():
         return None
-    scale = wish.objective.value * (1 - picture.refused)
     if not short and (worth.max() - utility[now]) * (1 - picture.refused) <= 0.5 * LEAST_GAIN * wish.objective.value:
         return None  # the draws below would not find more
 
@@ -155,7 +162,9 @@ def decide(
     order = order[np.isfinite(worth.ravel()[order])]
     retries, columns = np.unravel_index(order, worth.shape)
     used, place = np.unique(np.append(columns, now[1]), return_inverse=True)
-    screened = outlook(drawn_worlds(picture, wide, SCREEN, float(candidates[used[-1]]), rng), Grid.of(candidates[used]), bounds)
+    screened = outlook(
+        drawn_worlds(picture, wide, SCREEN, float(candidates[used[-1]]), rng), Grid.of(candidates[used]), bounds
+    )
     score = (screened.success if short else wish.utility(screened)) * (1 - picture.refused)
     gains = score[retries, :, place[:-1]] - score[now[0], :, place[-1]]
     credible = ((gains > 0).mean(axis=1) >= gate) & (gains.mean(axis=1) > LEAST_GAIN * wish.objective.value)
@@ -167,16 +176,22 @@ def decide(
         chosen = int(np.argmax(np.where(credible, gains.mean(axis=1), -np.inf)))
     plan = Plan(float(candidates[columns[chosen]]), int(retries[chosen]))
 
-    fresh = drawn_worlds(picture, wide, CONFIRM, float(candidates[-1]), rng)
-    again = outlook(fresh, grid, bounds)
-    scores = wish.utility(again) * (1 - picture.refused)
-    judged = again.success * (1 - picture.refused) if short else scores
-    gain = judged[plan.retries, :, columns[chosen]] - judged[now[0], :, now[1]]
+    # fresh draws for the chosen one alone: the best of many looks better than it is
+    fresh = drawn_worlds(picture, wide, CONFIRM, max(plan.timeout, live.timeout), rng)
+    both = outlook(fresh, Grid.of(np.array([live.timeout, plan.timeout])), bounds)
+    judged = (both.success if short else wish.utility(both)) * (1 - picture.refused)
+    gain = judged[plan.retries, :, 1] - judged[live.retries, :, 0]
     if (gain > 0).mean() < gate or gain.mean() <= LEAST_GAIN * wish.objective.value:
         return None
+    optima = _optima(
+        np.where(
+            allowed[:, None, :],
+            wish.utility(outlook(drawn_worlds(picture, wide, SCREEN, float(candidates[-1]), rng), grid, bounds)),
+            -np.inf,
+        )
+    )
     curve = mean.answered[0]
     within = float(survival.read(curve, Grid.of(np.array([plan.timeout])))[0][0] / max(curve[-1], 1e-9))
-    optima = _optima(np.where(allowed[:, None, :], scores, -np.inf))
     return Decision(
         plan,
         estimate(gain, seen),
@@ -209,6 +224,50 @@ def estimate(draws: npt.NDArray[np.floating] | npt.NDArray[np.intp], seen: int) 
     """Mean and central interval of posterior draws: (n,)."""
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(float(np.mean(draws)), float(low), float(high), seen, LEVEL)
+
+
+class Prospect(NamedTuple):
+    """What a plan would give, per call."""
+
+    plan: Plan
+    utility: Estimate
+    gain: Estimate  # of utility over the first plan's
+    better: float  # probability that it beats the first plan
+    success: float
+    seconds: float  # [s]
+    requests: float
+
+
+def prospects(
+    picture: Picture, plans: Sequence[Plan], limits: Limits, wish: Wish, seen: int, rng: np.random.Generator
+) -> list[Prospect]:
+    """What each of ``plans`` would give, by the same posterior draws."""
+    most = max(plan.retries for plan in plans)
+    wide = limits._replace(most=most)
+    times, column = np.unique([plan.timeout for plan in plans], return_inverse=True)
+    drawn = drawn_worlds(picture, wide, CONFIRM, float(times[-1]), rng)
+    whole = outlook(drawn, Grid.of(times), pauses(limits.backoff, limits.cap, most))
+    going = 1 - picture.refused  # a refused call ends at once, whatever the plan
+    objective = wish.objective
+    worth = objective.value * whole.success - (objective.latency_cost or 0.0) * whole.seconds
+    worth = going * (worth - objective.attempt_cost * (whole.requests - 1))
+    first = worth[plans[0].retries, :, column[0]]
+    found = []
+    for plan, place in zip(plans, column, strict=True):
+        success, seconds, requests = (float(part[plan.retries, :, place].mean()) for part in whole)
+        mine = worth[plan.retries, :, place]
+        found.append(
+            Prospect(
+                plan,
+                estimate(mine, seen),
+                estimate(mine - first, seen),
+                float((mine > first).mean()),
+                going * success,
+                going * seconds,
+                1 + going * (requests - 1),
+            )
+        )
+    return found
 
 
 def rounded(timeout: float, limits: Limits) -> float:

@@ -24,8 +24,7 @@ BLOCK = 48  # attempts, or calls, that wait at most until they are folded in
 MOST_ATTEMPTS = 16  # of one call that are looked at; the rest repeats what these say
 FIRST_ANSWERS = 20  # answers from which the scale of latency is taken
 
-_SURPRISE = 4.0  # -log likelihood under every memory that makes an attempt a surprise [nats]: less than 1 in 55
-_SURPRISES = 2  # since the last fold that make it worth looking at once
+_SURPRISE = 6.0  # of calls in a row whose first attempt got no answer, that make it worth looking at once [nats]: 1 in 400
 _ALLOWANCE = 0.02  # of the change alarm [nats per call]
 _ALARM = 9.0  # evidence that the short memory is right and a long one wrong [nats]
 _ALARM_AFTER = 20  # calls that come first
@@ -44,7 +43,7 @@ class Evidence:
         "_picture",
         "_record_keep",
         "_state",
-        "_surprises",
+        "_surprise",
         "_table",
         "answers",
         "calls",
@@ -62,7 +61,7 @@ class Evidence:
         self.urgent = 0  # 1: surprises, look at once; 2: something changed
         self._block = 0
         self._notes: list[Note] = []
-        self._surprises = 0
+        self._surprise = 0.0
         self._alarm_level = [0.0] * MEMORIES
         self._last_alarm = 0
         self._state: State | None = None
@@ -94,7 +93,7 @@ class Evidence:
                 self.answers += (seconds,)
             if seconds > self.longest:
                 self.longest = seconds
-        if len(notes) >= BLOCK or self._block >= BLOCK or self._surprises >= _SURPRISES:
+        if len(notes) >= BLOCK or self._block >= BLOCK or self._surprise > _SURPRISE:
             self.fold()
 
     def _judge(self, kind: int, bin_: int) -> None:
@@ -102,8 +101,7 @@ class Evidence:
         if self._table is None:
             return
         likely = self._table[kind][bin_]
-        if max(likely) < -_SURPRISE:
-            self._surprises += 1
+        self._surprise = 0.0 if kind == ANSWER else self._surprise - max(likely)
         self._alarm_level = lags(self._alarm_level, likely, allowance=_ALLOWANCE)
 
     # ------------------------------------------------------------ folding
@@ -122,9 +120,9 @@ class Evidence:
             self._alarm_level = [0.0] * MEMORIES
             self._last_alarm = self.calls
             self.urgent = 2
-        if self._surprises >= _SURPRISES:
+        if self._surprise > _SURPRISE:
             self.urgent = max(self.urgent, 1)
-        self._surprises = 0
+        self._surprise = 0.0
         self._notes = []
         self._block = 0
         self._settle(state)
@@ -170,7 +168,7 @@ class Evidence:
             "urgent": self.urgent,
             "block": self._block,
             "notes": len(self._notes),
-            "surprises": self._surprises,
+            "surprise": self._surprise,
             "levels": self._alarm_level,
             "last_alarm": self._last_alarm,
             "folded": self._state is not None,
@@ -192,7 +190,7 @@ class Evidence:
         self.longest = _numbers([facts["longest"]], range(1, 2))[0]
         self.urgent = _count(facts["urgent"], 2)
         self._block = _count(facts["block"], BLOCK)
-        self._surprises = _count(facts["surprises"])
+        self._surprise = _numbers([facts["surprise"]], range(1, 2))[0]
         self._alarm_level = _numbers(facts["levels"], range(MEMORIES, MEMORIES + 1))
         self._last_alarm = _count(facts["last_alarm"])
         n_notes = _count(facts["notes"], BLOCK + MOST_ATTEMPTS)

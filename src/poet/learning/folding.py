@@ -17,7 +17,9 @@ from poet.kernels.online.survival import Array, Grid, Hazards, read
 from poet.learning.notes import CENSORED, KIND, MEMORIES, REFUSED_HALF_LIFE, Note, duration
 from poet.model.execution import Outcome
 
-SHARE = 0.01  # of the weight that is dealt out anew per call: no memory is ever out of the race (Herbster & Warmuth 1998)
+SHARE = (
+    0.01  # of the weight that is dealt out anew per call: no memory is ever out of the race (Herbster & Warmuth 1998)
+)
 DEPENDENT = 1.5  # a retry after a timeout counts 1 - this times the chance that latency repeats
 _ANSWERS = (Outcome.SUCCESS, Outcome.LATE)
 _VERDICTS = (Outcome.SUCCESS, Outcome.LATE, Outcome.ERROR, Outcome.TIMEOUT)
@@ -80,7 +82,12 @@ def pictured(state: State) -> tuple[Picture, Table]:
 
 
 def folded(
-    state: State, notes: Sequence[Note], n_calls: int, picture: Picture | None, keeps: Sequence[float], record_keep: float
+    state: State,
+    notes: Sequence[Note],
+    n_calls: int,
+    picture: Picture | None,
+    keeps: Sequence[float],
+    record_keep: float,
 ) -> State:
     """``state`` after ``n_calls`` calls whose attempts are ``notes``, oldest first.
 
@@ -179,7 +186,9 @@ def _mixed(picture: Picture) -> tuple[Array, Array]:
     return picture.weights @ picture.answered, picture.weights @ picture.failed
 
 
-def _recorded(state: State, picture: Picture, judged: Sequence[tuple[int, int, int]], n_calls: int, keep: float) -> Array:
+def _recorded(
+    state: State, picture: Picture, judged: Sequence[tuple[int, int, int]], n_calls: int, keep: float
+) -> Array:
     """The memories' record after a block: how well each foretold the first attempts."""
     if not judged:
         return state.record
@@ -222,4 +231,3 @@ def unpacked(blob: bytes, refused: Ewma, retried: tuple[float, float]) -> State:
     if (parts[0] < 0).any():
         raise ValueError("a count is negative")
     return State(parts[0], parts[1], parts[2], parts[3], refused, retried)
-

@@ -14,7 +14,6 @@ import random
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from poet.errors import ConfigurationError
@@ -32,7 +31,7 @@ from poet.settings import BACKOFF_CAP
 if TYPE_CHECKING:
     import numpy as np
 
-    from poet.learning.choice import Decision, Limits, Plan, Wish
+    from poet.learning.choice import Limits, Plan, Wish
 
 __all__ = ["ExecutionFeedback", "OnlineLearner"]
 
@@ -328,7 +327,7 @@ class OnlineLearner:
 
     def _restore(self, facts: Mapping[str, Any], blob: bytes) -> None:
         typical = facts["typical"]
-        if typical is not None and not 0 < _finite(typical):
+        if typical is not None and not _finite(typical) > 0:
             raise ValueError(f"typical must be > 0, got {typical!r}")
         timeout, retries, backoff = facts["live"]
         self._evidence.load(facts, blob)

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
-from poet.learning.choice import Decision, Plan, Wish
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from poet.kernels.online import repetition, survival
+from poet.kernels.online.bins import RATIO
+from poet.learning.choice import Decision, Limits, Plan, Prospect, Wish, prospects, rounded
+from poet.learning.evidence import Evidence
+from poet.learning.folding import Picture
+from poet.model.explanation import Explanation, Forecast
+from poet.model.objective import PATIENCE
+from poet.model.tunable import Value
+
+QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
+FEW = 3  # calls that are too few to say anything
+NEAR = RATIO**2  # ratio of a neighbouring timeout: far enough to matter, near enough to be asked for
 
 
 def reason(before: Plan, decision: Decision, wish: Wish, executions: int) -> str:
@@ -23,3 +39,126 @@ def reason(before: Plan, decision: Decision, wish: Wish, executions: int) -> str
         f"{', '.join(changes)}: {100 * decision.answered:.4g} % of the answers come within {decision.plan.timeout:.3g} s; "
         f"{worth}, from {executions} calls"
     )
+
+
+def explanation(
+    evidence: Evidence,
+    live: Plan,
+    declared: Plan,
+    limits: Limits,
+    wish: Wish | None,
+    values: Mapping[str, Value],
+    rng: np.random.Generator,
+) -> Explanation:
+    """The picture behind ``live``, the choices next to it, and what they would cost."""
+    picture = evidence.picture()
+    hazards = picture.hazards
+    curve = survival.kaplan_meier(*(picture.weights @ part for part in hazards[:3]))
+    latency = {share: seconds for share in QUANTILES if (seconds := survival.quantile(curve, share)) is not None}
+    looked = curve[~np.isnan(curve)]
+    unanswered = float(1 - looked[-1]) if evidence.longest > 0 else math.nan
+    failures = _failures(picture) if evidence.calls else {}
+    if wish is None or evidence.calls < FEW:
+        sentence = f"{evidence.calls} calls seen: too few to say anything; the values in force hold."
+        return Explanation(evidence.calls, None, latency, unanswered, evidence.longest, failures, None, (), (sentence,))
+    plans = [live, *_neighbours(live, declared, limits)]
+    here, *others = prospects(picture, plans, limits, wish, evidence.calls, rng)
+    others.sort(key=lambda prospect: -prospect.utility.value)
+    sentences = (
+        _latency_in_words(latency, unanswered, evidence.longest),
+        *_failures_in_words(failures),
+        *(_neighbour_in_words(here, other) for other in others),
+        _scale_in_words(wish),
+    )
+    return Explanation(
+        evidence.calls,
+        wish.objective,
+        latency,
+        unanswered,
+        evidence.longest,
+        failures,
+        _forecast(here, values),
+        tuple(_forecast(other, values) for other in others),
+        sentences,
+    )
+
+
+def _neighbours(live: Plan, declared: Plan, limits: Limits) -> list[Plan]:
+    """Plans next to ``live`` that the bounds allow, and the declared one."""
+    near = [
+        Plan(rounded(min(max(live.timeout * factor, limits.low), limits.high), limits), live.retries)
+        for factor in (1 / NEAR**2, 1 / NEAR, NEAR, NEAR**2)
+    ]
+    near += [Plan(live.timeout, live.retries + step) for step in (-1, 1)]
+    fitting = [plan for plan in near if limits.fewest <= plan.retries <= limits.most]
+    return [plan for plan in dict.fromkeys([*fitting, declared]) if plan != live]
+
+
+def _forecast(prospect: Prospect, values: Mapping[str, Value]) -> Forecast:
+    plan = {"timeout": prospect.plan.timeout, "retries": prospect.plan.retries}
+    return Forecast({**values, **plan}, prospect.utility, prospect.success, prospect.seconds, prospect.requests)
+
+
+def _failures(picture: Picture) -> dict[str, float]:
+    """Shares of first attempts that err, of calls that are refused, and the chance that a retry is as slow again."""
+    error = float(picture.weights @ picture.failed[:, -1])
+    permanent = float(picture.errors.sum(axis=1) @ repetition.PERMANENT)
+    return {
+        "transient": error * (1 - permanent),
+        "permanent": error * permanent,
+        "refused": picture.refused,
+        "repeats": float(picture.repeats @ repetition.REPEATS),
+    }
+
+
+def _latency_in_words(latency: Mapping[float, float], unanswered: float, longest: float) -> str:
+    if not latency:
+        return f"Fewer than half of the attempts were ever answered, though one was given {longest:.3g} s."
+    come = ", ".join(f"{100 * share:g} % within {seconds:.3g} s" for share, seconds in latency.items())
+    return (
+        f"Answers come: {come}; {100 * unanswered:.2g} % had not come when the longest wait, {longest:.3g} s, was over."
+    )
+
+
+def _failures_in_words(failures: Mapping[str, float]) -> Sequence[str]:
+    error = failures["transient"] + failures["permanent"]
+    lasting = failures["permanent"] / error if error > 0 else 0.0
+    said = [
+        f"{100 * error:.2g} % of the attempts end in an error; about {100 * lasting:.2g} % of these calls fail whatever one does.",
+        f"A retry after a timeout meets the same slowness with a chance of about {100 * failures['repeats']:.2g} %.",
+    ]
+    if failures["refused"] >= 0.0005:
+        said.append(f"{100 * failures['refused']:.2g} % of the calls are refused, which no retry mends.")
+    return said
+
+
+def _neighbour_in_words(here: Prospect, other: Prospect) -> str:
+    plan, live = other.plan, here.plan
+    if plan.retries == live.retries:
+        which = f"Why not a {'lower' if plan.timeout < live.timeout else 'higher'} timeout? {plan.timeout:.3g} s"
+    elif plan.timeout == live.timeout:
+        which = f"Why not {'fewer' if plan.retries < live.retries else 'more'} retries? {plan.retries}"
+    else:
+        which = f"Why not as declared? {plan.timeout:.3g} s and {plan.retries} retries"
+    gain = other.gain
+    if other.better > 0.9:
+        verdict = f"would be better by {gain.value:.3g} per call [{gain.low:.3g}, {gain.high:.3g}]"
+    elif other.better < 0.1:
+        verdict = f"would cost {-gain.value:.3g} per call [{-gain.high:.3g}, {-gain.low:.3g}]"
+    else:
+        verdict = f"would be no clear gain ({gain.value:+.3g} per call [{gain.low:.3g}, {gain.high:.3g}])"
+    return (
+        f"{which} {verdict}: success {100 * other.success:.4g} % instead of {100 * here.success:.4g} %, "
+        f"{other.seconds:.3g} s instead of {here.seconds:.3g} s, {other.requests:.3g} requests instead of {here.requests:.3g}."
+    )
+
+
+def _scale_in_words(wish: Wish) -> str:
+    objective = wish.objective
+    cost = objective.latency_cost or 0.0
+    said = f"An answer is worth {objective.value:g}, a second costs {cost:.3g}, a further request {objective.attempt_cost:g}"
+    if wish.derived:
+        said += f"; nobody declared the cost of a second, so it is such that {PATIENCE:g} times the usual latency eats an answer up"
+    if wish.target is not None:
+        said += f"; at least {100 * wish.target:g} % of the calls must succeed"
+    return said + "."

@@ -28,7 +28,8 @@ from poet.stores.lease import Lease, identity
 PATIENCE = 10.0  # longest wait for another writer [s]
 _FORK_PATIENCE = 1.0  # longest that a fork waits for a write of ours to end [s]
 _LOG_LIMIT = 4 << 20  # bytes that an idle write-ahead log may occupy
-_HEADER = struct.Struct(">60xI4xI28x")  # user version and application id: https://sqlite.org/fileformat2.html, 1.3
+_HEADER = struct.Struct(">16xH10xI28xI4xI28x")  # size of a page, pages, user version, application id: see
+# https://sqlite.org/fileformat2.html, section 1.3
 _MAGIC = b"SQLite format 3\x00"
 _MOVE_AWAY = "move the file away, then a new one is made, or restore a copy; nothing was changed in it"
 
@@ -158,7 +159,7 @@ class Database:
 
     def _open(self) -> sqlite3.Connection:
         """Open for writing, under the lease; make the file or bring it up to date where need be."""
-        _inspect(self.path)
+        _inspect(self.path, leased=True)
         connection = self._connect(str(self.path), uri=False)
         try:
             found = self._recognised(connection)
@@ -190,8 +191,7 @@ class Database:
             found = self._recognised(connection)
         except sqlite3.OperationalError as error:
             connection.close()
-            log = self.path.with_name(self.path.name + "-wal")
-            if _code(error) != sqlite3.SQLITE_CANTOPEN or log.exists():
+            if _code(error) != sqlite3.SQLITE_CANTOPEN or _log_of(self.path).exists():
                 raise
             # a folder that we may not write to, and nobody writes: then the file alone is the whole truth
             connection = self._connect(address + "&immutable=1", uri=True)
@@ -306,8 +306,11 @@ def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def _inspect(path: Path) -> bool:
-    """Whether there is a store's file; reads its header only. Raises StoreCorrupt, StoreTooNew, StoreUnavailable."""
+def _inspect(path: Path, *, leased: bool = False) -> bool:
+    """Whether there is a store's file; reads its header only.
+
+    leased: nobody writes meanwhile, so its length can be judged too. Raises StoreCorrupt, StoreTooNew, StoreUnavailable.
+    """
     try:
         with path.open("rb") as file:
             header = file.read(100)
@@ -316,16 +319,25 @@ def _inspect(path: Path) -> bool:
     except OSError as error:
         raise location.unavailable(path, error) from error
     if not header:
-        log = path.with_name(path.name + "-wal")
+        log = _log_of(path)
         if log.exists() and log.stat().st_size:
             raise StoreCorrupt(str(path), "the file is empty, but its write-ahead log is not", "restore a copy of both")
         return False
     if len(header) < _HEADER.size or not header.startswith(_MAGIC):
         raise StoreCorrupt(str(path), "this is not an SQLite database", _MOVE_AWAY)
-    version, application = _HEADER.unpack(header)
+    page, pages, version, application = _HEADER.unpack(header)
     if application or version:  # else it may be ours, with all but this page in its write-ahead log
         _check_owner(path, application, version, empty=False)
+    # SQLite itself misses a cut within the last page. With a log, what is not in the file may be there.
+    if leased and not _log_of(path).exists():
+        wanted, size = (page if page > 1 else 65536) * pages, path.stat().st_size
+        if size < wanted:
+            raise StoreCorrupt(str(path), f"the file was cut off: {size} of {wanted} bytes are left", "restore a copy")
     return True
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
 
 
 def _check_owner(path: Path, application: int, version: int, *, empty: bool) -> None:

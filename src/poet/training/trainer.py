@@ -103,13 +103,13 @@ class Trainer:
         with self.turn:
             epoch = self.clock.wall() - self.clock.now()
             writer = self._report().writer
+            self._follow()
             for trainee in list(self.trainees.values()):
                 self._train(trainee, writer, epoch, all_of_it=last)
             now = self.clock.now()
             if last or now - self._stored >= self.settings.store_interval:
                 self._stored = now
                 self._store()
-            self._follow()
 
     def adopt(self, key: FunctionKey, standing: Standing) -> None:
         """Someone has changed the function's standing: hand it down."""

@@ -23,4 +23,6 @@ def lags(levels: Sequence[float], log_likelihoods: Sequence[float], *, allowance
     levels, log_likelihoods: one per predictor; the first level stays 0.
     """
     first = log_likelihoods[0]
-    return [cusum(level, first - mine, allowance=allowance) for level, mine in zip(levels, log_likelihoods, strict=True)]
+    return [
+        cusum(level, first - mine, allowance=allowance) for level, mine in zip(levels, log_likelihoods, strict=True)
+    ]

@@ -63,7 +63,11 @@ def outlook(world: World, timeouts: Grid, bounds: Array) -> Outlook:
     none = np.zeros_like(answer)
     first = _attempt(stacked(error, 1.0, error), answer, answer_wait, wrong, wrong_wait)
     after_timeout = _attempt(
-        stacked(error, 1.0, error), stacked(answer, answer, none), stacked(answer_wait, answer_wait, limit), wrong, wrong_wait
+        stacked(error, 1.0, error),
+        stacked(answer, answer, none),
+        stacked(answer_wait, answer_wait, limit),
+        wrong,
+        wrong_wait,
     )
     repeats = world.repeats
     shares = np.stack([(1 - doomed) * (1 - repeats), doomed, (1 - doomed) * repeats])[:, :, None]

@@ -24,6 +24,7 @@ WIDTHS: Array = np.diff(KNOTS)  # (BINS - 1,) [s]
 
 ANSWER, ERROR, CENSORED = range(3)  # rows of a table of counts
 
+NOTHING = 1e-3  # attempts; less is what forgetting has left of one
 PRIOR_WEIGHT = 0.6  # attempts that the prior is worth in each bin [1]
 _PRIOR_SPREAD = 1.6  # of log latency around its centre [1]: two thirds of the answers within a factor of 5
 _PRIOR_CEILING = 0.22  # hazard per bin far beyond the centre: a tail like 1 / t, neither hopeless nor sure
@@ -85,7 +86,9 @@ def posterior_mean(evidence: Hazards) -> tuple[Array, Array]:
     )
 
 
-def posterior_draws(evidence: Hazards, memory: npt.NDArray[np.intp], last: int, rng: np.random.Generator) -> tuple[Array, Array]:
+def posterior_draws(
+    evidence: Hazards, memory: npt.NDArray[np.intp], last: int, rng: np.random.Generator
+) -> tuple[Array, Array]:
     """Draws of the two hazards: (n_draws, BINS) each.
 
     memory: (n_draws,) which memory each draw comes from.
@@ -152,17 +155,30 @@ def read(curve: Array, grid: Grid) -> tuple[Array, Array]:
     return value, waited[..., grid.knot] + (grid.times - KNOTS[grid.knot]) * (1 - 0.5 * (low + value))
 
 
-def kaplan_meier(counts: Array) -> Array:
+def kaplan_meier(answers: Array, errors: Array, at_risk: Array) -> Array:
     """Chance that an answer has come by each knot, errors taken as censored and without a prior: (BINS,).
 
-    counts: (3, BINS). nan from the first bin on in which nothing was at risk: nobody has looked there.
+    answers, errors, at_risk: (BINS,), as in ``Hazards``. nan from the first knot on that nobody has looked at.
     """
-    answers, errors, censored = counts
-    at_risk = np.cumsum((answers + errors + censored)[::-1])[::-1] - censored
+    # errors within a bin were at risk for half of it, as in the actuarial estimate
+    exposed = np.maximum(at_risk - 0.5 * errors, answers)
     with np.errstate(divide="ignore", invalid="ignore"):
-        # errors within a bin were at risk for half of it, as in the actuarial estimate
-        stay = 1 - answers / np.maximum(at_risk - 0.5 * errors, answers)
-    stay[at_risk <= 1e-9] = np.nan
+        stay = np.where(exposed > NOTHING, 1 - answers / exposed, np.nan)
     come = np.zeros(BINS)
     come[1:] = 1 - np.cumprod(stay)[:-1]
     return come
+
+
+def quantile(curve: Array, share: float) -> float | None:
+    """The time by which ``share`` has come [s]; None where it was never seen to come.
+
+    curve: (BINS,), rising, at the knots; straight between them; nan where nobody has looked.
+    """
+    reached = np.flatnonzero(curve >= share)  # never true of a nan
+    if not len(reached):
+        return None
+    knot = int(reached[0])
+    if knot == 0:
+        return 0.0
+    low, high = float(curve[knot - 1]), float(curve[knot])
+    return float(KNOTS[knot - 1] + WIDTHS[knot - 1] * (share - low) / (high - low))

@@ -1,0 +1,219 @@
+"""A store outlives what happens to its process and its disk: real processes, real signals, real limits."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from poet.errors import StoreUnavailable
+from poet.stores.sqlite import SqliteStore
+from poet.testing.stores import KEY, draft, execution, record
+
+KILLS = 20
+
+WRITER = """
+    import os, sys
+    from pathlib import Path
+    from poet.errors import StaleParameters
+    from poet.stores.sqlite import SqliteStore
+    from poet.testing.stores import KEY, draft, execution, record
+
+    store, writer, sequence = SqliteStore(Path(sys.argv[1])), sys.argv[2], 0
+    generation = store.register(record()).generation
+    while True:
+        rows = [execution(i, writer=writer) for i in range(sequence, sequence + 1 + sequence % 13)]
+        store.append(KEY, rows)
+        sequence += len(rows)
+        os.write(1, f"executions {sequence}\\n".encode())
+        try:
+            standing = store.publish(KEY, draft(reason=f"{writer} {sequence}"), expected=generation)
+        except StaleParameters:
+            generation = store.standing(KEY).generation
+            continue
+        generation = standing.generation
+        os.write(1, f"version {standing.live.version} {writer} {sequence}\\n".encode())
+"""
+
+FILLER = """
+    import sys
+    from pathlib import Path
+    from poet.errors import StoreUnavailable
+    from poet.stores.sqlite import SqliteStore
+    from poet.testing.stores import KEY, draft, execution, record
+
+    if sys.argv[2] == "limit":
+        import resource
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+    store, sequence = SqliteStore(Path(sys.argv[1])), 0
+    generation = store.register(record()).generation
+    try:
+        while True:
+            store.append(KEY, [execution(i, error=f"E{i:0500}") for i in range(sequence, sequence + 20)])
+            sequence += 20
+            generation = store.publish(KEY, draft(reason="x" * 2000), expected=generation).generation
+    except StoreUnavailable as error:
+        print(error, "|", error.__cause__)
+    print(sequence, generation, len(store.versions(KEY)), len(list(store.executions(KEY))))
+    store.close()
+"""
+
+
+def start(script: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run(script: str, *arguments: object) -> list[str]:
+    process = start(script, *arguments)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return out.splitlines()
+
+
+def wrong(store: SqliteStore) -> list[object]:
+    return [finding for finding in store.check() if not finding.ok]
+
+
+def test_nothing_that_was_committed_is_lost_when_writers_are_killed(tmp_path: Path) -> None:
+    """Each round kills two writers of one file, at a random moment after a random number of commits."""
+    rng = random.Random(1)
+    path = tmp_path / "poet.db"
+    SqliteStore(path).close()
+    executions: dict[str, int] = {}  # writer -> how many it was told are kept
+    versions: dict[int, str] = {}  # version -> its reason
+    for kill in range(KILLS // 2):
+        writers = {f"{kill}{side}": None for side in "ab"}
+        processes = {writer: start(WRITER, path, writer) for writer in writers}
+        first = processes[f"{kill}a"]
+        assert first.stdout is not None
+        told = [first.stdout.readline() for _ in range(rng.randint(1, 120))]
+        for _ in range(rng.randint(0, 20_000)):  # a moment that has nothing to do with a commit
+            pass
+        for process in processes.values():
+            process.send_signal(signal.SIGKILL)
+        for writer, process in processes.items():
+            out, err = process.communicate(timeout=60)
+            assert process.returncode == -signal.SIGKILL, err
+            lines = [*told, *out.splitlines()] if process is first else out.splitlines()
+            for words in (line.split() for line in lines):
+                match words:
+                    case ["executions", count]:
+                        executions[writer] = int(count)
+                    case ["version", number, *reason]:
+                        versions[int(number)] = " ".join(reason)
+        store = SqliteStore(path)
+        assert wrong(store) == []
+        kept = {version.version: version.reason for version in store.versions(KEY)}
+        assert {number: kept.get(number) for number in versions} == versions
+        stored: dict[str, set[int]] = {}
+        for row in store.executions(KEY):
+            stored.setdefault(row.writer, set()).add(row.sequence)
+        for writer, count in executions.items():
+            assert set(range(count)) <= stored[writer]
+            assert stored[writer] == set(range(len(stored[writer])))  # and nothing half-written after it
+        assert store.standing(KEY).live.version == max(kept)
+        store.close()
+    assert len(versions) > KILLS
+    assert sum(executions.values()) > KILLS
+
+
+def check_what_is_left(path: Path, lines: list[str]) -> None:
+    """Before the last line the error, on it: appended, generation, versions and executions read back."""
+    appended, generation, versions, read = map(int, lines[-1].split())
+    assert (versions, read) == (generation, appended)
+    store = SqliteStore(path)
+    assert wrong(store) == []
+    assert len(store.versions(KEY)) == versions
+    assert store.functions()[0].calls == len(list(store.executions(KEY))) == appended
+    store.append(KEY, [execution(10**6)])  # with space again, it goes on
+    store.publish(KEY, draft(), expected=generation)
+    store.close()
+
+
+def test_a_file_that_may_not_grow_is_refused_and_keeps_what_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "poet.db"
+    lines = run(FILLER, path, "limit")
+    assert str(path) in lines[0]
+    assert "limits of file sizes" in lines[0]
+    check_what_is_left(path, lines)
+
+
+def test_a_full_disk_is_named_and_loses_nothing(tmp_path: Path) -> None:
+    """On a file system of 400 kB where this process may mount one, else on a file of limited size."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        check_what_is_left(disk / "poet.db", run(FILLER, disk / "poet.db", "limit"))
+        return
+    try:
+        lines = run(FILLER, disk / "poet.db", "disk")
+        assert "free some disk space" in lines[0]
+        assert "disk is full" in lines[0]
+        subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
+        check_what_is_left(disk / "poet.db", lines)
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+ONLOOKER = """
+    import os, sys
+    from pathlib import Path
+    from poet.errors import StoreUnavailable
+    from poet.stores.sqlite import SqliteStore
+    from poet.testing.stores import KEY, execution, record
+
+    if os.geteuid() == 0:  # root may write anywhere
+        os.setgid(65534)
+        os.setuid(65534)
+    os.chdir(sys.argv[1])
+    for path in ("poet.db", "new/poet.db"):
+        try:
+            SqliteStore(Path(path)).append(KEY, [execution(9)])
+        except StoreUnavailable as error:
+            print(type(error).__name__, error)
+    onlooker = SqliteStore(Path("poet.db"), readonly=True)
+    print(onlooker.standing(KEY).live.version, len(list(onlooker.executions(KEY))))
+    onlooker.close()
+"""
+
+
+def test_a_folder_that_may_not_be_written_is_refused_with_advice_and_may_be_read(tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    store = SqliteStore(folder / "poet.db")
+    store.register(record())
+    store.append(KEY, [execution(i) for i in range(3)])
+    store.close()
+    (folder / "poet.db.lock").unlink()
+    before = (folder / "poet.db").read_bytes()
+    opened = [*folder.parents][: len(folder.parents) - len(Path("/tmp").parents) - 1]
+    for parent in opened:
+        parent.chmod(0o755)
+    (folder / "poet.db").chmod(0o444)
+    folder.chmod(0o555)
+    lines = run(ONLOOKER, folder)
+    folder.chmod(0o755)
+    assert len(lines) == 3
+    for line in lines[:2]:
+        assert line.startswith("StoreUnavailable")
+        assert "permission denied" in line
+        assert "POET_STORE" in line
+    assert lines[2] == "1 3"
+    assert (folder / "poet.db").read_bytes() == before
+    assert [found.name for found in folder.iterdir()] == ["poet.db"]
+
+
+@pytest.mark.parametrize("path", ["/proc/version/poet.db", "/dev/null/.poet/poet.db"])
+def test_a_path_where_no_store_can_be_is_refused_before_anything_is_made(path: str) -> None:
+    with pytest.raises(StoreUnavailable, match="POET_STORE") as caught:
+        SqliteStore(Path(path))
+    assert isinstance(caught.value.__cause__, OSError) or os.path.isfile(Path(path).parent)

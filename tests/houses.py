@@ -1,0 +1,39 @@
+"""What tests of the whole house share: an agent on a virtual clock, without a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from poet.app import Agent, build
+from poet.decorator import bind
+from poet.seams import Clock, Store
+from poet.settings import Settings
+from poet.stores.memory import MemoryStore
+from poet.testing.clock import VirtualClock
+
+
+class House:
+    """An agent of one's own; ``poet`` decorates for it."""
+
+    def __init__(self, *, store: Store | None = None, clock: Clock | None = None, **settings: Any) -> None:
+        self.clock = VirtualClock(100.0) if clock is None else clock
+        self.store = MemoryStore() if store is None else store
+        values: dict[str, Any] = {"store": "memory:", "seed": 7, **settings}
+        self.agent: Agent = build(Settings(**values), store=self.store, clock=self.clock, thread=False)
+        self.poet: Callable[..., Any] = bind(self.agent)
+
+
+class Script:
+    """A body that does what it is told, call by call: a number of seconds to take, or an error to raise."""
+
+    def __init__(self, clock: Clock, *steps: float | BaseException) -> None:
+        self.clock, self.steps, self.calls = clock, list(steps), 0
+
+    def __call__(self) -> int:
+        step = self.steps[min(self.calls, len(self.steps) - 1)]
+        self.calls += 1
+        if isinstance(step, BaseException):
+            raise step
+        self.clock.sleep(step)
+        return self.calls

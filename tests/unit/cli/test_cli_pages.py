@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import io
+import math
+from datetime import UTC
+
+import pytest
+from rich.console import Console
+
+from poet.cli import commands, views
+from poet.cli.commands import Asked
+from poet.cli.pages import show_page
+from poet.cli.views import Document
+from poet.model.explanation import Explanation
+from poet.model.function import FunctionKey
+from poet.stores.memory import MemoryStore
+from unit.cli import shop
+from unit.cli.shop import NOW, PRICES
+
+
+def page(doc: Document, width: int = 80) -> str:
+    stream = io.StringIO()
+    show_page(doc, Console(file=stream, width=width, markup=False, highlight=False, emoji=False), UTC)
+    return stream.getvalue()
+
+
+def filled() -> MemoryStore:
+    clock = shop.clock()
+    store = MemoryStore(clock=clock)
+    shop.fill(store, clock)
+    return store
+
+
+def explained(picture: Explanation) -> Document:
+    store = filled()
+    record = next(record for record in store.functions() if record.key == PRICES)
+    return views.explain(record, store.standing(PRICES), picture, now=NOW)
+
+
+def test_explain_draws_the_timeout_among_the_quantiles() -> None:
+    lines = page(explained(shop.picture())).splitlines()
+    bars = [line.split() for line in lines if "█" in line]
+    assert [words[0] for words in bars] == ["50", "90", "99", "timeout"]
+    lengths = [line.count("█") for line in lines if "█" in line]
+    assert lengths == sorted(lengths)
+
+
+def test_explain_compares_every_neighbour_with_the_live_values() -> None:
+    said = page(explained(shop.picture()))
+    assert "1.2 % not answered within 30 s" in said
+    assert "transient 8.0 %" in said
+    assert "learned from 100 calls" in said
+    for figures in ("0.880 to 0.920", "live", "+0.010", "-0.200", "99.5 %", "3.2 s", "1.40"):
+        assert figures in said
+    assert "A shorter timeout would cut off answers that come." in said
+
+
+def test_bars_of_spans_far_apart_say_that_they_show_magnitudes() -> None:
+    assert "order of magnitude" in page(explained(shop.picture()._replace(latency={0.5: 0.001, 0.99: 40.0})))
+
+
+def test_explain_of_nothing_says_how_many_calls_there_are() -> None:
+    said = page(explained(Explanation(3, None, {}, math.nan, 0.0, {}, None, (), ("Nothing to compare yet.",))))
+    assert "too little is known yet" in said
+    assert "100 calls recorded, 3 of them" in " ".join(said.split())
+    assert "Nothing to compare yet." in said
+    assert "how long answers take" not in said
+
+
+@pytest.mark.parametrize("width", [60, 80, 123, 124, 200])
+def test_long_names_are_folded_and_never_cut(width: int) -> None:
+    store = filled()
+    key = FunctionKey("company.department.subsystem", "A_rather_long_class_name_of_age.method_without_end", "f" * 8)
+    store.register(shop.record(key))
+    said = page(commands.status(store, Asked(now=NOW)), width)
+    assert max(map(len, said.splitlines())) <= width
+    column = "".join(line.split(" ")[0] for line in said.splitlines())
+    assert "method_without_end" in column
+
+
+def test_status_tells_moments_by_their_distance() -> None:
+    said = page(commands.status(filled(), Asked(now=NOW)))
+    assert "1 h ago" in said
+    assert "1 seen in the last minute, 2 within a day" in said
+    assert "7 executions" in said
+    assert "2, the last: store: disk is full (process 4712 on depot, 10 m ago)" in said
+
+
+def test_history_is_told_in_the_zone_asked_for() -> None:
+    said = page(commands.history(filled(), "prices.fetch", Asked(now=NOW, last=2)))
+    assert "2023-11-14 23:13:20" in said
+    assert "1 older entries" not in said
+    assert "1 older entry is left out" in said

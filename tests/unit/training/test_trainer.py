@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+from houses import House, Script
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poet.errors import StoreUnavailable
+from poet.model.execution import Execution, Record
+from poet.model.explanation import Explanation
+from poet.model.function import FunctionKey
+from poet.model.parameters import ParameterSet, Standing
+from poet.model.tunable import Value
+from poet.seams import Probe, ProcessReport, Suggestion
+from poet.stores.memory import MemoryStore
+from poet.training.trainee import Inbox
+
+
+class ScriptedLearner:
+    """Suggests what it is told, once each; remembers what it saw."""
+
+    def __init__(self, *suggestions: Mapping[str, Value], fails: bool = False) -> None:
+        self.suggestions = list(suggestions)
+        self.fails = fails
+        self.seen: list[Execution] = []
+
+    def update(self, executions: Sequence[Execution]) -> None:
+        if self.fails:
+            raise ArithmeticError("learner is broken")
+        self.seen.extend(executions)
+
+    def suggest(self, live: Mapping[str, Value]) -> Suggestion | None:
+        if not self.suggestions:
+            return None
+        return Suggestion(self.suggestions.pop(0), "because", {}, len(self.seen))
+
+    def probe(self) -> Probe:
+        return Probe()
+
+    def explain(self, live: Mapping[str, Value]) -> Explanation:
+        return Explanation(len(self.seen), None, {}, 0.0, 0.0, {}, None, (), ())
+
+    def dump(self) -> bytes:
+        return b"%d" % len(self.seen)
+
+    def load(self, state: bytes) -> None:
+        raise ValueError("cannot")
+
+
+class FailingStore(MemoryStore):
+    """A store that is away while ``away`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = False
+
+    def _there(self) -> None:
+        if self.away:
+            raise StoreUnavailable("the test", "it is away")
+
+    def publish(self, function: FunctionKey, draft: ParameterSet, *, expected: int) -> Standing:
+        self._there()
+        return super().publish(function, draft, expected=expected)
+
+    def append(self, function: FunctionKey, executions: Sequence[Execution]) -> None:
+        self._there()
+        super().append(function, executions)
+
+    def generation(self) -> int:
+        self._there()
+        return super().generation()
+
+    def save_learner(self, function: FunctionKey, state: bytes) -> None:
+        self._there()
+        super().save_learner(function, state)
+
+    def report(self, process: ProcessReport) -> None:
+        self._there()
+        super().report(process)
+
+
+def house_with(learner: ScriptedLearner, store: MemoryStore | None = None, **settings: Any) -> tuple[House, Any]:
+    house = House(store=store, **settings)
+    script = Script(house.clock, 0.5)
+
+    @house.poet(enable_training=True)
+    def fetch() -> int:
+        return script()
+
+    fetch()
+    fetch.poet._trainee.learner = learner
+    return house, fetch
+
+
+def test_what_is_suggested_is_used_by_the_next_call() -> None:
+    house, fetch = house_with(ScriptedLearner({"timeout": 2.5, "retries": 1}))
+    house.agent.flush()
+    assert dict(fetch.poet.parameters) == {"timeout": 2.5, "retries": 1, "backoff": 0.1}
+    assert fetch.poet.parameters.version == 2
+    assert fetch.poet.parameters.reason == "because"
+    fetch()
+    assert fetch.poet.last.version == 2
+
+
+def test_each_version_knows_its_parent_origin_evidence_and_time() -> None:
+    house, fetch = house_with(ScriptedLearner({"timeout": 2.5}, {"timeout": 3.5}))
+    house.agent.flush()
+    fetch()
+    house.agent.flush()
+    versions = fetch.poet.versions()
+    assert [(v.version, v.parent, v.origin, v.evidence) for v in versions] == [
+        (1, None, "declared", 0),
+        (2, 1, "learned", 1),
+        (3, 2, "learned", 2),
+    ]
+
+
+def test_a_fault_of_a_learner_never_breaks_a_call_and_is_counted_and_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    house, fetch = house_with(ScriptedLearner(fails=True))
+    with caplog.at_level(logging.ERROR, "poet"):
+        for _ in range(5):
+            fetch()
+            house.agent.flush()
+    status = fetch.poet.status()
+    assert status["faults"] >= 5
+    assert "learner is broken" in status["last_fault"]
+    assert len(caplog.records) == 1
+    assert len(list(house.store.executions(fetch.poet._trainee.key))) == 6
+
+
+def test_while_the_store_is_away_calls_and_learning_go_on_and_nothing_is_lost() -> None:
+    store = FailingStore()
+    house, fetch = house_with(ScriptedLearner({"timeout": 2.5}), store)
+    store.away = True
+    house.agent.flush()
+    assert fetch.poet.parameters["timeout"] == 2.5
+    fetch()
+    house.agent.flush()
+    assert fetch.poet._trainee.standing.live["timeout"] == 2.5
+    store.away = False
+    house.agent.flush()
+    assert len(list(store.executions(fetch.poet._trainee.key))) == 2
+    assert [v["timeout"] for v in store.versions(fetch.poet._trainee.key)] == [30.0, 2.5]
+    status = fetch.poet.status()
+    assert status["faults"] > 0
+    assert "it is away" in status["last_fault"]
+
+
+def test_a_rollback_by_another_process_reaches_the_calls_and_stops_learning() -> None:
+    house, fetch = house_with(ScriptedLearner({"timeout": 2.5}, {"timeout": 1.0}))
+    house.agent.flush()
+    key = fetch.poet._trainee.key
+    house.store.rollback(key, 1, author="someone else", reason="too short")
+    fetch()
+    house.agent.flush()
+    fetch()
+    house.agent.flush()
+    assert fetch.poet.parameters["timeout"] == 30.0
+    assert fetch.poet.status()["state"] == "paused"
+    fetch.poet.resume()
+    fetch()
+    house.agent.flush()
+    assert fetch.poet.parameters["timeout"] == 1.0
+
+
+def test_learning_leaves_pinned_values_alone() -> None:
+    house, fetch = house_with(ScriptedLearner({"timeout": 2.5, "retries": 1}))
+    fetch.poet.pin(timeout=9.0)
+    fetch()
+    house.agent.flush()
+    assert dict(fetch.poet.parameters) == {"timeout": 9.0, "retries": 1, "backoff": 0.1}
+
+
+def test_in_observe_mode_nothing_learned_is_applied() -> None:
+    learner = ScriptedLearner({"timeout": 2.5})
+    house, fetch = house_with(learner, learning="observe")
+    for _ in range(3):
+        fetch()
+        house.agent.flush()
+    assert len(learner.seen) == 4
+    assert fetch.poet.parameters["timeout"] == 30.0
+    assert fetch.poet.status()["state"] == "observing"
+
+
+def test_someone_who_publishes_while_we_decide_wins_and_we_take_theirs() -> None:
+    class Overtaken(ScriptedLearner):
+        def suggest(self, live: Mapping[str, Value]) -> Suggestion | None:
+            suggestion = super().suggest(live)
+            if suggestion is not None:
+                theirs = ParameterSet(values_={**live, "timeout": 7.0}, origin="manual", parent=1)
+                house.store.publish(fetch.poet._trainee.key, theirs, expected=1)
+            return suggestion
+
+    house, fetch = house_with(Overtaken({"timeout": 2.5}))
+    fetch()
+    house.agent.flush()
+    assert fetch.poet.parameters["timeout"] == 7.0
+    assert fetch.poet.status()["faults"] == 0
+
+
+def test_a_full_buffer_drops_the_oldest_and_counts_them() -> None:
+    house = House(buffer=10)
+    script = Script(house.clock, 0.5)
+
+    @house.poet
+    def fetch() -> int:
+        return script()
+
+    for _ in range(25):
+        fetch()
+    house.agent.flush()
+    assert fetch.poet.status()["dropped"] == 15
+    assert [e.sequence for e in house.store.executions(fetch.poet._trainee.key)] == list(range(15, 25))
+
+
+def records(sequences: Sequence[int]) -> Iterator[Record]:
+    for sequence in sequences:
+        yield (sequence, float(sequence), float(sequence) + 0.5, 1, None)
+
+
+@given(st.permutations(range(12)), st.lists(st.integers(0, 12), max_size=4))
+def test_an_inbox_hands_out_each_record_once_in_rising_order_within_a_batch(order: list[int], cuts: list[int]) -> None:
+    buffer: deque[Record] = deque()
+    inbox = Inbox(buffer)
+    taken: list[int] = []
+    edges = sorted({0, *cuts, 12})
+    for low, high in zip(edges, [*edges[1:], 12], strict=True):
+        buffer.extend(records(order[low:high]))
+        batch = [e.sequence for e in inbox.take("w", 0.0)]
+        assert batch == sorted(batch)
+        taken += batch
+    taken += [e.sequence for e in inbox.take("w", 0.0, all_of_it=True)]
+    assert sorted(taken) == list(range(12))
+    assert inbox.dropped == 0
+
+
+def test_what_stands_behind_a_gap_waits_one_round_for_it() -> None:
+    buffer: deque[Record] = deque(records([0, 1, 3]))
+    inbox = Inbox(buffer)
+    assert [e.sequence for e in inbox.take("w", 0.0)] == [0, 1]
+    buffer.extend(records([2, 4]))
+    assert [e.sequence for e in inbox.take("w", 0.0)] == [2, 3, 4]
+    buffer.extend(records([6, 7]))
+    assert inbox.take("w", 0.0) == []
+    assert [e.sequence for e in inbox.take("w", 0.0)] == [6, 7]
+    assert inbox.dropped == 1

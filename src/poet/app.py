@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 from poet.calls.cell import Cell, Channel
 from poet.calls.plan import Plan
 from poet.calls.transient import RetryOn, classifier
-from poet.calls.wrapper import Enforce, Perceive, wrap
+from poet.calls.wrapper import Enforce, Perceive, refuse_what_cannot_be_wrapped, wrap
 from poet.errors import ConfigurationError, PoetError, nearest
 from poet.model.function import FunctionKey
 from poet.model.objective import Objective
@@ -204,8 +204,7 @@ class Agent:
     def decorate(self, function: Callable[..., Any], options: Options) -> Decorated:
         """``function`` under this agent. Raises ConfigurationError."""
         classify = classifier(options.retry_on)
-        if not callable(function) or not hasattr(function, "__qualname__"):
-            raise ConfigurationError(f"@poet decorates functions and methods, got {function!r}")
+        refuse_what_cannot_be_wrapped(function)
         key = FunctionKey.of(function, options.name)
         enrolment = self.enrolments.get(key)
         if enrolment is None:

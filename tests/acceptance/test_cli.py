@@ -11,7 +11,6 @@ import sys
 import sysconfig
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ CHANGES = (
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with a filled store, in which the tests work."""
     for variable in ("POET_STORE", "POET_LEARNING", "FORCE_COLOR"):
         monkeypatch.delenv(variable, raising=False)
@@ -508,3 +507,14 @@ def test_whatever_is_asked_in_json_the_answer_parses(
     assert code in (0, 1, 2)
     assert isinstance(json.loads(said.out), dict)
     assert bool(said.err) == (code == 2)
+
+
+def test_every_key_of_every_document_is_documented(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "read-the-command-line.md").read_text(encoding="utf-8")
+    for line in [*COMMANDS, *CHANGES]:
+        main([*line.split(), "--json"], clock=VirtualClock(wall=NOW))
+        document = json.loads(capsys.readouterr().out)
+        rows = [document, *document.get("functions", []), *document.get("entries", []), *document.get("findings", [])]
+        rows += [document.get("processes") or {}, *document.get("neighbours", [])]
+        rows += [*document["parameters"].values()] if "parameters" in document else []
+        assert [key for row in rows for key in row if f"`{key}`" not in page] == []

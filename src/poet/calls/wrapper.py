@@ -27,9 +27,8 @@ def wrap(
     perceive: Perceive | None = None,
     enforce: Enforce | None = None,
 ) -> Body:
-    """``function`` under ``cell``'s plan, with the same signature. Raises ConfigurationError where that cannot be."""
+    """``function``, one that may be wrapped, under ``cell``'s plan and with the same signature."""
     is_async = inspect.iscoroutinefunction(function)
-    _refuse_what_cannot_be_wrapped(function)
     body = function if clock is SYSTEM_CLOCK else _in_time(function, clock, is_async)
     if enforce is not None:
         body = _enforced(body, enforce, cell.name, is_async)
@@ -39,7 +38,8 @@ def wrap(
     return functools.wraps(function)(call)
 
 
-def _refuse_what_cannot_be_wrapped(function: Body) -> None:
+def refuse_what_cannot_be_wrapped(function: Body) -> None:
+    """Raises ConfigurationError, with what to do, where ``function`` is not a plain or an async function."""
     if isinstance(function, staticmethod | classmethod):
         raise ConfigurationError(f"put @poet below @{type(function).__name__}, next to the function")
     if inspect.isclass(function) or not inspect.isroutine(function):

@@ -96,3 +96,4 @@ async def watched(work: Awaitable[object], look: Callable[[], None], every: floa
         task.result()
     finally:
         task.cancel()
+        await asyncio.gather(task, return_exceptions=True)  # so that nothing is left running, nor unasked for its error

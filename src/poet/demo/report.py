@@ -210,14 +210,22 @@ def as_document(page: Page) -> dict[str, object]:
         "first_call": page.first,
         "calls": page.count,
         "best_fixed": {**page.best._asdict(), "utility": page.best_utility},
-        "arms": {arm: asdict(row) for arm, row in page.scores.items()},
-        "poet_against": {arm: {**asdict(gain), "verdict": gain.verdict} for arm, gain in page.against.items()},
+        "arms": {arm: _plain(asdict(row)) for arm, row in page.scores.items()},
+        "poet_against": {arm: _plain({**asdict(gain), "verdict": gain.verdict}) for arm, gain in page.against.items()},
         "learned": {
             "changes": learned.changes,
             "before": _in_recorded_seconds(learned.before, page.recording),
             "after": _in_recorded_seconds(learned.after, page.recording),
             "reason": learned.reason,
         },
+    }
+
+
+def _plain(figures: Mapping[str, object]) -> dict[str, object]:
+    """``figures`` for JSON, which knows no infinity: what cannot be told is null."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in figures.items()
     }
 
 

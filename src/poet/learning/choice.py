@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ CONFIRM = 128  # fresh draws for the chosen one: the best of many looks better t
 FEW = 10  # candidates that are worth drawing for
 SURE = 0.15  # timeouts by which less than this share of the answers has come are not worth scoring
 TESTED = 8  # retried calls that must have been seen before retries may be given up
-NEVER_GIVE_UP = 0.9  # share of the best reachable success that a derived latency cost may not undercut
+NEVER_GIVE_UP = 0.99  # share of the best reachable success that a derived latency cost may not undercut
 
 
 class Limits(NamedTuple):
@@ -131,7 +131,7 @@ def decide(
     gate: float,
     retried: float,
     seen: int,
-    rng: np.random.Generator,
+    dice: Callable[[], np.random.Generator],
 ) -> Decision | None:
     """A better plan than ``live`` where the evidence is good enough, else None.
 
@@ -158,6 +158,7 @@ def decide(
     if not short and (worth.max() - utility[now]) * (1 - picture.refused) <= 0.5 * LEAST_GAIN * wish.objective.value:
         return None  # the draws below would not find more
 
+    rng = dice()
     order = np.argsort(-worth, axis=None)[:FEW]
     order = order[np.isfinite(worth.ravel()[order])]
     retries, columns = np.unravel_index(order, worth.shape)

@@ -108,6 +108,8 @@ class Evidence:
 
     def fold(self) -> None:
         """Fold what waits into the counts and draw the picture anew."""
+        if not self._block and self._picture is not None:
+            return
         from poet.learning import folding
 
         state = self._current()
@@ -122,7 +124,7 @@ class Evidence:
             self.urgent = 2
         if self._surprise > _SURPRISE:
             self.urgent = max(self.urgent, 1)
-        self._surprise = 0.0
+            self._surprise = 0.0
         self._notes = []
         self._block = 0
         self._settle(state)

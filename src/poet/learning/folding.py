@@ -103,7 +103,7 @@ def folded(
 
     cells, weights, calls = [], [], []
     judged: list[tuple[int, int, int]] = []  # call, kind and bin of first attempts
-    after_errors: list[list[tuple[bool, float]]] = []
+    after_errors: list[list[tuple[bool, float, float]]] = []
     after_timeouts: list[list[tuple[bool, float]]] = []
     refused = 0
     curves: tuple[Array, Array] | None = None
@@ -133,7 +133,7 @@ def folded(
         if len(attempts) > 1:
             failing = _sequence(attempts, Outcome.ERROR)
             if failing:
-                after_errors.append([(note.outcome == Outcome.ERROR, note.pause / 1000) for note in failing])
+                after_errors.append([(note.outcome == Outcome.ERROR, note.pause / 1000, 1.0) for note in failing])
             slow = _sequence(attempts, Outcome.TIMEOUT)
             if slow:
                 curves = curves or _mixed(picture)

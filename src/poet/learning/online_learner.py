@@ -228,7 +228,7 @@ class OnlineLearner:
                 gate=self._gate,
                 retried=sum(evidence.retried),
                 seen=evidence.calls,
-                rng=self._rng(),
+                dice=self._rng,
             )
         self._schedule(changed=decision is not None or changed > 1 or evidence.urgent > 1)
         evidence.urgent = 0

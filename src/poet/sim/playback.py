@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -115,15 +116,14 @@ def serve(recordings: Mapping[str, Recording]) -> None:
     config = uvicorn.Config(
         Playback(recordings).app(), log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=600
     )
-    server = uvicorn.Server(config)
 
     def watch() -> None:
         sys.stdin.read()
-        server.should_exit = server.force_exit = True
+        os._exit(0)  # nothing is kept, so nothing is put in order: what still hangs is dropped without a word
 
     threading.Thread(target=watch, daemon=True).start()
     print(f"http://{HOST}:{listener.getsockname()[1]}", flush=True)
-    server.run(sockets=[listener])
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 class PlaybackServer:

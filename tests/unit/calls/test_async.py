@@ -5,11 +5,11 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from houses import House
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import poet
+from houses import House
 from poet.calls.watch import SPARE, Watch
 from poet.model.execution import Outcome
 from poet.testing.clock import VirtualClock, run

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import contextlib
 import traceback
 from typing import Any
 
 import pytest
-from houses import House, Script
 from hypothesis import given
 from hypothesis import strategies as st
 
 import poet
+from houses import House, Script
 from poet.model.execution import Execution, Outcome
 from poet.seams import SYSTEM_CLOCK
 
@@ -298,10 +299,8 @@ def test_every_call_ends_in_one_execution_that_adds_up(kinds: list[str], retries
     house = House()
     errors: dict[str, BaseException] = {"error": ConnectionError(), "timeout": TimeoutError(), "refused": ValueError()}
     fetch = decorated(house, Script(house.clock, *[errors.get(k, 0.125) for k in kinds]), retries=retries, timeout=1.0)
-    try:
+    with contextlib.suppress(ConnectionError, TimeoutError, ValueError):
         fetch()
-    except (ConnectionError, TimeoutError, ValueError):
-        pass
     house.agent.flush()
     stored = list(house.store.executions(fetch.poet._trainee.key))
     assert len(stored) == 1

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
-from houses import House, Script
 from hypothesis import given
 from hypothesis import strategies as st
 
+from houses import House, Script
 from poet.errors import StoreUnavailable
 from poet.model.execution import Execution, Record
 from poet.model.explanation import Explanation

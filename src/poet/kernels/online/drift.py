@@ -22,7 +22,6 @@ def lags(levels: Sequence[float], log_likelihoods: Sequence[float], *, allowance
 
     levels, log_likelihoods: one per predictor; the first level stays 0.
     """
-    first = log_likelihoods[0]
-    return [
-        cusum(level, first - mine, allowance=allowance) for level, mine in zip(levels, log_likelihoods, strict=True)
-    ]
+    gain = log_likelihoods[0] - allowance
+    # spelled out, as it runs for every execution
+    return [max(0.0, level + gain - mine) for level, mine in zip(levels, log_likelihoods, strict=True)]

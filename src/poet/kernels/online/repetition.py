@@ -69,23 +69,30 @@ def jittered_fading(bound: Array) -> Array:
     return result
 
 
-def after_errors(sequences: Sequence[Sequence[tuple[bool, float]]], error_share: float) -> Array:
+def after_errors(sequences: Sequence[Sequence[tuple[bool, float, float]]], error_share: float) -> Array:
     """Log likelihood of each retried call: (n_calls, n_permanent, n_persistence).
 
-    sequences: per call what followed its first error, retry by retry: whether it was an error again, and the pause before
-        it [s]; up to and with the first that was none.
+    sequences: per call what followed its first error, retry by retry up to and with the first that was no error: whether it
+        was an error again, the pause before it [s], and 1.
     error_share: of first attempts, in [0, 1).
     """
+    if not sequences:
+        return np.empty((0, len(PERMANENT), len(PERSISTENCE)))
+    longest = max(map(len, sequences))
+    padded = [[*sequence, *[_NO_RETRY] * (longest - len(sequence))] for sequence in sequences]
+    again, pause, there = np.array(padded, dtype=float).transpose(2, 0, 1)
     transient = error_share * (1 - PERMANENT) / np.maximum(1 - PERMANENT * error_share, 1e-6)
-    result = np.empty((len(sequences), len(PERMANENT), len(PERSISTENCE)))
-    for row, sequence in enumerate(sequences):
-        again = np.array([error for error, _ in sequence])
-        left = fading(np.array([pause for _, pause in sequence]))[:, None, :]
-        chance = np.clip(transient[:, None] + (1 - transient[:, None]) * left, 1e-4, 0.9999)
-        passing = np.prod(np.where(again[:, None, None], chance, 1 - chance), axis=0)
-        result[row] = (1 - PERMANENT[:, None]) * passing + PERMANENT[:, None] * again.all()
-    logs: Array = np.log(np.maximum(result, 1e-6))
+    left = fading(pause)[:, :, None, :]
+    chance = np.clip(transient[:, None] + (1 - transient[:, None]) * left, 1e-4, 0.9999)
+    again, there = again[:, :, None, None], there[:, :, None, None]
+    passing = np.prod(1 - there * np.where(again, 1 - chance, chance), axis=1)
+    always = np.min(np.maximum(again, 1 - there), axis=1)
+    share = PERMANENT[:, None]
+    logs: Array = np.log(np.maximum((1 - share) * passing + share * always, 1e-6))
     return logs
+
+
+_NO_RETRY = (0.0, 0.0, 0.0)
 
 
 def after_timeouts(sequences: Sequence[Sequence[tuple[bool, float]]]) -> Array:

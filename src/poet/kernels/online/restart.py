@@ -53,64 +53,66 @@ def outlook(world: World, timeouts: Grid, bounds: Array) -> Outlook:
     error_share = np.minimum(world.failed[:, -1], 0.98)
     doomed = world.permanent * error_share
     error = ((error_share - doomed) / (1 - doomed))[:, None]  # of the calls that are not doomed
-    answer, answer_wait = read(np.minimum(world.answered / (1 - error_share)[:, None], 1.0), timeouts)
-    wrong, wrong_wait = read(np.minimum(world.failed / np.maximum(error_share, 1e-9)[:, None], 1.0), timeouts)
-    limit = np.broadcast_to(timeouts.times, answer.shape)
+    sound = read(np.minimum(world.answered / (1 - error_share)[:, None], 1.0), timeouts)
+    faulty = read(np.minimum(world.failed / np.maximum(error_share, 1e-9)[:, None], 1.0), timeouts)
 
-    def stacked(independent: Array, permanent: float | Array, repeating: Array) -> Array:
-        return np.stack(np.broadcast_arrays(independent, permanent, repeating))
+    n_retries, size = len(bounds), sound[0].shape
+    success, seconds, requests = (np.empty((n_retries + 1, *size)) for _ in range(3))
+    attempt = _Attempt(*(np.zeros((_CAUSES, _KINDS, *size)) for _ in range(3)))
+    for cause in (_AFTER_ERROR, _AFTER_TIMEOUT):
+        for kind in (_INDEPENDENT, _REPEATING):
+            _set(attempt, cause, kind, error, sound, faulty)
+        attempt.error[cause, _DOOMED], attempt.seconds[cause, _DOOMED] = faulty
 
-    none = np.zeros_like(answer)
-    first = _attempt(stacked(error, 1.0, error), answer, answer_wait, wrong, wrong_wait)
-    after_timeout = _attempt(
-        stacked(error, 1.0, error),
-        stacked(answer, answer, none),
-        stacked(answer_wait, answer_wait, limit),
-        wrong,
-        wrong_wait,
-    )
-    repeats = world.repeats
-    shares = np.stack([(1 - doomed) * (1 - repeats), doomed, (1 - doomed) * repeats])[:, :, None]
+    calls = np.zeros((_CAUSES, _KINDS, *size))  # the share of all calls that make an attempt, by what ended the one before
+    calls[_AFTER_TIMEOUT, _INDEPENDENT] = ((1 - doomed) * (1 - world.repeats))[:, None]
+    calls[_AFTER_TIMEOUT, _DOOMED] = doomed[:, None]
+    calls[_AFTER_TIMEOUT, _REPEATING] = ((1 - doomed) * world.repeats)[:, None]
+    for retry in range(n_retries + 1):
+        going = calls.sum(axis=(0, 1))
+        answered, failed = calls * attempt.answer, calls * attempt.error
+        answered.sum(axis=(0, 1), out=success[retry])
+        (calls * attempt.seconds).sum(axis=(0, 1), out=seconds[retry])
+        requests[retry] = going
+        if retry == n_retries:
+            break
+        seconds[retry] += 0.0 if retry == 0 else (0.5 * bounds[retry - 1]) * going
+        calls -= answered
+        calls -= failed
+        calls.sum(axis=0, out=calls[_AFTER_TIMEOUT])
+        failed.sum(axis=0, out=calls[_AFTER_ERROR])
+        if retry == 0:  # from now on, who timed out and repeats is out again; the first attempt came after nothing
+            _set(attempt, _AFTER_TIMEOUT, _REPEATING, error, (np.zeros(size), timeouts.times), faulty)
+        again = error + (1 - error) * world.fading[:, retry : retry + 1]
+        _set(attempt, _AFTER_ERROR, _INDEPENDENT, again, sound, faulty)
+        for part in attempt:
+            part[_AFTER_ERROR, _REPEATING] = part[_AFTER_ERROR, _INDEPENDENT]
+    if n_retries:
+        seconds[n_retries] += (0.5 * bounds[-1]) * requests[n_retries]
+    return Outlook(success.cumsum(axis=0), seconds.cumsum(axis=0), requests.cumsum(axis=0))
 
-    n_retries = len(bounds)
-    shape = (n_retries + 1, *answer.shape)
-    success, seconds, requests = np.empty(shape), np.empty(shape), np.empty(shape)
-    errors, outs = _step(shares, first, success[0], seconds[0])  # calls whose last attempt was an error, a timeout
-    requests[0] = 1.0
-    for retry in range(1, n_retries + 1):
-        again = error + (1 - error) * world.fading[:, retry - 1 : retry]
-        after_error = _attempt(stacked(again, 1.0, again), answer, answer_wait, wrong, wrong_wait)
-        going = (errors + outs).sum(axis=0)
-        requests[retry] = requests[retry - 1] + going
-        more, also = np.empty_like(answer), np.empty_like(answer)
-        errors_t, outs_t = _step(outs, after_timeout, success[retry], seconds[retry])
-        errors_e, outs_e = _step(errors, after_error, more, also)
-        success[retry] += success[retry - 1] + more
-        seconds[retry] += seconds[retry - 1] + also + going * (0.5 * bounds[retry - 1])
-        errors, outs = errors_t + errors_e, outs_t + outs_e
-    return Outlook(success, seconds, requests)
+
+_CAUSES, _KINDS = 2, 3
+_AFTER_ERROR, _AFTER_TIMEOUT = range(_CAUSES)  # what came before; the first attempt is treated as after a timeout
+_INDEPENDENT, _DOOMED, _REPEATING = range(_KINDS)
 
 
 class _Attempt(NamedTuple):
-    """One attempt, by kind of call: each (3, n, n_timeouts)."""
+    """What an attempt gives, by what came before and by kind of call: each (_CAUSES, _KINDS, n, n_timeouts)."""
 
     answer: Array
     error: Array
-    seconds: Array
+    seconds: Array  # [s]
 
 
-def _attempt(erring: Array, answer: Array, answer_wait: Array, wrong: Array, wrong_wait: Array) -> _Attempt:
-    """Outcome of an attempt that is of the failing sort with chance ``erring``."""
-    sound = 1 - erring
-    return _Attempt(sound * answer, erring * wrong, sound * answer_wait + erring * wrong_wait)
+def _set(
+    attempt: _Attempt, cause: int, kind: int, error: Array, sound: tuple[Array, Array], faulty: tuple[Array, Array]
+) -> None:
+    """Fill in an attempt that is faulty with chance ``error``: (n, 1).
 
-
-def _step(reached: Array, attempt: _Attempt, success: Array, seconds: Array) -> tuple[Array, Array]:
-    """Let the calls in ``reached`` make an attempt; what it gives is written to ``success`` and ``seconds``.
-
-    Returns the calls that go on after an error, and after a timeout.
+    sound, faulty: chance that it has ended by the limit, by an answer and by an error, and the mean time until then [s].
     """
-    answered, failed = reached * attempt.answer, reached * attempt.error
-    answered.sum(axis=0, out=success)
-    (reached * attempt.seconds).sum(axis=0, out=seconds)
-    return failed, reached - answered - failed
+    right = 1 - error
+    attempt.answer[cause, kind] = right * sound[0]
+    attempt.error[cause, kind] = error * faulty[0]
+    attempt.seconds[cause, kind] = right * sound[1] + error * faulty[1]

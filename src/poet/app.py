@@ -6,8 +6,6 @@ import atexit
 import logging
 import os
 import random
-import secrets
-import socket
 import threading
 import weakref
 from collections.abc import Callable, Mapping
@@ -180,7 +178,7 @@ class Agent:
         self._settings: Settings | None = None
         self._lock = threading.RLock()
         self._leaving = False
-        self.writer = secrets.token_hex(4)
+        self.writer = os.urandom(4).hex()
         self.started = clock.wall()
         self.coin = random.Random()
         if hasattr(os, "register_at_fork"):
@@ -282,7 +280,7 @@ class Agent:
         trainer = self.trainer
         return ProcessReport(
             writer=self.writer,
-            host=socket.gethostname(),
+            host=_host(),
             pid=os.getpid(),
             started=self.started,
             seen=self.clock.wall(),
@@ -401,7 +399,7 @@ class Agent:
         """The child has no trainer's thread, and its executions are its own: begin anew at the next call."""
         self._lock = threading.RLock()
         self.trainer = None
-        self.writer = secrets.token_hex(4)
+        self.writer = os.urandom(4).hex()
         self.coin.seed()
         for enrolment in self.enrolments.values():
             enrolment.channel.records.clear()
@@ -462,6 +460,14 @@ def learner_for(record: FunctionRecord, state: bytes | None) -> Learner:
     if state is not None:
         learner.load(state)
     return learner
+
+
+def _host() -> str:
+    if hasattr(os, "uname"):  # spares the import of socket
+        return os.uname().nodename
+    import socket
+
+    return socket.gethostname()
 
 
 def _as_numbers(objective: Objective) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -173,6 +172,8 @@ class Handle:
 
 def _person() -> str:
     """Who pulls a lever by hand."""
+    import getpass  # slow to load, and seldom needed
+
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # no such user on this system

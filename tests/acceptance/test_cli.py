@@ -217,8 +217,8 @@ def test_rollback_shows_every_digit_and_the_way_back(project: Path, capsys: pyte
     assert re.search(r"timeout +0\.84321 s +30 s +changed", out)
     assert re.search(r"backoff +0\.1 s +0\.1 s\n", out)
     assert "learning is paused: sluggish" in out
-    assert "poet rollback shop.prices.fetch --to 3" in out
-    assert "poet resume shop.prices.fetch" in out
+    assert "poet rollback prices.fetch --to 3" in out
+    assert "poet resume prices.fetch" in out
     assert asked(capsys, "show prices.fetch")["paused"] == "sluggish"
     told = asked(capsys, "history prices.fetch")["entries"][-1]
     assert (told["action"], told["version"], told["reason"]) == ("rollback", 1, "sluggish")

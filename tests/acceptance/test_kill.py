@@ -7,7 +7,9 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -78,7 +80,8 @@ def run(script: str, *arguments: object) -> list[str]:
 
 
 def wrong(store: SqliteStore) -> list[object]:
-    return [finding for finding in store.check() if not finding.ok]
+    """What the store finds wrong with itself; how much space the test's disk has is no fault of its own."""
+    return [finding for finding in store.check() if not finding.ok and finding.what != "disk space"]
 
 
 def test_nothing_that_was_committed_is_lost_when_writers_are_killed(tmp_path: Path) -> None:
@@ -93,7 +96,7 @@ def test_nothing_that_was_committed_is_lost_when_writers_are_killed(tmp_path: Pa
         processes = {writer: start(WRITER, path, writer) for writer in writers}
         first = processes[f"{kill}a"]
         assert first.stdout is not None
-        told = [first.stdout.readline() for _ in range(rng.randint(1, 120))]
+        told = [first.stdout.readline() for _ in range(rng.randint(1, 50))]
         for _ in range(rng.randint(0, 20_000)):  # a moment that has nothing to do with a commit
             pass
         for process in processes.values():
@@ -187,17 +190,22 @@ ONLOOKER = """
 """
 
 
-def test_a_folder_that_may_not_be_written_is_refused_with_advice_and_may_be_read(tmp_path: Path) -> None:
-    folder = tmp_path / "shared"
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users may enter, unlike those of pytest."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_a_folder_that_may_not_be_written_is_refused_with_advice_and_may_be_read(open_folder: Path) -> None:
+    folder = open_folder / "shared"
     store = SqliteStore(folder / "poet.db")
     store.register(record())
     store.append(KEY, [execution(i) for i in range(3)])
     store.close()
     (folder / "poet.db.lock").unlink()
     before = (folder / "poet.db").read_bytes()
-    opened = [*folder.parents][: len(folder.parents) - len(Path("/tmp").parents) - 1]
-    for parent in opened:
-        parent.chmod(0o755)
     (folder / "poet.db").chmod(0o444)
     folder.chmod(0o555)
     lines = run(ONLOOKER, folder)

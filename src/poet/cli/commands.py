@@ -36,6 +36,13 @@ class NotLearned(StoreError):
     """The learner's state cannot be read. Look at what ``poet doctor`` says of the store."""
 
 
+def _found(store: Store, name: str) -> tuple[FunctionRecord, str]:
+    """The function that is meant, and its short name."""
+    records = store.functions()
+    record = find(name, records)
+    return record, short_name(record, records)
+
+
 def status(store: Store, asked: Asked) -> Document:
     """All functions and processes."""
     records = store.functions()
@@ -54,18 +61,24 @@ def status(store: Store, asked: Asked) -> Document:
 
 def show(store: Store, name: str, asked: Asked) -> Document:
     """What holds for one function. Raises UnknownFunction, AmbiguousFunction."""
-    record = find(name, store.functions())
+    record, short = _found(store, name)
     key = record.key
     return views.show(
-        record, store.standing(key), store.versions(key), store.history(key), learning=asked.learning, now=asked.now
+        record,
+        store.standing(key),
+        store.versions(key),
+        store.history(key),
+        short=short,
+        learning=asked.learning,
+        now=asked.now,
     )
 
 
 def explain(store: Store, name: str, asked: Asked) -> Document:
     """Why the live values hold. Raises UnknownFunction, AmbiguousFunction, NotLearned."""
-    record = find(name, store.functions())
+    record, short = _found(store, name)
     standing = store.standing(record.key)
-    return views.explain(record, standing, _picture(store, record, standing), now=asked.now)
+    return views.explain(record, standing, _picture(store, record, standing), short=short, now=asked.now)
 
 
 NO_PICTURE = Explanation(0, None, {}, 0.0, 0.0, {}, None, (), ())
@@ -85,37 +98,39 @@ def _picture(store: Store, record: FunctionRecord, standing: Standing) -> Explan
 
 def history(store: Store, name: str, asked: Asked) -> Document:
     """All that was done to one function. Raises UnknownFunction, AmbiguousFunction."""
-    record = find(name, store.functions())
+    record, short = _found(store, name)
     key = record.key
-    doc = views.history(record, store.standing(key), store.versions(key), store.history(key), now=asked.now)
+    doc = views.history(
+        record, store.standing(key), store.versions(key), store.history(key), short=short, now=asked.now
+    )
     return views.newest(doc, asked.last)
 
 
 def rollback(store: Store, name: str, asked: Asked) -> Document:
     """Make an older version live. Raises UnknownFunction, AmbiguousFunction, UnknownVersion."""
-    record = find(name, store.functions())
+    record, short = _found(store, name)
     before = store.standing(record.key)
     after = store.rollback(record.key, asked.to, author=author(), reason=asked.reason or f"rolled back {BY_HAND}")
-    return views.steered("rollback", record, before, after)
+    return views.steered("rollback", record, before, after, short=short)
 
 
 def pin(store: Store, name: str, asked: Asked) -> Document:
     """Hold values, beside those held already. Raises UnknownFunction, AmbiguousFunction, ConfigurationError."""
-    record = find(name, store.functions())
+    record, short = _found(store, name)
     before = store.standing(record.key)
     pinned = {**before.pinned, **parse_values(asked.values, {**record.declared, **before.live})}
     after = store.steer(record.key, author=author(), reason=asked.reason or f"pinned {BY_HAND}", pinned=pinned)
-    return views.steered("pin", record, before, after)
+    return views.steered("pin", record, before, after, short=short)
 
 
 def unpin(store: Store, name: str, asked: Asked) -> Document:
     """Lift all pins. Raises UnknownFunction, AmbiguousFunction."""
-    record = find(name, store.functions())
+    record, short = _found(store, name)
     before = store.standing(record.key)
     if not before.pinned:
-        return views.steered("unpin", record, before, before, done=False)
+        return views.steered("unpin", record, before, before, short=short, done=False)
     after = store.steer(record.key, author=author(), reason=asked.reason or f"unpinned {BY_HAND}", pinned={})
-    return views.steered("unpin", record, before, after)
+    return views.steered("unpin", record, before, after, short=short)
 
 
 def pause(store: Store, name: str | None, asked: Asked) -> Document:
@@ -129,21 +144,21 @@ def resume(store: Store, name: str | None, asked: Asked) -> Document:
 
 
 def _steer_paused(store: Store, command: str, name: str | None, asked: Asked) -> Document:
-    records = store.functions()
     if name is not None:
-        return _pause_one(store, command, find(name, records), asked)
-    parts = [_pause_one(store, command, record, asked) for record in records]
+        return _pause_one(store, command, *_found(store, name), asked)
+    records = store.functions()
+    parts = [_pause_one(store, command, record, short_name(record, records), asked) for record in records]
     return views.steered_all(command, parts, store=store.url)
 
 
-def _pause_one(store: Store, command: str, record: FunctionRecord, asked: Asked) -> Document:
+def _pause_one(store: Store, command: str, record: FunctionRecord, short: str, asked: Asked) -> Document:
     before = store.standing(record.key)
     paused = command == "pause"
     if bool(before.paused) is paused:
-        return views.steered(command, record, before, before, done=False)
+        return views.steered(command, record, before, before, short=short, done=False)
     reason = asked.reason or f"{command}d {BY_HAND}"
     after = store.steer(record.key, author=author(), reason=reason, paused=paused)
-    return views.steered(command, record, before, after)
+    return views.steered(command, record, before, after, short=short)
 
 
 def author() -> str:

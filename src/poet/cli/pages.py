@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import tzinfo
 from typing import Any
@@ -164,7 +165,7 @@ def _range(name: str, estimate: Document | None) -> str:
 def _show_facts(doc: Document, now: float, zone: tzinfo | None) -> Iterable[tuple[str, str]]:
     yield "state", doc["state"]
     if doc["paused"]:
-        yield "paused", f"{doc['paused']}; poet resume {doc['name']} lets it learn again"
+        yield "paused", f"{doc['paused']}; poet resume {_typed(doc)} lets it learn again"
     pins = {name: row["pinned"] for name, row in doc["parameters"].items() if row["pinned"] is not None}
     if pins:
         yield "pinned", ", ".join(f"{name} {words.value(name, x)}" for name, x in pins.items())
@@ -386,8 +387,13 @@ def _values(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{words.printable(name)} {words.value(name, x, exact=True)}" for name, x in values.items())
 
 
+def _typed(doc: Document) -> str:
+    """The function's name as one would type it into a shell."""
+    return words.printable(shlex.quote(doc["short_name"]))
+
+
 def _next_steps(doc: Document) -> Iterable[str]:
-    name, before = words.printable(doc["name"]), doc["before"]["version"]
+    name, before = _typed(doc), doc["before"]["version"]
     if not doc["done"]:
         return
     if doc["command"] == "rollback":

@@ -68,9 +68,14 @@ def state(record: FunctionRecord, standing: Standing, learning: str) -> str:
     return {"observe": "observing", "off": "off"}.get(learning, "learning")
 
 
-def identity(record: FunctionRecord) -> Document:
-    """Who the function is."""
-    return {"name": record.key.name, "fingerprint": record.key.fingerprint, "id": str(record.key)}
+def identity(record: FunctionRecord, short: str) -> Document:
+    """Who the function is; ``short`` is the shortest name that every command understands."""
+    return {
+        "name": record.key.name,
+        "short_name": short,
+        "fingerprint": record.key.fingerprint,
+        "id": str(record.key),
+    }
 
 
 def counters(record: FunctionRecord) -> Document:
@@ -88,10 +93,9 @@ def counters(record: FunctionRecord) -> Document:
 def status_row(
     record: FunctionRecord, standing: Standing, history: Sequence[Change], *, short: str, learning: str
 ) -> Document:
-    """One function in ``poet status``; ``short`` is a name that every command understands."""
+    """One function in ``poet status``."""
     return {
-        **identity(record),
-        "short_name": short,
+        **identity(record, short),
         "state": state(record, standing, learning),
         **counters(record),
         "version": standing.live.version,
@@ -133,6 +137,7 @@ def show(
     versions: Sequence[ParameterSet],
     history: Sequence[Change],
     *,
+    short: str,
     learning: str,
     now: float,
 ) -> Document:
@@ -142,7 +147,7 @@ def show(
     return document(
         "show",
         at=now,
-        **identity(record),
+        **identity(record, short),
         state=state(record, standing, learning),
         domain=record.domain,
         learner=record.learner or None,
@@ -183,13 +188,13 @@ def estimate(e: Estimate | None) -> Document | None:
     return None if e is None else dict(e._asdict())
 
 
-def explain(record: FunctionRecord, standing: Standing, picture: Explanation, *, now: float) -> Document:
+def explain(record: FunctionRecord, standing: Standing, picture: Explanation, *, short: str, now: float) -> Document:
     """Why the live values hold, as the learner's picture has it."""
     objective = picture.objective
     return document(
         "explain",
         at=now,
-        **identity(record),
+        **identity(record, short),
         learner=record.learner or None,
         **counters(record),
         version=version(standing.live),
@@ -234,6 +239,7 @@ def history(
     versions: Sequence[ParameterSet],
     changes: Sequence[Change],
     *,
+    short: str,
     now: float,
 ) -> Document:
     """All that was done to a function, oldest first; a version stands at the change that made it."""
@@ -251,7 +257,9 @@ def history(
             entries.append(_birth(born, by_number, None))
         entries.append({**change._asdict(), **NO_VERSION})
     entries += [_birth(v, by_number, None) for v in unborn.values()]
-    return document("history", at=now, **identity(record), live=standing.live.version, left_out=0, entries=entries)
+    return document(
+        "history", at=now, **identity(record, short), live=standing.live.version, left_out=0, entries=entries
+    )
 
 
 def newest(doc: Document, last: int | None) -> Document:
@@ -284,12 +292,13 @@ def steered(
     before: Standing,
     after: Standing,
     *,
+    short: str,
     done: bool = True,
 ) -> Document:
     """What a command changed; ``done`` is false where it found nothing to do."""
     return document(
         command,
-        **identity(record),
+        **identity(record, short),
         done=done,
         before={"version": before.live.version, "values": dict(before.live)},
         after={"version": after.live.version, "values": dict(after.live)},

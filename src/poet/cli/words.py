@@ -116,6 +116,8 @@ def ago(at: float, now: float) -> str:
         return "never"
     gone = now - at
     size = abs(gone)
+    if not math.isfinite(size):  # a damaged store may say anything
+        return "at no time"
     for unit, letter in ((365.25 * 86400, "y"), (86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
         # Two days and more are told in days, two years and more in years: "36 h ago" says more than "1 d ago".
         if size >= unit * (2 if unit >= 86400 else 1):

@@ -36,8 +36,9 @@ class Watched(Protocol):
 class Show:
     """A context manager whose ``look`` shows how far the services are."""
 
-    def __init__(self, services: Sequence[Watched], out: TextIO) -> None:
-        self._services, self._out = services, out
+    def __init__(self, services: Sequence[Watched], out: TextIO, every: float = EVERY) -> None:
+        """every: pause between two lines where ``out`` is no terminal, >= 0 [s]."""
+        self._services, self._out, self._every = services, out, every
         self._began = time.monotonic()
         self._said = self._began
         self._bars: tuple[Progress, dict[str, TaskID]] | None = None
@@ -73,7 +74,7 @@ class Show:
 
     def _line(self) -> None:
         now = time.monotonic()
-        if now - self._said < EVERY:
+        if now - self._said < self._every:
             return
         self._said = now
         done, total = sum(each.done for each in self._services), sum(each.total for each in self._services)

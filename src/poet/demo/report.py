@@ -68,6 +68,7 @@ class Page:
     count: int  # calls of each arm
     best: Choice  # in hindsight
     best_utility: float
+    replayed: float  # utility of the fixed arm by exact replay, without network and client
     scores: Mapping[str, Score]
     against: Mapping[str, Difference]
     learned: Learned
@@ -151,7 +152,8 @@ def page_lines(page: Page) -> list[str]:
         f"{_retries(page.best.retries)}: utility {page.best_utility:.3f}"
     )
     lines.append(f"  {learned_sentence(page.learned, recording)}")
-    lines.append(f"  {verdict_sentence(page.against)} Look further: poet explain {PREFIX}{recording.name}")
+    lines.append(f"  {verdict_sentence(page.against)}")
+    lines.append(f"  Look further: poet explain {PREFIX}{recording.name}")
     return lines
 
 
@@ -191,9 +193,13 @@ def summary_lines(pages: Sequence[Page]) -> list[str]:
         mean = statistics.fmean(page.scores[arm].utility for page in pages)
         extra = statistics.fmean(page.scores[arm].extra for page in pages)
         lines.append(f"  {title:<24}{mean:>9.3f}{share(mean / best):>9}   {extra:.2f} extra requests per call")
-    for arm in ARMS:
-        if arm == "poet":
-            continue
+    replayed = statistics.fmean(page.replayed for page in pages)
+    met = statistics.fmean(page.scores["fixed"].utility for page in pages)
+    lines.append(
+        f"  The best is reckoned from the record alone. What real HTTP costs: fixed gets {met:.3f} here,"
+        f" {replayed:.3f} by the record."
+    )
+    for arm in (arm for arm in ARMS if arm != "poet"):
         counted = {word: [page.recording.name for page in pages if page.against[arm].verdict == word] for word in _WORD}
         told = [f"{_WORD[word]} it for {', '.join(names)}" for word, names in counted.items() if names]
         lines.append(f"  against {ARMS[arm].partition(':')[0]}, POET is {'; '.join(told)}")
@@ -210,6 +216,7 @@ def as_document(page: Page) -> dict[str, object]:
         "first_call": page.first,
         "calls": page.count,
         "best_fixed": {**page.best._asdict(), "utility": page.best_utility},
+        "fixed_replayed": page.replayed,
         "arms": {arm: _plain(asdict(row)) for arm, row in page.scores.items()},
         "poet_against": {arm: _plain({**asdict(gain), "verdict": gain.verdict}) for arm, gain in page.against.items()},
         "learned": {

@@ -29,13 +29,13 @@ from poet.demo.report import (
     span,
     summary_lines,
 )
-from poet.demo.services import PREFIX, Functions, Web
+from poet.demo.services import BACKOFF, PREFIX, RETRIES, TIMEOUT, Functions, Web
 from poet.model.parameters import ParameterSet
 from poet.settings import Settings
 from poet.sim.playback import PlaybackServer
-from poet.sim.traffic import Recording, best_fixed, load_recordings
+from poet.sim.traffic import Choice, Recording, best_fixed, load_recordings, utility
 
-CALLS, FAST_CALLS = 450, 60  # of each arm to each service
+CALLS, FAST_CALLS = 600, 60  # of each arm to each service
 CONNECTIONS = 12  # of each arm and each kind of client to begin with
 LOOK = 0.25  # between two looks at the progress [s]
 INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
@@ -62,8 +62,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1, help="of the traffic and of all coins (default: 1)")
     parser.add_argument("--calls", type=_count, help=f"calls of each arm to each service (default: {CALLS})")
     parser.add_argument("--fast", action="store_true", help=f"a short run of {FAST_CALLS} calls; too few to judge by")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--json", type=_file, metavar="FILE", help="write the figures there, too")
     return parser
+
+
+def _file(text: str) -> Path:
+    """Refused now rather than after the run."""
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} must name a file in a folder that exists")
+    return path
 
 
 def _count(text: str) -> int:
@@ -209,6 +217,7 @@ def _page(service: Service) -> Page:
         count=len(numbers),
         best=best,
         best_utility=best_utility,
+        replayed=utility(recording, numbers, Choice(TIMEOUT, RETRIES, BACKOFF), objective),
         scores={arm: score(each, objective, best_utility) for arm, each in results.items()},
         against={arm: difference(results["poet"], results[arm], objective) for arm in RULES},
         learned=_learned(service.handle),

@@ -24,9 +24,9 @@ _BLAMELESS = (Outcome.REFUSED, Outcome.CANCELLED)  # failures that neither a ret
 class BasicRule:
     """Nudges ``timeout`` and ``retries`` by what most of the last ten executions call for; a ``poet.seams.Learner``.
 
-    Where most of them failed, one retry more, up to 5; where most were answered in over 0.8 of the timeout, 1.2 times that,
-    up to 120 s; where most took under 0.3 of it, 0.9 times that, down to 5 s. Each nudge starts from the live values, and
-    none leaves ``space``. Deterministic: it has no dice.
+    Where most of them failed, one retry more, up to 5; where most were answered in over 0.8 of the timeout, 1.2 times
+    that, up to 120 s; where most took under 0.3 of it, 0.9 times that, down to 5 s. Each nudge starts from the live
+    values, and none leaves ``space``. Deterministic: it has no dice.
     """
 
     def __init__(self, *, space: Space | None = None, declared: Mapping[str, Value] | None = None) -> None:
@@ -70,10 +70,10 @@ class BasicRule:
         """It has no picture of the service; only the rule itself can be told."""
         timeout, retries = self._value(live, "timeout", 30.0), self._value(live, "retries", 3)
         sentences = (
-            f"The basic rule looks at {ROUND} calls at a time and follows what most of them call for; it has no forecast.",
+            f"The basic rule follows what most of {ROUND} calls at a time call for; it has no forecast.",
             f"If most fail, retries go from {int(retries)} to at most {MOST_RETRIES}.",
-            f"If most answers take over {SLOW * timeout:.3g} s, the timeout of {timeout:.3g} s grows by a fifth; if most take "
-            f"under {FAST * timeout:.3g} s, it shrinks by a tenth, down to {SHORTEST:g} s.",
+            f"If most answers take over {SLOW * timeout:.3g} s, the timeout of {timeout:.3g} s grows by a fifth; "
+            f"if most take under {FAST * timeout:.3g} s, it shrinks by a tenth, down to {SHORTEST:g} s.",
         )
         return Explanation(self._seen, None, {}, math.nan, math.nan, {}, None, (), sentences)
 
@@ -82,15 +82,9 @@ class BasicRule:
         return _MAGIC + json.dumps([self._seen, self._round], allow_nan=False).encode()
 
     def load(self, state: bytes) -> None:
-        """Take up where ``dump`` left off. Raises ValueError where ``state`` is not of this kind; it is unchanged then."""
+        """Take up where ``dump`` left off. Raises ValueError where ``state`` is not of this kind; nothing changes then."""
         try:
-            if state[: len(_MAGIC)] != _MAGIC:
-                raise ValueError("it does not begin like one")
-            seen, verdicts = json.loads(state[len(_MAGIC) :])
-            if type(seen) is not int or seen < 0 or len(verdicts) > ROUND:
-                raise ValueError("its counts are out of range")
-            if not all(type(seconds) is float and -2 <= seconds < math.inf for seconds in verdicts):
-                raise ValueError("its seconds are no numbers")
+            seen, verdicts = _read(state)
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"this is no state of a basic rule ({error}); it was left unread") from error
         self._seen, self._round = seen, verdicts
@@ -110,6 +104,18 @@ class BasicRule:
             return None
         shown = f"{before:.4g}" if isinstance(before, float) else str(before)
         return Suggestion({**live, name: after}, f"{name} {shown} -> {after:.4g}: {why}", {}, self._seen)
+
+
+def _read(state: bytes) -> tuple[int, list[float]]:
+    """What ``dump`` wrote. Raises ValueError or TypeError where it is something else."""
+    if state[: len(_MAGIC)] != _MAGIC:
+        raise ValueError("it does not begin like one")
+    seen, verdicts = json.loads(state[len(_MAGIC) :])
+    if type(seen) is not int or seen < 0 or type(verdicts) is not list or len(verdicts) > ROUND:
+        raise ValueError("its counts are out of range")
+    if not all(type(seconds) is float and -2 <= seconds < math.inf for seconds in verdicts):
+        raise ValueError("its seconds are no numbers")
+    return seen, verdicts
 
 
 def _verdict(execution: Execution) -> float:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from poet.kernels.online.bins import BINS, FINE, bin_of, position
 from poet.kernels.online.drift import lags
 from poet.kernels.online.ewma import Ewma
-from poet.learning.notes import ANSWER, CENSORED, FORMAT, HALF_LIVES, KIND, MEMORIES, RECORD_KEEP, Note
+from poet.learning.notes import ANSWER, CENSORED, ERROR, FORMAT, HALF_LIVES, KIND, MEMORIES, RECORD_KEEP, Note
 from poet.model.execution import Execution, Outcome
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Evidence:
     __slots__ = (
         "_alarm_level",
         "_block",
+        "_error_surprise",
         "_keeps",
         "_last_alarm",
         "_notes",
@@ -62,6 +63,7 @@ class Evidence:
         self._block = 0
         self._notes: list[Note] = []
         self._surprise = 0.0
+        self._error_surprise = 0.0
         self._alarm_level = [0.0] * MEMORIES
         self._last_alarm = 0
         self._state: State | None = None
@@ -101,7 +103,9 @@ class Evidence:
         if self._table is None:
             return
         likely = self._table[kind][bin_]
-        self._surprise = 0.0 if kind == ANSWER else self._surprise - max(likely)
+        # an error surprises by being one, a timeout by its limit
+        unlikely = self._error_surprise if kind == ERROR else -max(likely)
+        self._surprise = 0.0 if kind == ANSWER else self._surprise + unlikely
         self._alarm_level = lags(self._alarm_level, likely, allowance=_ALLOWANCE)
 
     # ------------------------------------------------------------ folding
@@ -134,6 +138,7 @@ class Evidence:
 
         self._state = state
         self._picture, self._table = folding.pictured(state)
+        self._error_surprise = -math.log(max(float(self._picture.failed[:, -1].max()), 1e-9))
 
     def picture(self) -> Picture:
         """The picture as of now; it changes nothing."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import groupby
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -105,11 +106,11 @@ def folded(
     judged: list[tuple[int, int, int]] = []  # call, kind and bin of first attempts
     after_errors: list[list[tuple[bool, float, float]]] = []
     after_timeouts: list[list[tuple[bool, float]]] = []
-    refused = 0
+    n_refused = 0
     curves: tuple[Array, Array] | None = None
     for call, group in groupby(notes, key=attrgetter("call")):
         attempts = list(group)
-        refused += attempts[-1].outcome == Outcome.REFUSED
+        n_refused += attempts[-1].outcome == Outcome.REFUSED
         for index, note in enumerate(attempts):
             kind = KIND[note.outcome]
             if index == 0:
@@ -162,7 +163,7 @@ def folded(
         _recorded(state, picture, judged, n_calls, record_keep),
         errors,
         repeats,
-        observe_all(state.refused, refused, n_calls, half_life=REFUSED_HALF_LIFE),
+        observe_all(state.refused, n_refused, n_calls, half_life=REFUSED_HALF_LIFE),
         (state.retried[0] + len(after_errors), state.retried[1] + len(after_timeouts)),
     )
 
@@ -170,7 +171,7 @@ def folded(
 def _sequence(attempts: Sequence[Note], cause: Outcome) -> list[Note]:
     """The retries that directly followed ``cause``, up to and with the first that ended otherwise; verdicts only."""
     found: list[Note] = []
-    for before, note in zip(attempts, attempts[1:], strict=False):
+    for before, note in pairwise(attempts):
         if before.outcome != cause:
             continue
         if note.outcome not in _VERDICTS or (cause == Outcome.TIMEOUT and note.outcome == Outcome.ERROR):
@@ -216,18 +217,15 @@ def packed(state: State) -> bytes:
 def unpacked(blob: bytes, refused: Ewma, retried: tuple[float, float]) -> State:
     """The inverse of ``packed``. Raises ValueError where ``blob`` is none."""
     start = empty()
-    parts = []
-    offset = 0
-    for like in (start.counts, start.record, start.errors, start.repeats):
-        if len(blob) < offset + like.nbytes:
-            raise ValueError(f"{len(blob)} bytes are too few")
-        part = np.frombuffer(blob, like.dtype, like.size, offset).reshape(like.shape).copy()
-        if not np.isfinite(part).all():
-            raise ValueError("a number is not finite")
-        parts.append(part)
-        offset += like.nbytes
-    if len(blob) != offset:
-        raise ValueError(f"{len(blob) - offset} bytes too many")
-    if (parts[0] < 0).any():
-        raise ValueError("a count is negative")
-    return State(parts[0], parts[1], parts[2], parts[3], refused, retried)
+    size = start.counts.nbytes
+    counts = np.frombuffer(blob[:size], np.float32)
+    rest = np.frombuffer(blob[size:], np.float64)  # raises where the bytes are no whole number of floats
+    shapes = [start.record.shape, start.errors.shape, start.repeats.shape]
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    if counts.size != start.counts.size or rest.size != ends[-1]:
+        raise ValueError(f"{len(blob)} bytes are not the size of a state")
+    if not (np.isfinite(counts).all() and np.isfinite(rest).all() and (counts >= 0).all()):
+        raise ValueError("a number is out of range")
+    parts = np.split(rest, ends[:-1])
+    record, errors, repeats = (part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
+    return State(counts.reshape(start.counts.shape), record, errors, repeats, refused, retried)

@@ -1,4 +1,4 @@
-"""What is noted of an attempt until it is folded into the counts, and the constants of the memory. Standard library only."""
+"""What is noted of an attempt until it is folded into the counts, and the memories' constants. Standard library only."""
 
 from __future__ import annotations
 

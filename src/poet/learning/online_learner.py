@@ -1,9 +1,9 @@
 """T: learns from every execution.
 
-One execution shows, for every attempt, how long it took – or that it had not ended by its limit – and how it failed. From
-that picture the expected outcome of every timeout and every number of retries follows by arithmetic, also of values never
-tried. So learning is estimation here, not search: nothing is risked except where the record is censored, and there the
-probes look, on calls that are failing anyway.
+One execution shows, for every attempt, how long it took – or that it had not ended by its limit – and how it failed.
+From that picture the expected outcome of every timeout and every number of retries follows by arithmetic, also of values
+never tried. So learning is estimation here, not search: nothing is risked except where the record is censored, and there
+the probes look, on calls that are failing anyway.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ MOST_PROBED = 0.5  # share of calls
 
 _FIRST_LOOK = 3  # calls
 _STEP = 4  # calls from one look to the next, growing while nothing changes
-_LONGEST_STEP = 40
+_LONGEST_STEP = 48
 
 _MAGIC = b"POETonl1"
 _MOST_BYTES = 1 << 24  # of an unpacked state
@@ -54,14 +54,14 @@ _LENGTHS = struct.Struct("<III")  # name, facts, arrays
 class OnlineLearner:
     """Learns ``timeout`` and ``retries`` of one function from its executions; implements ``poet.seams.Learner``.
 
-    base_learning_rate: how fast the old is forgotten, in (0, 1]; 0.05 halves the weight of an execution after 8, 60, 300,
-        1500 and 8000 more of them (competing memories), twice the rate after half as many.
+    base_learning_rate: how fast the old is forgotten, in (0, 1]; 0.05 halves the weight of an execution after 8, 60,
+        300, 1500 and 8000 more of them (competing memories), twice the rate after half as many.
     momentum: how long the choice among these memories persists, in [0, 1): their record of foretelling fades by
         (1 - momentum) / 5 per execution.
     confidence_threshold: least posterior probability that a change is a gain, in [0, 1); below 0.9 it counts as 0.9, as
         less than that makes changes that are as often wrong as right.
-    exploration_rate: share of calls that may look beyond the live values, in [0, 1], up to four times as much while next
-        to nothing is known of retries; it bites only on calls that fail anyway, and never beyond half of them.
+    exploration_rate: share of calls that may look beyond the live values, in [0, 1], up to four times as much while
+        next to nothing is known of retries; it bites only on calls that fail anyway, and never beyond half of them.
     objective: what a call is worth; its latency cost, where None, is derived from the first 20 answers and then kept.
     space: hard bounds of ``timeout`` [s] and ``retries``; what is missing there is not tuned.
     declared: the values that hold at first; ``backoff`` [s], where the live values have none, is the bound of the pause
@@ -122,7 +122,7 @@ class OnlineLearner:
             observe(execution)
 
     def suggest(self, live: Mapping[str, Value]) -> Suggestion | None:
-        """Better values than ``live`` where the evidence is good enough, else None. Mostly it is too early to look again."""
+        """Better values than ``live`` where the evidence is good enough, else None; mostly it is too early to look."""
         if self._evidence.calls < self._next_look and not self._evidence.urgent:
             return None
         return self._look(live)
@@ -149,7 +149,7 @@ class OnlineLearner:
         from poet.learning import words
 
         wish = self._wish()
-        timeout, retries, backoff = self._plan_of(live)
+        timeout, retries, _ = self._plan_of(live)
         return words.explanation(
             self._evidence,
             self._plan(timeout, retries),
@@ -167,14 +167,12 @@ class OnlineLearner:
         return _MAGIC + zlib.compress(b"".join(sections), 9)
 
     def load(self, state: bytes) -> None:
-        """Take up where ``dump`` left off. Raises ValueError where ``state`` is not of this kind; it is unchanged then."""
+        """Take up where ``dump`` left off. Raises ValueError where ``state`` is not of this kind; nothing changes then."""
         try:
-            parts = _sections(state)
-            if not parts or parts[0][0]:
-                raise ValueError("the learner's own part is missing")
+            (_, facts, blob), *parts = _sections(state)
             own = self._sibling(self._seed)
-            own._restore(parts[0][1], parts[0][2])
-            functions = {name: _Named.of(self._child(name), facts, blob) for name, facts, blob in parts[1:]}
+            own._restore(facts, blob)
+            functions = {name: _Named.of(self._child(name), facts, blob) for name, facts, blob in parts}
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError, zlib.error, struct.error) as error:
             raise ValueError(f"this is no state of an online learner ({error}); it was left unread") from error
         own._functions = functions
@@ -185,9 +183,9 @@ class OnlineLearner:
     def update_parameters(self, feedback: ExecutionFeedback, current_params: dict[str, Any]) -> dict[str, Any]:
         """Learn from one execution of ``feedback.function_name`` and give the parameters of its next call.
 
-        Returns a new dict with every key of ``current_params``; only ``timeout`` and ``retries``, where they are there, may
-        differ: by what was learned, and now and then by a probe that looks beyond it for this one call. Functions are told
-        apart by name, and nothing learned of one is used for another.
+        Returns a new dict with every key of ``current_params``; only ``timeout`` and ``retries``, where they are there,
+        may differ: by what was learned, and now and then by a probe that looks beyond it for this one call. Functions
+        are told apart by name, and nothing learned of one is used for another.
         """
         named = self._functions.get(feedback.function_name)
         if named is None:
@@ -218,8 +216,8 @@ class OnlineLearner:
         self._live = timeout, retries, _ = self._plan_of(live)
         wish = self._wish(fix=True)
         decision = None
+        self._looks += 1
         if wish is not None:
-            self._looks += 1
             decision = choice.decide(
                 evidence.picture(),
                 choice.Plan(timeout, retries),
@@ -232,7 +230,7 @@ class OnlineLearner:
             )
         self._schedule(changed=decision is not None or changed > 1 or evidence.urgent > 1)
         evidence.urgent = 0
-        if decision is None:
+        if decision is None or wish is None:
             return None
         limits = self._limits(live)
         values = dict(live)
@@ -257,13 +255,13 @@ class OnlineLearner:
         self._next_look = calls + int(min(self._step, max(_FIRST_LOOK, calls // 6)))
 
     def _rng(self) -> np.random.Generator:
-        """Fresh dice, a function of the seed and of what was seen, so that a stored learner goes on as if never stored."""
+        """Fresh dice, from the seed and what was seen, so that a stored learner goes on as if never stored."""
         import numpy as np
 
         return np.random.default_rng((self._seed & 0xFFFFFFFFFFFFFFFF, self._evidence.calls, self._looks))
 
     def _wish(self, *, fix: bool = False) -> Wish | None:
-        """What is aimed for; None while there is nothing to take a scale of latency from. ``fix``: keep the scale, if ripe."""
+        """What is aimed for; None while there is no scale of latency. ``fix``: keep the derived scale, if ripe."""
         from poet.learning.choice import Wish
 
         objective = self._objective
@@ -427,7 +425,7 @@ def _finite(value: object) -> float:
 
 
 def _sections(state: bytes) -> list[tuple[str, dict[str, Any], bytes]]:
-    """Name, facts and arrays of each learner in a dump. Raises ValueError, struct.error or zlib.error where it is none."""
+    """Name, facts and arrays of each learner in a dump, its own first. Raises ValueError, struct.error or zlib.error."""
     if state[: len(_MAGIC)] != _MAGIC:
         raise ValueError("it does not begin like one")
     unpacker = zlib.decompressobj()

@@ -36,8 +36,8 @@ def reason(before: Plan, decision: Decision, wish: Wish, executions: int) -> str
     else:
         worth = f"expected gain {gain.value:+.3g} per call [{gain.low:.3g}, {gain.high:.3g}]"
     return (
-        f"{', '.join(changes)}: {100 * decision.answered:.4g} % of the answers come within {decision.plan.timeout:.3g} s; "
-        f"{worth}, from {executions} calls"
+        f"{', '.join(changes)}: {100 * decision.answered:.4g} % of the answers come within "
+        f"{decision.plan.timeout:.3g} s; {worth}, from {executions} calls"
     )
 
 
@@ -124,7 +124,8 @@ def _failures_in_words(failures: Mapping[str, float]) -> Sequence[str]:
     error = failures["transient"] + failures["permanent"]
     lasting = failures["permanent"] / error if error > 0 else 0.0
     said = [
-        f"{100 * error:.2g} % of the attempts end in an error; about {100 * lasting:.2g} % of these calls fail whatever one does.",
+        f"{100 * error:.2g} % of the attempts end in an error; about {100 * lasting:.2g} % of these calls fail whatever "
+        "one does.",
         f"A retry after a timeout meets the same slowness with a chance of about {100 * failures['repeats']:.2g} %.",
     ]
     if failures["refused"] >= 0.0005:
@@ -149,16 +150,18 @@ def _neighbour_in_words(here: Prospect, other: Prospect) -> str:
         verdict = f"would be no clear gain ({gain.value:+.3g} per call [{gain.low:.3g}, {gain.high:.3g}])"
     return (
         f"{which} {verdict}: success {100 * other.success:.4g} % instead of {100 * here.success:.4g} %, "
-        f"{other.seconds:.3g} s instead of {here.seconds:.3g} s, {other.requests:.3g} requests instead of {here.requests:.3g}."
+        f"{other.seconds:.3g} s instead of {here.seconds:.3g} s, "
+        f"{other.requests:.3g} requests instead of {here.requests:.3g}."
     )
 
 
 def _scale_in_words(wish: Wish) -> str:
     objective = wish.objective
     cost = objective.latency_cost or 0.0
-    said = f"An answer is worth {objective.value:g}, a second costs {cost:.3g}, a further request {objective.attempt_cost:g}"
+    attempt = objective.attempt_cost
+    said = f"An answer is worth {objective.value:g}, a second costs {cost:.3g}, a further request {attempt:g}"
     if wish.derived:
-        said += f"; nobody declared the cost of a second, so it is such that {PATIENCE:g} times the usual latency eats an answer up"
+        said += f"; nobody declared what a second costs: {PATIENCE:g} times the usual latency is taken to cost an answer"
     if wish.target is not None:
         said += f"; at least {100 * wish.target:g} % of the calls must succeed"
     return said + "."

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any, NamedTuple
@@ -57,7 +57,7 @@ def _fingerprint(function: Callable[..., Any]) -> str:
         for p in signature.parameters.values()
     ]
     parts.append(_annotation(signature.return_annotation))
-    return hashlib.blake2s("|".join(parts).encode(), digest_size=4).hexdigest()
+    return f"{zlib.crc32('|'.join(parts).encode()):08x}"
 
 
 def _annotation(annotation: object) -> str:

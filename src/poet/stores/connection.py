@@ -191,7 +191,7 @@ class Database:
             found = self._recognised(connection)
         except sqlite3.OperationalError as error:
             connection.close()
-            if _code(error) != sqlite3.SQLITE_CANTOPEN or _log_of(self.path).exists():
+            if _code(error) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) or _log_of(self.path).exists():
                 raise
             # a folder that we may not write to, and nobody writes: then the file alone is the whole truth
             connection = self._connect(address + "&immutable=1", uri=True)
@@ -309,7 +309,8 @@ def _code(error: sqlite3.Error) -> int:
 def _inspect(path: Path, *, leased: bool = False) -> bool:
     """Whether there is a store's file; reads its header only.
 
-    leased: nobody writes meanwhile, so its length can be judged too. Raises StoreCorrupt, StoreTooNew, StoreUnavailable.
+    leased: nobody writes meanwhile, so its length can be judged too.
+    Raises StoreCorrupt, StoreTooNew, StoreUnavailable.
     """
     try:
         with path.open("rb") as file:

@@ -267,7 +267,7 @@ class SqliteStore:
         self._file.close()
 
     def _publish(self, file: sqlite3.Connection, number: int, live: ParameterSet, draft: ParameterSet) -> int:
-        newest = _version_numbers(file, number)[-1]
+        (newest,) = file.execute("SELECT max(number) FROM version WHERE function = ?", (number,)).fetchone()
         version = rules.next_version(draft, live, newest, self._clock.wall())
         _insert_version(file, number, version)
         file.execute(

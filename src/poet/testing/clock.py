@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 PATIENCE = 5.0  # [s]
-RESOLUTION = 1e-6  # [s]; a float tells this apart up to 200 years
+RESOLUTION = 1e-6  # [s]; a float tells this apart for a hundred years
 
 
 class VirtualClock:
@@ -92,8 +92,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """
         self.clock = VirtualClock() if clock is None else clock
         super().__init__(_Jump(self.clock, patience))
-        # A timer is due from this much before its moment. The machine's own nanosecond drowns in the rounding of a clock
-        # that reads years, and a timer would then be for ever about to be due.
+        # A timer is due from this much before its moment. The machine's own nanosecond drowns in the rounding of a
+        # clock that reads years, and a timer would then be for ever about to be due.
         self._clock_resolution = RESOLUTION
 
     def time(self) -> float:

@@ -34,7 +34,7 @@ def filled() -> MemoryStore:
 def explained(picture: Explanation) -> Document:
     store = filled()
     record = next(record for record in store.functions() if record.key == PRICES)
-    return views.explain(record, store.standing(PRICES), picture, now=NOW)
+    return views.explain(record, store.standing(PRICES), picture, short="prices.fetch", now=NOW)
 
 
 def test_explain_draws_the_timeout_among_the_quantiles() -> None:
@@ -91,3 +91,9 @@ def test_history_is_told_in_the_zone_asked_for() -> None:
     assert "2023-11-14 23:13:20" in said
     assert "1 older entries" not in said
     assert "1 older entry is left out" in said
+
+
+def test_a_command_to_type_next_is_quoted_for_the_shell() -> None:
+    said = page(commands.rollback(filled(), "prices.fetch", Asked(now=NOW)))
+    assert "poet resume prices.fetch " in said
+    assert "poet resume 'nightly report' " in page(commands.pause(filled(), "nightly report", Asked(now=NOW)))

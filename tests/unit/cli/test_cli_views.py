@@ -73,7 +73,7 @@ def test_show_has_each_parameter_with_its_interval_and_pin() -> None:
 
 def test_explain_counts_the_difference_to_live() -> None:
     store = filled()
-    doc = views.explain(shop.record(PRICES), store.standing(PRICES), shop.picture(), now=NOW)
+    doc = views.explain(shop.record(PRICES), store.standing(PRICES), shop.picture(), short="f", now=NOW)
     assert [round(row["difference"], 6) for row in doc["neighbours"]] == [0.01, -0.2]
     assert doc["known"]
 
@@ -110,7 +110,7 @@ def test_history_tells_versions_that_no_change_was_kept_of() -> None:
     second = ParameterSet(values_={"timeout": 2.0}, version=2, parent=1, origin="learned", created=OPENING)
     third = ParameterSet(values_={"timeout": 1.0}, version=3, parent=2, origin="learned", created=OPENING)
     changes = [Change(OPENING, "publish", 2, "poet", "why"), Change(OPENING, "pause", 2, "ann", "stop")]
-    doc = views.history(shop.record(PRICES), Standing(third, 3), [first, second, third], changes, now=NOW)
+    doc = views.history(shop.record(PRICES), Standing(third, 3), [first, second, third], changes, short="f", now=NOW)
     told = [(entry["action"], entry["version"]) for entry in doc["entries"]]
     assert told == [("declare", 1), ("publish", 2), ("pause", 2), ("publish", 3)]
 
@@ -150,7 +150,7 @@ def test_every_explanation_can_be_said_in_json(
 ) -> None:
     picture = Explanation(1, None, latency, unanswered, unanswered, failures, None, (), tuple(sentences))
     live = ParameterSet(values_={"timeout": 1.0}, version=1)
-    doc = views.explain(shop.record(STOCK), Standing(live, 1), picture, now=NOW)
+    doc = views.explain(shop.record(STOCK), Standing(live, 1), picture, short="f", now=NOW)
     json.loads(json.dumps(views.plain(doc), allow_nan=False))
 
 

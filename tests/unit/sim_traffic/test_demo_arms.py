@@ -73,6 +73,15 @@ def test_a_store_in_memory_begins_afresh(tmp_path: Path) -> None:
     assert begin_afresh(Settings(root=tmp_path, store="memory:"), ["demo.a"])
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for wrong in (tmp_path, tmp_path / "missing" / "figures.json"):
+        with pytest.raises(SystemExit):
+            main(["--json", str(wrong)])
+        assert "must name a file in a folder that exists" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("calls", ["0", "-3", "many"])
 def test_a_number_of_calls_that_cannot_be_is_refused(calls: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:

@@ -87,7 +87,7 @@ def test_a_change_stands_within_the_calls_that_are_played() -> None:
     archive = load_recordings(["archive"])["archive"]
     assert archive.change_at is not None
     for seed in range(20):
-        for count in (60, 450):
+        for count in (60, 450, 600):
             calls = archive.calls(count, seed)
             assert calls.start + count // 4 < archive.change_at < calls.stop - count // 4
 

@@ -16,8 +16,8 @@ def readable(value: float, digits: int = 3) -> float:
     return float(f"{value:.{digits}g}")
 
 
-# 30 s, the usual timeout, is an edge; from about 10 microseconds to half an hour. The edges are rounded once and for all,
-# so that a timeout chosen from them is a readable number and an attempt cut off there falls exactly on an edge.
+# 30 s, the usual timeout, is an edge; from about 10 microseconds to half an hour. The edges are rounded once and for
+# all, so that a timeout chosen from them is a readable number and an attempt cut off there falls exactly on an edge.
 EDGES: tuple[float, ...] = tuple(readable(30.0 * RATIO**k) for k in range(-67, 19))
 BINS = len(EDGES) + 1  # bin j spans [EDGES[j - 1], EDGES[j]), the first from 0, the last without end
 FINE = 255  # steps of the position within a bin

@@ -72,8 +72,8 @@ def jittered_fading(bound: Array) -> Array:
 def after_errors(sequences: Sequence[Sequence[tuple[bool, float, float]]], error_share: float) -> Array:
     """Log likelihood of each retried call: (n_calls, n_permanent, n_persistence).
 
-    sequences: per call what followed its first error, retry by retry up to and with the first that was no error: whether it
-        was an error again, the pause before it [s], and 1.
+    sequences: per call what followed its first error, retry by retry up to and with the first that was no error: whether
+        it was an error again, the pause before it [s], and 1.
     error_share: of first attempts, in [0, 1).
     """
     if not sequences:

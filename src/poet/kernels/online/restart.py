@@ -1,9 +1,9 @@
 """What a timeout and a number of retries give: a forward recursion over the attempts of a call.
 
-For one attempt the value of a restart is classical (Luby, Sinclair & Zuckerman 1993; van Moorsel & Wolter 2006). Here an
-attempt may also fail by an error, and what a retry meets depends on what ended the attempt before it. Three kinds of calls
-are followed side by side, each with its share: calls whose attempts are independent, calls that fail whatever one does,
-and calls whose latency repeats. All candidates are scored at once, for every draw.
+For one attempt the value of a restart is classical (Luby, Sinclair & Zuckerman 1993; van Moorsel & Wolter 2006). Here
+an attempt may also fail by an error, and what a retry meets depends on what ended the attempt before it. Three kinds of
+calls are followed side by side, each with its share: calls whose attempts are independent, calls that fail whatever one
+does, and calls whose latency repeats. All candidates are scored at once, for every draw.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class World(NamedTuple):
 
 
 class Outlook(NamedTuple):
-    """What a call gives, per candidate: each (n_retries + 1, n, n_timeouts); the first axis is the number of retries."""
+    """What a call gives, per candidate: each (n_retries + 1, n, n_timeouts), the first axis being the retries."""
 
     success: Array  # probability
     seconds: Array  # expected duration, pauses included [s]
@@ -74,9 +74,10 @@ def outlook(world: World, timeouts: Grid, bounds: Array) -> Outlook:
         answered.sum(axis=(0, 1), out=success[retry])
         (calls * attempt.seconds).sum(axis=(0, 1), out=seconds[retry])
         requests[retry] = going
+        if retry:
+            seconds[retry] += (0.5 * bounds[retry - 1]) * going  # uniform below its bound: half of it on average
         if retry == n_retries:
             break
-        seconds[retry] += 0.0 if retry == 0 else (0.5 * bounds[retry - 1]) * going
         calls -= answered
         calls -= failed
         calls.sum(axis=0, out=calls[_AFTER_TIMEOUT])
@@ -87,8 +88,6 @@ def outlook(world: World, timeouts: Grid, bounds: Array) -> Outlook:
         _set(attempt, _AFTER_ERROR, _INDEPENDENT, again, sound, faulty)
         for part in attempt:
             part[_AFTER_ERROR, _REPEATING] = part[_AFTER_ERROR, _INDEPENDENT]
-    if n_retries:
-        seconds[n_retries] += (0.5 * bounds[-1]) * requests[n_retries]
     return Outlook(success.cumsum(axis=0), seconds.cumsum(axis=0), requests.cumsum(axis=0))
 
 

@@ -64,15 +64,15 @@ class Hazards(NamedTuple):
 def hazards(counts: Array) -> Hazards:
     """The evidence per bin in ``counts``: (n_memories, 3, BINS), rows answer, error and censored.
 
-    A censored attempt counts at a knot: it is at risk in all bins below. The prior is centred on the answers seen, so that
-    it says the same of a microsecond and of a minute.
+    A censored attempt counts at a knot: it is at risk in all bins below. The prior is centred on the answers seen, so
+    that it says the same of a microsecond and of a minute.
     """
     answers, errors, censored = counts[:, ANSWER], counts[:, ERROR], counts[:, CENSORED]
     ended = answers + errors
     at_risk = np.cumsum((ended + censored)[:, ::-1], axis=1)[:, ::-1] - censored
     total = answers.sum(axis=1)
     centre = (answers @ np.arange(BINS) + _CENTRE_WEIGHT * _START_BIN) / (total + _CENTRE_WEIGHT)
-    first = BINS - np.rint(centre).astype(int)  # where bin 0 lies in the profiles
+    first: npt.NDArray[np.intp] = BINS - np.rint(centre).astype(np.intp)  # where bin 0 lies in the profiles
     index = first[:, None] + np.arange(BINS)
     return Hazards(answers, errors, np.maximum(at_risk, ended), _ANSWER_PROFILE[index], _ERROR_PROFILE[index])
 

@@ -1,0 +1,22 @@
+"""All figures: `python -m benchmarks` (minutes), `python -m benchmarks --study` (more seeds, all scenarios)."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import learning, overhead, storage
+from benchmarks.table import show
+
+
+def main(arguments: list[str]) -> int:
+    study = "--study" in arguments
+    parts = [
+        show("What a call costs", overhead.run()),
+        show("What is stored", storage.run()),
+        show("What learning reaches", learning.run(seeds=20 if study else 5)),
+    ]
+    return 0 if all(parts) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

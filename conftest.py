@@ -1,0 +1,32 @@
+"""The code in README.md and docs runs: each page's blocks in order, in a folder and a store of its own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Any
+
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+
+import poet
+
+
+def _begin(namespace: dict[str, Any]) -> None:
+    namespace["_home"], namespace["_folder"] = os.getcwd(), tempfile.TemporaryDirectory()
+    os.chdir(namespace["_folder"].name)
+    poet.configure(store="memory:")
+
+
+def _end(namespace: dict[str, Any]) -> None:
+    poet.configure(store="memory:")
+    os.chdir(namespace["_home"])
+    namespace["_folder"].cleanup()
+
+
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser(), SkipParser()],
+    patterns=["README.md", "docs/**/*.md"],
+    setup=_begin,
+    teardown=_end,
+).pytest()

@@ -178,16 +178,10 @@ class Agent:
         self._settings: Settings | None = None
         self._lock = threading.RLock()
         self._leaving = False
-        self.writer = os.urandom(4).hex()
+        self.writer = ""  # names this process's executions, once training begins
         self.started = clock.wall()
         self.coin = random.Random()
-        if hasattr(os, "register_at_fork"):
-            reference = weakref.ref(self)
-            os.register_at_fork(
-                before=lambda: _with(reference, Agent._before_fork),
-                after_in_parent=lambda: _with(reference, Agent._after_fork_in_parent),
-                after_in_child=lambda: _with(reference, Agent._after_fork_in_child),
-            )
+        self._forks = False  # whether a fork is prepared for
 
     @property
     def settings(self) -> Settings:
@@ -298,7 +292,20 @@ class Agent:
 
     def _begin(self, trainer: Trainer) -> None:
         self.trainer = trainer
+        self.writer = os.urandom(4).hex()  # not before: a server may have forked since the import
+        if trainer.settings.seed is None:
+            self.coin.seed()
         atexit.register(_at_exit, weakref.ref(self))
+        if not self._forks and hasattr(os, "register_at_fork"):
+            # Not before the store is open: what is registered later takes its locks first, and a round of training
+            # takes the trainer's lock before the store's.
+            self._forks = True
+            reference = weakref.ref(self)
+            os.register_at_fork(
+                before=lambda: _with(reference, Agent._before_fork),
+                after_in_parent=lambda: _with(reference, Agent._after_fork_in_parent),
+                after_in_child=lambda: _with(reference, Agent._after_fork_in_child),
+            )
         if self._thread:
             trainer.start()
 
@@ -399,8 +406,6 @@ class Agent:
         """The child has no trainer's thread, and its executions are its own: begin anew at the next call."""
         self._lock = threading.RLock()
         self.trainer = None
-        self.writer = os.urandom(4).hex()
-        self.coin.seed()
         for enrolment in self.enrolments.values():
             enrolment.channel.records.clear()
             for cell in list(enrolment.cells):

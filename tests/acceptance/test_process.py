@@ -115,6 +115,27 @@ def test_after_a_fork_parent_and_child_record_each_their_own_calls(tmp_path: Pat
     assert all(finding.ok for finding in store.check())
 
 
+def test_workers_forked_before_the_first_call_record_each_their_own_calls(tmp_path: Path) -> None:
+    text = LEARN.partition("first = None")[0] + (
+        "import os\n"
+        "pids = []\n"
+        "for _ in range(3):\n"
+        "    pid = os.fork()\n"
+        "    if not pid: break\n"
+        "    pids.append(pid)\n"
+        "else:\n"
+        "    assert [os.waitpid(pid, 0)[1] for pid in pids] == [0, 0, 0]\n"
+        "    raise SystemExit\n"
+        "for _ in range(25): fetch(0)\n"
+    )
+    result = script(tmp_path, text)
+    assert result.returncode == 0, result.stderr
+    store = stored(tmp_path)
+    (record,) = store.functions()
+    assert record.calls == 75
+    assert len({execution.writer for execution in store.executions(record.key)}) == 3
+
+
 def test_threads_lose_and_double_nothing(tmp_path: Path) -> None:
     text = LEARN.format(calls=1) + (
         "import threading\n"

@@ -173,10 +173,10 @@ def _play(
     ]
 
     async def everything() -> None:
-        work = [_drive(lane, functions, seed, threads, stop) for service in services for lane in service.lanes]
         try:
             for web in webs.values():
                 await web.connect(CONNECTIONS)
+            work = [_drive(lane, functions, seed, threads, stop) for service in services for lane in service.lanes]
             with Show(services, out) as look:
                 await watched(asyncio.gather(*work), look, LOOK)
         finally:

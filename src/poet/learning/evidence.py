@@ -24,7 +24,9 @@ BLOCK = 48  # attempts, or calls, that wait at most until they are folded in
 MOST_ATTEMPTS = 16  # of one call that are looked at; the rest repeats what these say
 FIRST_ANSWERS = 20  # answers from which the scale of latency is taken
 
-_SURPRISE = 6.0  # of calls in a row whose first attempt got no answer, that make it worth looking at once [nats]: 1 in 400
+_SURPRISE = (
+    6.0  # of calls in a row whose first attempt got no answer, that make it worth looking at once [nats]: 1 in 400
+)
 _ALLOWANCE = 0.02  # of the change alarm [nats per call]
 _ALARM = 9.0  # evidence that the short memory is right and a long one wrong [nats]
 _ALARM_AFTER = 20  # calls that come first

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from itertools import groupby, pairwise
-from operator import attrgetter
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -15,13 +14,14 @@ from poet.kernels.online import repetition, survival
 from poet.kernels.online.bins import BINS, FINE
 from poet.kernels.online.ewma import Ewma, mean, observe_all
 from poet.kernels.online.survival import Array, Grid, Hazards, read
-from poet.learning.notes import CENSORED, KIND, MEMORIES, REFUSED_HALF_LIFE, Note, duration
+from poet.learning.notes import KIND, MEMORIES, REFUSED_HALF_LIFE, Note, duration
 from poet.model.execution import Outcome
 
 SHARE = (
     0.01  # of the weight that is dealt out anew per call: no memory is ever out of the race (Herbster & Warmuth 1998)
 )
 DEPENDENT = 1.5  # a retry after a timeout counts 1 - this times the chance that latency repeats
+LEAST_WEIGHT = 0.1  # of a sample that is worth counting
 _ANSWERS = (Outcome.SUCCESS, Outcome.LATE)
 _VERDICTS = (Outcome.SUCCESS, Outcome.LATE, Outcome.ERROR, Outcome.TIMEOUT)
 
@@ -96,81 +96,106 @@ def folded(
     keeps: share of a count that is kept per call, one per memory, in (0, 1); record_keep: of the memories' record.
     """
     picture = picture or pictured(state)[0]
-    decays = np.array(keeps)
-    expected = picture.repeats @ repetition.REPEATS
-    dependent = max(0.0, 1.0 - DEPENDENT * float(expected))
-    if dependent < 0.1:
-        dependent = 0.0
-
-    cells, weights, calls = [], [], []
-    judged: list[tuple[int, int, int]] = []  # call, kind and bin of first attempts
-    after_errors: list[list[tuple[bool, float, float]]] = []
-    after_timeouts: list[list[tuple[bool, float]]] = []
-    n_refused = 0
-    curves: tuple[Array, Array] | None = None
-    for call, group in groupby(notes, key=attrgetter("call")):
-        attempts = list(group)
-        n_refused += attempts[-1].outcome == Outcome.REFUSED
-        for index, note in enumerate(attempts):
-            kind = KIND[note.outcome]
-            if index == 0:
-                weight = 1.0
-                judged.append((call, kind, note.bin + (note.position > FINE // 2)))
-            elif attempts[index - 1].outcome == Outcome.TIMEOUT:
-                weight = dependent
-            else:
-                continue  # what follows an error depends on it
-            if not weight:
-                continue
-            # an attempt cut off within a bin was at risk in the part of it before the cut
-            part = note.position / FINE if kind == CENSORED else 0.0
-            cells.append(kind * BINS + note.bin)
-            weights.append(weight * (1 - part))
-            calls.append(call)
-            if part and note.bin + 1 < BINS:
-                cells.append(kind * BINS + note.bin + 1)
-                weights.append(weight * part)
-                calls.append(call)
-        if len(attempts) > 1:
-            failing = _sequence(attempts, Outcome.ERROR)
-            if failing:
-                after_errors.append([(note.outcome == Outcome.ERROR, note.pause / 1000, 1.0) for note in failing])
-            slow = _sequence(attempts, Outcome.TIMEOUT)
-            if slow:
-                curves = curves or _mixed(picture)
-                limit = duration(next(note for note in attempts if note.outcome == Outcome.TIMEOUT))
-                chance = float(read(curves[0], Grid.of(np.array([limit])))[0][0])
-                after_timeouts.append([(note.outcome in _ANSWERS, chance) for note in slow])
-
-    counts = state.counts.astype(float).reshape(MEMORIES, -1) * (decays**n_calls)[:, None]
-    if cells:
-        ages = n_calls - 1 - np.array(calls)
-        worth = np.array(weights) * decays[:, None] ** ages
-        index = np.array(cells)
-        for memory in range(MEMORIES):
-            counts[memory] += np.bincount(index, worth[memory], minlength=counts.shape[1])
-
-    error_share = float(min(0.98, picture.weights @ picture.failed[:, -1]))
-    errors, repeats = state.errors, state.repeats
-    if after_errors:
-        likely = repetition.after_errors(after_errors, error_share)
-        errors = repetition.updated(errors, repetition.PRIOR.errors, likely)
-    if after_timeouts:
-        likely = repetition.after_timeouts(after_timeouts)
-        repeats = repetition.updated(repeats, repetition.PRIOR.repeats, likely)
+    calls = _by_call(notes)
+    expected = float(picture.repeats @ repetition.REPEATS)
+    after_errors = [sequence for attempts in calls if (sequence := _sequence(attempts, Outcome.ERROR))]
+    after_timeouts = [(attempts, sequence) for attempts in calls if (sequence := _sequence(attempts, Outcome.TIMEOUT))]
     return State(
-        counts.reshape(MEMORIES, 3, BINS).astype(np.float32),
-        _recorded(state, picture, judged, n_calls, record_keep),
-        errors,
-        repeats,
-        observe_all(state.refused, n_refused, n_calls, half_life=REFUSED_HALF_LIFE),
+        _counted(state.counts, _weighed(calls, 1.0 - DEPENDENT * expected), n_calls, keeps),
+        _recorded(state, picture, [attempts[0] for attempts in calls], n_calls, record_keep),
+        _after_errors(state.errors, after_errors, picture),
+        _after_timeouts(state.repeats, after_timeouts, picture),
+        observe_all(
+            state.refused,
+            sum(attempts[-1].outcome == Outcome.REFUSED for attempts in calls),
+            n_calls,
+            half_life=REFUSED_HALF_LIFE,
+        ),
         (state.retried[0] + len(after_errors), state.retried[1] + len(after_timeouts)),
     )
+
+
+def _by_call(notes: Sequence[Note]) -> list[list[Note]]:
+    """The attempts of each call."""
+    calls: list[list[Note]] = []
+    last = -1
+    for note in notes:
+        if note.call != last:
+            calls.append([])
+            last = note.call
+        calls[-1].append(note)
+    return calls
+
+
+def _weighed(calls: Sequence[Sequence[Note]], dependent: float) -> list[tuple[int, int, float]]:
+    """Call, cell of a table of counts and weight of each attempt that is a sample of latency.
+
+    dependent: weight of a retry after a timeout; what follows an error is no sample at all.
+    """
+    cells: list[tuple[int, int, float]] = []
+    for attempts in calls:
+        weight = 1.0
+        for note in attempts:
+            cell = KIND[note.outcome] * BINS + note.bin
+            if note.position:  # cut off within its bin: at risk in the part of it before the cut
+                share = weight * note.position / FINE
+                cells.append((note.call, cell + 1, share))
+                cells.append((note.call, cell, weight - share))
+            else:
+                cells.append((note.call, cell, weight))
+            weight = dependent if note.outcome == Outcome.TIMEOUT else 0.0
+            if weight < LEAST_WEIGHT:
+                break
+    return cells
+
+
+def _counted(
+    counts: npt.NDArray[np.float32], cells: Sequence[tuple[int, int, float]], n_calls: int, keeps: Sequence[float]
+) -> npt.NDArray[np.float32]:
+    """``counts`` with ``cells`` added, all faded to the end of the block."""
+    decays = np.array(keeps)[:, None]
+    result = counts.reshape(MEMORIES, -1) * decays**n_calls
+    if cells:
+        calls, index, weights = np.array(cells).T
+        index = index.astype(np.intp)
+        worth = weights * decays ** (n_calls - 1 - calls)
+        for memory in range(MEMORIES):
+            result[memory] += np.bincount(index, worth[memory], minlength=result.shape[1])
+    return result.astype(np.float32).reshape(counts.shape)
+
+
+def _after_errors(belief: Array, sequences: Sequence[Sequence[Note]], picture: Picture) -> Array:
+    """What errors are believed to be, after more retries that followed one."""
+    if not sequences:
+        return belief
+    share = float(min(0.98, picture.weights @ picture.failed[:, -1]))
+    seen = [[(note.outcome == Outcome.ERROR, note.pause / 1000, 1.0) for note in sequence] for sequence in sequences]
+    return repetition.updated(belief, repetition.PRIOR.errors, repetition.after_errors(seen, share))
+
+
+def _after_timeouts(
+    belief: Array, sequences: Sequence[tuple[Sequence[Note], Sequence[Note]]], picture: Picture
+) -> Array:
+    """How much latency is believed to repeat, after more retries that followed a timeout.
+
+    sequences: all attempts of a call, and those that followed a timeout.
+    """
+    if not sequences:
+        return belief
+    limits = [duration(next(note for note in attempts if note.outcome == Outcome.TIMEOUT)) for attempts, _ in sequences]
+    chances = read(picture.weights @ picture.answered, Grid.of(np.array(limits)))[0].tolist()
+    seen = [
+        [(note.outcome in _ANSWERS, chance) for note in slow]
+        for (_, slow), chance in zip(sequences, chances, strict=True)
+    ]
+    return repetition.updated(belief, repetition.PRIOR.repeats, repetition.after_timeouts(seen))
 
 
 def _sequence(attempts: Sequence[Note], cause: Outcome) -> list[Note]:
     """The retries that directly followed ``cause``, up to and with the first that ended otherwise; verdicts only."""
     found: list[Note] = []
+    if len(attempts) < 2:
+        return found
     for before, note in pairwise(attempts):
         if before.outcome != cause:
             continue
@@ -182,23 +207,16 @@ def _sequence(attempts: Sequence[Note], cause: Outcome) -> list[Note]:
     return found
 
 
-def _mixed(picture: Picture) -> tuple[Array, Array]:
-    """Chance of an answer and of an error by each knot, over all memories: (BINS,) each."""
-    return picture.weights @ picture.answered, picture.weights @ picture.failed
-
-
-def _recorded(
-    state: State, picture: Picture, judged: Sequence[tuple[int, int, int]], n_calls: int, keep: float
-) -> Array:
+def _recorded(state: State, picture: Picture, firsts: Sequence[Note], n_calls: int, keep: float) -> Array:
     """The memories' record after a block: how well each foretold the first attempts."""
-    if not judged:
+    if not firsts:
         return state.record
-    calls, kinds, bins = np.array(judged).T
-    seen = picture.likely[kinds, :, np.minimum(bins, BINS - 1)]  # (n, MEMORIES)
-    record = keep**n_calls * state.record + (keep ** (n_calls - 1 - calls)) @ seen
+    kinds = [KIND[note.outcome] for note in firsts]
+    bins = [note.bin + (note.position > FINE // 2) for note in firsts]
+    ages = n_calls - 1 - np.array([note.call for note in firsts])
+    record = keep**n_calls * state.record + (keep**ages) @ picture.likely[kinds, :, bins]
     share = 1 - (1 - SHARE) ** n_calls
-    weights = (1 - share) * repetition.normalised(record) + share / MEMORIES
-    result: Array = np.log(weights)
+    result: Array = np.log((1 - share) * repetition.normalised(record) + share / MEMORIES)
     return result
 
 

@@ -161,7 +161,9 @@ def _scale_in_words(wish: Wish) -> str:
     attempt = objective.attempt_cost
     said = f"An answer is worth {objective.value:g}, a second costs {cost:.3g}, a further request {attempt:g}"
     if wish.derived:
-        said += f"; nobody declared what a second costs: {PATIENCE:g} times the usual latency is taken to cost an answer"
+        said += (
+            f"; nobody declared what a second costs: {PATIENCE:g} times the usual latency is taken to cost an answer"
+        )
     if wish.target is not None:
         said += f"; at least {100 * wish.target:g} % of the calls must succeed"
     return said + "."

@@ -29,6 +29,7 @@ BACKOFFS: tuple[float, ...] = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)  # [s]
 RETRIES = 5  # most retries that the oracle considers
 
 _GRAIN = {"timeout": 0.001, "backoff": 0.01, "hedge_delay": 0.005}  # of the kept evaluations, in log units
+_SATURATED = 1.03  # utilisation from which neither latency nor refusals of an overload grow any more [1]
 _erfc = np.frompyfunc(math.erfc, 1, 1)
 
 
@@ -408,9 +409,6 @@ def _loaded_utilities(scenario: Scenario, table: Callable[[Service], Outlooks]) 
         row = np.minimum(np.rint((load - 1.0) / LOAD_STEP).astype(np.intp), steps - 1)
         yield utilities[row, columns]
         load = overload.folded(load, 1.0 + extra[row, columns])
-
-
-_SATURATED = 1.03  # utilisation from which neither latency nor refusals of an overload grow any more [1]
 
 
 @lru_cache(maxsize=32)

@@ -4,8 +4,8 @@ A database has one connection with a lock around it. Stores are used off the cal
 by a person, so threads rarely meet; and one connection can be closed as a whole before a fork.
 
 SQLite must not be carried across a fork: the child would believe that it holds the parent's locks. So every connection
-is closed before ``os.fork`` and opened again on first use, in the parent as in the child. Where that is not possible,
-the child lays the inherited connection aside without touching it.
+is closed before ``os.fork``, once what runs on it has ended, and opened again on first use, in the parent as in the
+child. Where no handler runs before the fork, the child lays the inherited connection aside without touching it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from poet.stores import location, schema
 from poet.stores.lease import Lease, identity
 
 PATIENCE = 10.0  # longest wait for another writer [s]
-_FORK_PATIENCE = 1.0  # longest that a fork waits for a write of ours to end [s]
+_FORK_PATIENCE = 5.0  # longest that a fork waits for a transaction of ours to end [s]
 _LOG_LIMIT = 4 << 20  # bytes that an idle write-ahead log may occupy
 _HEADER = struct.Struct(">16xH10xI28xI4xI28x")  # size of a page, pages, user version, application id: see
 # https://sqlite.org/fileformat2.html, section 1.3
@@ -62,6 +62,7 @@ class Database:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection, for one statement. Raises StoreUnavailable."""
         while True:
+            _let_forks_pass()
             self._ensure()
             with self._reader:
                 if self._connection is not None:  # else another thread closed it meanwhile
@@ -88,6 +89,7 @@ class Database:
         """
         if self.readonly:
             raise StoreUnavailable(str(self.path), "opened for reading only")
+        _let_forks_pass()
         with self._leased(), self._reader, self._translated():
             if self._connection is not None and identity(self.path) != self._identity:
                 self._forget()  # someone removed or replaced the file: what we wrote to the old one nobody would see
@@ -232,8 +234,13 @@ class Database:
         """In a child: lay the parent's connection aside for ever; even to close it would touch the parent's locks."""
         _laid_aside.append(self._connection)
         self._connection = None
-        self._writer, self._reader = threading.Lock(), threading.Lock()  # a thread of the parent may hold the old ones
-        self._lease.close()  # this one may be closed: the parent's hold on it ends with the parent's own
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        """In a child: locks and lease of its own, as a thread that exists in the parent alone may hold the others."""
+        self._writer, self._reader = threading.Lock(), threading.Lock()
+        self._lease.close()  # ends nothing: the parent's hold on it ends with the parent's own
+        self._lease = Lease(self._lease.path, self.patience)
         self._process = os.getpid()
 
     @contextmanager
@@ -246,41 +253,52 @@ class Database:
         except Damage as error:
             raise StoreCorrupt(str(self.path), str(error), "`poet doctor` lists all damage") from error
 
-    def _before_fork(self) -> bool:
-        """Take both locks and close the connection; False where a write or read of ours does not end in time."""
-        if not self._writer.acquire(timeout=_FORK_PATIENCE):
-            return False
+    def _close_for_fork(self) -> bool:
+        """Close the connection and keep all threads off it; False where a transaction does not end in time."""
         if not self._reader.acquire(timeout=_FORK_PATIENCE):
-            self._writer.release()
             return False
         self._forget()
-        self._lease.close()
         return True
 
-    def _after_fork(self) -> None:
-        self._process = os.getpid()
+    def _go_on_after_fork(self) -> None:
+        """In the parent: let threads at the connection again."""
         self._reader.release()
-        self._writer.release()
 
 
 _open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
 _laid_aside: list[object] = []  # connections of a parent process, kept from the garbage collector
-_held_for_fork: list[Database] = []
-_forking = threading.Lock()  # two threads may fork at once
+_closed_for_fork: list[Database] = []
+_forking = threading.RLock()  # two threads may fork at once; re-entrant, as a signal handler may
+
+
+def _let_forks_pass() -> None:
+    """Wait while a thread forks: threads that never pause would else keep it from the connection."""
+    with _forking:
+        pass
 
 
 def _before_fork() -> None:
     _forking.acquire()
-    _held_for_fork.extend(database for database in list(_open_databases) if database._before_fork())
+    _closed_for_fork.extend(database for database in list(_open_databases) if database._close_for_fork())
 
 
-def _after_fork() -> None:
-    while _held_for_fork:
-        _held_for_fork.pop()._after_fork()
+def _after_fork_in_parent() -> None:
+    while _closed_for_fork:
+        _closed_for_fork.pop()._go_on_after_fork()
     _forking.release()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+def _after_fork_in_child() -> None:
+    for database in list(_open_databases):
+        if database in _closed_for_fork:
+            database._start_afresh()
+        else:
+            database._abandon()
+    _closed_for_fork.clear()
+    _forking.release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 def translated(path: Path, error: sqlite3.Error) -> StoreUnavailable:

@@ -64,7 +64,9 @@ def outlook(world: World, timeouts: Grid, bounds: Array) -> Outlook:
             _set(attempt, cause, kind, error, sound, faulty)
         attempt.error[cause, _DOOMED], attempt.seconds[cause, _DOOMED] = faulty
 
-    calls = np.zeros((_CAUSES, _KINDS, *size))  # the share of all calls that make an attempt, by what ended the one before
+    calls = np.zeros(
+        (_CAUSES, _KINDS, *size)
+    )  # the share of all calls that make an attempt, by what ended the one before
     calls[_AFTER_TIMEOUT, _INDEPENDENT] = ((1 - doomed) * (1 - world.repeats))[:, None]
     calls[_AFTER_TIMEOUT, _DOOMED] = doomed[:, None]
     calls[_AFTER_TIMEOUT, _REPEATING] = ((1 - doomed) * world.repeats)[:, None]

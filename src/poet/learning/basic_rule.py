@@ -82,7 +82,7 @@ class BasicRule:
         return _MAGIC + json.dumps([self._seen, self._round], allow_nan=False).encode()
 
     def load(self, state: bytes) -> None:
-        """Take up where ``dump`` left off. Raises ValueError where ``state`` is not of this kind; nothing changes then."""
+        """Take up where ``dump`` left off. Raises ValueError, changing nothing, where ``state`` is of no such kind."""
         try:
             seen, verdicts = _read(state)
         except (ValueError, TypeError, RecursionError) as error:

@@ -107,7 +107,8 @@ def drawn_worlds(picture: Picture, limits: Limits, n: int, last: float, rng: np.
 
 def _drawn(probabilities: Array, n: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
     cumulative = probabilities.cumsum()
-    return np.searchsorted(cumulative, rng.random(n) * cumulative[-1], side="right").clip(max=len(probabilities) - 1)
+    place: npt.NDArray[np.intp] = np.searchsorted(cumulative, rng.random(n) * cumulative[-1], side="right")
+    return place.clip(max=len(probabilities) - 1)
 
 
 def timeouts(limits: Limits, live: float, curve: Array) -> Array:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from poet.kernels.online.bins import BINS, FINE, bin_of, position
 from poet.kernels.online.drift import lags
 from poet.kernels.online.ewma import Ewma
-from poet.learning.notes import ANSWER, CENSORED, ERROR, FORMAT, HALF_LIVES, KIND, MEMORIES, RECORD_KEEP, Note
+from poet.learning.notes import ANSWER, CENSORED, FORMAT, HALF_LIVES, KIND, MEMORIES, RECORD_KEEP, Note
 from poet.model.execution import Execution, Outcome
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ BLOCK = 48  # attempts, or calls, that wait at most until they are folded in
 MOST_ATTEMPTS = 16  # of one call that are looked at; the rest repeats what these say
 FIRST_ANSWERS = 20  # answers from which the scale of latency is taken
 
-_SURPRISE = (
-    6.0  # of calls in a row whose first attempt got no answer, that make it worth looking at once [nats]: 1 in 400
-)
+_WORSE = 8.0  # ratio of the odds of no answer that the watch looks for: far worse than expected
+_WATCH = 4.0  # evidence for it that makes it worth looking at once [nats]
 _ALLOWANCE = 0.02  # of the change alarm [nats per call]
 _ALARM = 9.0  # evidence that the short memory is right and a long one wrong [nats]
 _ALARM_AFTER = 20  # calls that come first
 _ALARM_PAUSE = 25  # calls between two alarms
+_VERDICTS = (Outcome.ERROR, Outcome.TIMEOUT)  # no answer, and that says something of the service
 
 
 class Evidence:
@@ -39,17 +39,18 @@ class Evidence:
     __slots__ = (
         "_alarm_level",
         "_block",
-        "_error_surprise",
+        "_evidence_of",
         "_keeps",
         "_last_alarm",
         "_notes",
         "_picture",
         "_record_keep",
         "_state",
-        "_surprise",
         "_table",
+        "_watch",
         "answers",
         "calls",
+        "limit",
         "longest",
         "urgent",
     )
@@ -61,11 +62,12 @@ class Evidence:
         self.calls = 0
         self.answers: tuple[float, ...] = ()  # seconds of the first few
         self.longest = 0.0  # seconds that any attempt was waited for
+        self.limit = math.inf  # timeout in force [s]
         self.urgent = 0  # 1: surprises, look at once; 2: something changed
         self._block = 0
         self._notes: list[Note] = []
-        self._surprise = 0.0
-        self._error_surprise = 0.0
+        self._watch = 0.0
+        self._evidence_of = (0.0, 0.0)  # for "far worse than expected", in an answer and in none [nats]
         self._alarm_level = [0.0] * MEMORIES
         self._last_alarm = 0
         self._state: State | None = None
@@ -92,22 +94,23 @@ class Evidence:
             notes.append(Note(call, int(outcome), bin_, fine, pause))
             if first:
                 first = False
-                self._judge(kind, bin_ + 1 if fine > FINE // 2 else bin_)
+                self._judge(outcome, kind, bin_ + 1 if fine > FINE // 2 else bin_)
             if kind == ANSWER and len(self.answers) < FIRST_ANSWERS:
-                self.answers += (seconds,)
+                self.answers += (float(seconds),)
             if seconds > self.longest:
-                self.longest = seconds
-        if len(notes) >= BLOCK or self._block >= BLOCK or self._surprise > _SURPRISE:
+                self.longest = float(seconds)
+        if len(notes) >= BLOCK or self._block >= BLOCK or self._watch > _WATCH:
             self.fold()
 
-    def _judge(self, kind: int, bin_: int) -> None:
+    def _judge(self, outcome: int, kind: int, bin_: int) -> None:
         """Watch for change: did any memory expect this first attempt?"""
         if self._table is None:
             return
         likely = self._table[kind][bin_]
-        # an error surprises by being one, a timeout by its limit
-        unlikely = self._error_surprise if kind == ERROR else -max(likely)
-        self._surprise = 0.0 if kind == ANSWER else self._surprise + unlikely
+        if kind == ANSWER:
+            self._watch = max(0.0, self._watch + self._evidence_of[0])
+        elif outcome in _VERDICTS:
+            self._watch += self._evidence_of[1]
         self._alarm_level = lags(self._alarm_level, likely, allowance=_ALLOWANCE)
 
     # ------------------------------------------------------------ folding
@@ -128,9 +131,9 @@ class Evidence:
             self._alarm_level = [0.0] * MEMORIES
             self._last_alarm = self.calls
             self.urgent = 2
-        if self._surprise > _SURPRISE:
+        if self._watch > _WATCH:
             self.urgent = max(self.urgent, 1)
-            self._surprise = 0.0
+            self._watch = 0.0
         self._notes = []
         self._block = 0
         self._settle(state)
@@ -140,7 +143,10 @@ class Evidence:
 
         self._state = state
         self._picture, self._table = folding.pictured(state)
-        self._error_surprise = -math.log(max(float(self._picture.failed[:, -1].max()), 1e-9))
+        missing = 1 - self._picture.weights @ self._picture.answered[:, min(bin_of(self.limit), BINS - 1)]
+        now = min(max(float(missing), 1e-3), 0.9)
+        worse = _WORSE * now / (1 - now + _WORSE * now)
+        self._evidence_of = (math.log((1 - worse) / (1 - now)), math.log(worse / now))
 
     def picture(self) -> Picture:
         """The picture as of now; it changes nothing."""
@@ -174,10 +180,11 @@ class Evidence:
             "calls": self.calls,
             "answers": list(self.answers),
             "longest": self.longest,
+            "limit": self.limit if self.limit < math.inf else None,
             "urgent": self.urgent,
             "block": self._block,
             "notes": len(self._notes),
-            "surprise": self._surprise,
+            "watch": self._watch,
             "levels": self._alarm_level,
             "last_alarm": self._last_alarm,
             "folded": self._state is not None,
@@ -197,9 +204,10 @@ class Evidence:
         self.calls = _count(facts["calls"])
         self.answers = tuple(_numbers(facts["answers"], range(FIRST_ANSWERS + 1)))
         self.longest = _numbers([facts["longest"]], range(1, 2))[0]
+        self.limit = math.inf if facts["limit"] is None else _numbers([facts["limit"]], range(1, 2))[0]
         self.urgent = _count(facts["urgent"], 2)
         self._block = _count(facts["block"], BLOCK)
-        self._surprise = _numbers([facts["surprise"]], range(1, 2))[0]
+        self._watch = _numbers([facts["watch"]], range(1, 2))[0]
         self._alarm_level = _numbers(facts["levels"], range(MEMORIES, MEMORIES + 1))
         self._last_alarm = _count(facts["last_alarm"])
         n_notes = _count(facts["notes"], BLOCK + MOST_ATTEMPTS)
@@ -237,6 +245,7 @@ def _numbers(values: Iterable[object], length: range) -> list[float]:
 
 def _note(values: tuple[int, ...], block: int) -> Note:
     note = Note(*values)
-    if note.call >= block or note.outcome > max(Outcome) or note.bin >= BINS:
+    endless = note.bin == BINS - 1 and note.position
+    if note.call >= block or note.outcome > max(Outcome) or note.bin >= BINS or endless:
         raise ValueError(f"no note of an attempt: {note!r}")
     return note

@@ -161,14 +161,15 @@ def _counted(
         worth = weights * decays ** (n_calls - 1 - calls)
         for memory in range(MEMORIES):
             result[memory] += np.bincount(index, worth[memory], minlength=result.shape[1])
-    return result.astype(np.float32).reshape(counts.shape)
+    kept: npt.NDArray[np.float32] = result.astype(np.float32).reshape(counts.shape)
+    return kept
 
 
 def _after_errors(belief: Array, sequences: Sequence[Sequence[Note]], picture: Picture) -> Array:
     """What errors are believed to be, after more retries that followed one."""
     if not sequences:
         return belief
-    share = float(min(0.98, picture.weights @ picture.failed[:, -1]))
+    share = min(0.98, float(picture.weights @ picture.failed[:, -1]))
     seen = [[(note.outcome == Outcome.ERROR, note.pause / 1000, 1.0) for note in sequence] for sequence in sequences]
     return repetition.updated(belief, repetition.PRIOR.errors, repetition.after_errors(seen, share))
 

@@ -1,4 +1,7 @@
-"""What is noted of an attempt until it is folded into the counts, and the memories' constants. Standard library only."""
+"""What is noted of an attempt until it is folded into the counts, and the constants of the memories.
+
+Standard library only: it is loaded with the learner, long before numpy is.
+"""
 
 from __future__ import annotations
 

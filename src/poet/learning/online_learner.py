@@ -1,9 +1,9 @@
 """T: learns from every execution.
 
 One execution shows, for every attempt, how long it took – or that it had not ended by its limit – and how it failed.
-From that picture the expected outcome of every timeout and every number of retries follows by arithmetic, also of values
-never tried. So learning is estimation here, not search: nothing is risked except where the record is censored, and there
-the probes look, on calls that are failing anyway.
+From that picture the expected outcome of every timeout and every number of retries follows by arithmetic, also of
+values never tried. So learning is estimation here, not search: nothing is risked except where the record is censored,
+and there the probes look, on calls that are failing anyway.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ CURIOUS = 6.0  # how many retried calls satisfy most of the first curiosity abou
 MOST_PROBED = 0.5  # share of calls
 
 _FIRST_LOOK = 3  # calls
-_STEP = 4  # calls from one look to the next, growing while nothing changes
-_LONGEST_STEP = 48
+_STEP = 4.0  # calls from one look to the next, growing while nothing changes
+_LONGEST_STEP = 44.0
 
 _MAGIC = b"POETonl1"
 _MOST_BYTES = 1 << 24  # of an unpacked state
@@ -104,7 +104,7 @@ class OnlineLearner:
         self._evidence = self._no_evidence()
         self._typical: float | None = None  # latency that the derived cost rests on [s]; None: not fixed yet
         self._next_look = _FIRST_LOOK
-        self._step = float(_STEP)
+        self._step = _STEP
         self._looks = 0
         self._live = self._plan_of(self._declared)
         self._functions: dict[str, _Named] = {}
@@ -167,7 +167,7 @@ class OnlineLearner:
         return _MAGIC + zlib.compress(b"".join(sections), 9)
 
     def load(self, state: bytes) -> None:
-        """Take up where ``dump`` left off. Raises ValueError where ``state`` is not of this kind; nothing changes then."""
+        """Take up where ``dump`` left off. Raises ValueError, changing nothing, where ``state`` is of no such kind."""
         try:
             (_, facts, blob), *parts = _sections(state)
             own = self._sibling(self._seed)
@@ -211,9 +211,9 @@ class OnlineLearner:
         from poet.learning import choice, words
 
         evidence = self._evidence
-        changed = evidence.urgent
-        evidence.fold()
         self._live = timeout, retries, _ = self._plan_of(live)
+        evidence.limit = timeout
+        evidence.fold()
         wish = self._wish(fix=True)
         decision = None
         self._looks += 1
@@ -228,7 +228,11 @@ class OnlineLearner:
                 seen=evidence.calls,
                 dice=self._rng,
             )
-        self._schedule(changed=decision is not None or changed > 1 or evidence.urgent > 1)
+        if decision is not None or evidence.urgent > 1:
+            self._step = _STEP
+        elif not evidence.urgent:
+            self._step = min(_LONGEST_STEP, self._step * 1.5 + 1)
+        self._next_look = evidence.calls + int(min(self._step, max(_FIRST_LOOK, evidence.calls // 6)))
         evidence.urgent = 0
         if decision is None or wish is None:
             return None
@@ -248,11 +252,6 @@ class OnlineLearner:
             {"timeout": decision.timeout, "retries": decision.retries},
             evidence.calls,
         )
-
-    def _schedule(self, *, changed: bool) -> None:
-        calls = self._evidence.calls
-        self._step = _STEP if changed else min(_LONGEST_STEP, self._step * 1.5 + 1)
-        self._next_look = calls + int(min(self._step, max(_FIRST_LOOK, calls // 6)))
 
     def _rng(self) -> np.random.Generator:
         """Fresh dice, from the seed and what was seen, so that a stored learner goes on as if never stored."""
@@ -425,7 +424,10 @@ def _finite(value: object) -> float:
 
 
 def _sections(state: bytes) -> list[tuple[str, dict[str, Any], bytes]]:
-    """Name, facts and arrays of each learner in a dump, its own first. Raises ValueError, struct.error or zlib.error."""
+    """Name, facts and arrays of each learner in a dump, its own first.
+
+    Raises ValueError, struct.error or zlib.error where it is none.
+    """
     if state[: len(_MAGIC)] != _MAGIC:
         raise ValueError("it does not begin like one")
     unpacker = zlib.decompressobj()

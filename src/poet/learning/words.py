@@ -124,8 +124,8 @@ def _failures_in_words(failures: Mapping[str, float]) -> Sequence[str]:
     error = failures["transient"] + failures["permanent"]
     lasting = failures["permanent"] / error if error > 0 else 0.0
     said = [
-        f"{100 * error:.2g} % of the attempts end in an error; about {100 * lasting:.2g} % of these calls fail whatever "
-        "one does.",
+        f"{100 * error:.2g} % of the attempts end in an error; about {100 * lasting:.2g} % of these calls fail "
+        "whatever one does.",
         f"A retry after a timeout meets the same slowness with a chance of about {100 * failures['repeats']:.2g} %.",
     ]
     if failures["refused"] >= 0.0005:

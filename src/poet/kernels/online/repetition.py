@@ -19,6 +19,7 @@ Array = npt.NDArray[np.float64]
 PERMANENT: Array = np.array([0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9, 0.99])  # share of the errors [1]
 PERSISTENCE: Array = np.array([0.0, 0.05, 0.15, 0.5, 1.5, 5.0, 15.0])  # m [s]
 REPEATS: Array = np.linspace(0.0, 1.0, 11)  # chance that latency repeats [1]
+_NO_RETRY = (0.0, 0.0, 0.0)  # fills up the shorter sequences
 MEMORY = 1500.0  # half-life in retried calls: these traits of a service change slowly
 
 # Most errors pass at once: 0 s and 0 % are favoured, by no more than one or two retries can overturn.
@@ -72,8 +73,8 @@ def jittered_fading(bound: Array) -> Array:
 def after_errors(sequences: Sequence[Sequence[tuple[bool, float, float]]], error_share: float) -> Array:
     """Log likelihood of each retried call: (n_calls, n_permanent, n_persistence).
 
-    sequences: per call what followed its first error, retry by retry up to and with the first that was no error: whether
-        it was an error again, the pause before it [s], and 1.
+    sequences: per call what followed its first error, retry by retry up to and with the first that was no error:
+        whether it was an error again, the pause before it [s], and 1.
     error_share: of first attempts, in [0, 1).
     """
     if not sequences:
@@ -90,9 +91,6 @@ def after_errors(sequences: Sequence[Sequence[tuple[bool, float, float]]], error
     share = PERMANENT[:, None]
     logs: Array = np.log(np.maximum((1 - share) * passing + share * always, 1e-6))
     return logs
-
-
-_NO_RETRY = (0.0, 0.0, 0.0)
 
 
 def after_timeouts(sequences: Sequence[Sequence[tuple[bool, float]]]) -> Array:

@@ -42,7 +42,8 @@ def pauses(backoff: float, cap: float, retries: int) -> Array:
     >>> pauses(0.1, 0.3, 3).tolist()
     [0.1, 0.2, 0.3]
     """
-    return np.minimum(cap, max(backoff, 0.0) * 2.0 ** np.arange(retries))
+    bounds: Array = np.minimum(cap, max(backoff, 0.0) * 2.0 ** np.arange(retries))
+    return bounds
 
 
 def outlook(world: World, timeouts: Grid, bounds: Array) -> Outlook:
@@ -111,7 +112,7 @@ def _set(
 ) -> None:
     """Fill in an attempt that is faulty with chance ``error``: (n, 1).
 
-    sound, faulty: chance that it has ended by the limit, by an answer and by an error, and the mean time until then [s].
+    sound, faulty: chance that it has ended by the limit, by an answer and by an error, and the mean time spent [s].
     """
     right = 1 - error
     attempt.answer[cause, kind] = right * sound[0]

@@ -96,14 +96,14 @@ def posterior_draws(
     """
     answer, error = (mean[memory] for mean in posterior_mean(evidence))
     answers, errors, at_risk, prior_answer, prior_error = (array[memory] for array in evidence)
-    eventful = np.flatnonzero((evidence.answers + evidence.errors).any(axis=0))
+    eventful = np.flatnonzero(np.asarray((evidence.answers + evidence.errors).sum(axis=0) > 0))
     first = max(0, int(eventful[0]) - 2) if len(eventful) else 0
     part = np.s_[:, first : max(last, first + 1)]
     ended = (answers + errors)[part]
     either = PRIOR_WEIGHT * (prior_answer + prior_error)[part]
     hazard = rng.beta(either + ended, PRIOR_WEIGHT - either + np.maximum(at_risk[part] - ended, 0.0))
     share = error[part] / (answer[part] + error[part])  # of errors among what ends in a bin
-    seen = np.flatnonzero(evidence.errors.any(axis=0)[first : max(last, first + 1)])
+    seen = np.flatnonzero(evidence.errors[part].sum(axis=0) > 0)
     if len(seen):  # elsewhere the share is next to nothing, and so is its doubt
         wrong = PRIOR_WEIGHT * prior_error[part][:, seen] + errors[part][:, seen]
         right = PRIOR_WEIGHT * prior_answer[part][:, seen] + answers[part][:, seen]

@@ -1,0 +1,166 @@
+"""The laws of a learner, to be run by whoever writes one."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+
+from poet.model.execution import Attempt, Execution, Outcome
+from poet.model.tunable import Integer, Real, Space, Value
+from poet.seams import Learner, Suggestion
+
+LIVE: Mapping[str, Value] = {"timeout": 30.0, "retries": 3, "backoff": 0.1}
+BOUNDS = Space(timeout=Real(0.001, 120.0, log=True), retries=Integer(0, 5))
+MOST_BYTES = 8192  # of a learner's state
+
+_NO_STATES = (b"", b"\0", b"POET", b"{}", b"[]", b"null", bytes(range(256)), b"\x78\x9c" + bytes(64))
+
+
+def check_learner(make: Callable[[], Learner], *, space: Space = BOUNDS, calls: int = 1200, seed: int = 0) -> None:
+    """Raise AssertionError where a learner breaks a law.
+
+    make: a new learner, each time with the same arguments and the same seed, bounded by ``space``.
+
+    The laws: twins of one seed that see the same do the same; what it is given stays untouched; a dump forgets nothing,
+    and what is no dump is refused without a change; suggestions keep within the bounds, and name every live value;
+    memory does not grow; odd executions do no harm.
+    """
+    _twins_agree(make, space, calls, seed)
+    _a_dump_forgets_nothing(make, space, calls, seed)
+    _no_dump_is_refused(make, space, seed)
+    _memory_does_not_grow(make, space, calls, seed)
+    _odd_executions_do_no_harm(make, space)
+
+
+def traffic(seed: int, calls: int, *, first: int = 0) -> Iterator[Callable[[Mapping[str, Value]], Execution]]:
+    """Calls of a made-up service, one by one, each to be made under the live values of its time.
+
+    Half of the calls are quick, some hang, some err; in the middle it becomes eight times slower, so that there is
+    something to learn twice.
+    """
+    for number in range(first, first + calls):
+        dice = random.Random(seed * 1_000_003 + number)
+        slow = 8.0 if (number // max(1, calls // 2)) % 2 else 1.0
+        yield lambda live, dice=dice, slow=slow, number=number: _call(live, dice, slow, number)  # type: ignore[misc]
+
+
+def _call(live: Mapping[str, Value], dice: random.Random, slow: float, number: int) -> Execution:
+    timeout, retries = float(live["timeout"]), int(live["retries"])
+    attempts: list[Attempt] = []
+    for k in range(retries + 1):
+        pause = dice.random() * 0.1 if k else 0.0
+        draw = dice.random()
+        if draw < 0.1:
+            attempts.append(Attempt(Outcome.ERROR, 0.01, pause))
+            continue
+        seconds = math.inf if draw < 0.13 else slow * 0.2 * math.exp(0.5 * dice.gauss(0, 1))
+        if seconds <= timeout:
+            attempts.append(Attempt(Outcome.SUCCESS, seconds, pause))
+            break
+        attempts.append(Attempt(Outcome.TIMEOUT, timeout, pause))
+    total = sum(attempt.seconds + attempt.waited for attempt in attempts)
+    return Execution("laws", number, 1e9 + number, total, attempts[-1].outcome, 1, tuple(attempts))
+
+
+class _Life:
+    """A learner and the values that it has brought about."""
+
+    def __init__(self, learner: Learner, space: Space, live: Mapping[str, Value] = LIVE) -> None:
+        self.learner, self.space = learner, space
+        self.live: Mapping[str, Value] = MappingProxyType(dict(live))  # a write would raise
+        self.said: list[Suggestion] = []
+
+    def through(self, calls: Iterator[Callable[[Mapping[str, Value]], Execution]]) -> _Life:
+        for call in calls:
+            execution = call(self.live)
+            batch = [execution]
+            before = repr(execution)
+            self.learner.update(batch)
+            assert batch == [execution], "update() changed the list of executions"
+            assert repr(execution) == before, "update() changed an execution"
+            suggestion = self.learner.suggest(self.live)
+            if suggestion is not None:
+                self.take(suggestion)
+        return self
+
+    def take(self, suggestion: Suggestion) -> None:
+        assert set(suggestion.values) == set(self.live), f"not the live values' names: {suggestion.values!r}"
+        bounded = {name: value for name, value in suggestion.values.items() if name in self.space}
+        assert self.space.check(bounded) == bounded  # raises where one is out of bounds
+        assert dict(suggestion.values) != dict(self.live), "a suggestion that changes nothing"
+        assert suggestion.reason, "a suggestion without a reason"
+        self.said.append(suggestion)
+        self.live = MappingProxyType(dict(suggestion.values))
+
+
+def _twins_agree(make: Callable[[], Learner], space: Space, calls: int, seed: int) -> None:
+    one, other = (_Life(make(), space).through(traffic(seed, calls)) for _ in range(2))
+    assert one.said == other.said, "twins made different suggestions"
+    assert one.learner.dump() == other.learner.dump(), "twins know different things"
+    assert one.learner.probe() == other.learner.probe(), "twins probe differently"
+    explanations = [repr(one.learner.explain(one.live)) for _ in range(2)]
+    assert explanations[0] == explanations[1] == repr(other.learner.explain(other.live)), "twins explain differently"
+    assert one.learner.dump() == other.learner.dump(), "explain() changed what it knows"
+
+
+def _a_dump_forgets_nothing(make: Callable[[], Learner], space: Space, calls: int, seed: int) -> None:
+    for share in (0.01, 0.37, 0.7):
+        before = int(share * calls)
+        one = _Life(make(), space).through(traffic(seed, before))
+        state = one.learner.dump()
+        assert one.learner.dump() == state, "dump() changes what it dumps"
+        restored = make()
+        restored.load(state)
+        assert restored.dump() == state, "a loaded learner dumps something else"
+        other = _Life(restored, space, one.live)
+        assert other.learner.probe() == one.learner.probe(), "a loaded learner probes differently"
+        rest = 200
+        started = len(one.said)
+        one.through(traffic(seed + 1, rest, first=before))
+        other.through(traffic(seed + 1, rest, first=before))
+        assert one.said[started:] == other.said, "a loaded learner made different suggestions"
+        assert one.learner.dump() == other.learner.dump(), "a loaded learner came to know different things"
+
+
+def _no_dump_is_refused(make: Callable[[], Learner], space: Space, seed: int) -> None:
+    life = _Life(make(), space).through(traffic(seed, 60))
+    learner, state = life.learner, life.learner.dump()
+    dice = random.Random(seed)
+    torn = [state[: dice.randrange(len(state))] for _ in range(20)]
+    for wrong in (*_NO_STATES, *torn, state + b"\0"):
+        try:
+            learner.load(wrong)
+        except ValueError:
+            assert learner.dump() == state, f"load() refused {wrong[:20]!r} and changed all the same"
+        else:
+            raise AssertionError(f"load() took {wrong[:20]!r} of {len(wrong)} bytes")
+
+
+def _memory_does_not_grow(make: Callable[[], Learner], space: Space, calls: int, seed: int) -> None:
+    life = _Life(make(), space)
+    for stage in range(3):
+        life.through(traffic(seed, calls, first=stage * calls))
+        size = len(life.learner.dump())
+        assert size <= MOST_BYTES, f"the state takes {size} bytes after {(stage + 1) * calls} calls, over {MOST_BYTES}"
+
+
+def _odd_executions_do_no_harm(make: Callable[[], Learner], space: Space) -> None:
+    odd_seconds = (0.0, -1.0, math.nan, math.inf, -math.inf, 1e300, 1e-300)
+    for outcome in Outcome:
+        life = _Life(make(), space)
+        for number in range(150):
+            seconds = odd_seconds[number % len(odd_seconds)]
+            attempts = tuple(Attempt(outcome, seconds, odd_seconds[-k]) for k in range(number % 4))
+            life.learner.update([Execution("laws", number, 0.0, seconds, outcome, 1, attempts)])
+            suggestion = life.learner.suggest(life.live)
+            if suggestion is not None:
+                life.take(suggestion)
+        life.learner.explain(life.live)
+        restored = make()
+        restored.load(life.learner.dump())
+    empty = _Life(make(), space)
+    empty.learner.update([])
+    assert empty.learner.suggest(empty.live) is None, "a suggestion without any execution"
+    empty.learner.explain(empty.live)

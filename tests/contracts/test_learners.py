@@ -1,0 +1,38 @@
+"""Both learners keep the laws of learners."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from poet.learning.basic_rule import BasicRule
+from poet.learning.online_learner import OnlineLearner
+from poet.model.objective import Objective
+from poet.model.tunable import Integer, Real, Space
+from poet.seams import Learner
+from poet.testing.learners import check_learner
+
+NARROW = Space(timeout=Real(0.15, 40.0, log=True), retries=Integer(1, 4))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        BasicRule,
+        OnlineLearner,
+        lambda: OnlineLearner(objective=Objective(latency_cost=0.3), seed=7),
+        lambda: OnlineLearner(objective=Objective(success_target=0.99), seed=3),
+        lambda: OnlineLearner(0.2, 0.5, 0.95, 0.5, seed=5),
+    ],
+    ids=["basic", "derived cost", "declared cost", "success target", "other pace"],
+)
+def test_a_learner_keeps_the_laws(make: Callable[[], Learner]) -> None:
+    check_learner(make)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: BasicRule(space=NARROW), lambda: OnlineLearner(space=NARROW)], ids=["basic", "online"]
+)
+def test_a_learner_keeps_within_narrow_bounds(make: Callable[[], Learner]) -> None:
+    check_learner(make, space=NARROW)

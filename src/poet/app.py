@@ -17,10 +17,10 @@ from poet.calls.cell import Cell, Channel
 from poet.calls.plan import Plan
 from poet.calls.transient import RetryOn, classifier
 from poet.calls.wrapper import Enforce, Perceive, refuse_what_cannot_be_wrapped, wrap
-from poet.errors import ConfigurationError, PoetError, nearest
+from poet.errors import ConfigurationError, PoetError, StaleParameters, nearest
 from poet.model.function import FunctionKey
 from poet.model.objective import Objective
-from poet.model.parameters import ParameterSet
+from poet.model.parameters import ParameterSet, Standing
 from poet.model.tunable import Integer, Real, Space, Tunable, Value
 from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Learner, Probe, ProcessReport, Store
 from poet.settings import Settings, store_path
@@ -367,8 +367,15 @@ class Agent:
             failures=0,
             seconds=0.0,
             last_call=0.0,
+            space=_bounds(options.space),
         )
         standing = trainer.store.register(record)
+        draft = reconciled(standing, options, self.clock.wall())
+        if draft is not None:
+            try:
+                standing = trainer.store.publish(enrolment.key, draft, expected=standing.generation)
+            except StaleParameters:  # another process was faster
+                standing = trainer.store.standing(enrolment.key)
         learner = None
         if options.enable_training:
             learner = make_learner(algorithm, objective, options.space, options.declared, self.coin.getrandbits(32))
@@ -457,14 +464,46 @@ def make_learner(
 def learner_for(record: FunctionRecord, state: bytes | None) -> Learner:
     """The learner of a stored function, as it was left. Raises ValueError where ``state`` cannot be read."""
     values = {name: value for name, value in record.objective.items() if value is not None}
-    timeout, retries = record.declared.get("timeout", 30.0), record.declared.get("retries", 3)
-    options = Options(timeout=float(timeout), retries=int(retries))
+    options = Options()
+    bounds = {name: _tunable(name, *pair) for name, pair in record.space.items()}
     learner = make_learner(
-        record.learner or "adaptive", Objective(**values), options.space, {**options.declared, **record.declared}, 0
+        record.learner or "adaptive",
+        Objective(**values),
+        Space(**{**options.space, **bounds}),
+        {**options.declared, **record.declared},
+        0,
     )
     if state is not None:
         learner.load(state)
     return learner
+
+
+def reconciled(standing: Standing, options: Options, now: float) -> ParameterSet | None:
+    """What should be live instead, now that the code says ``options``; None: all is well. now: Unix time [s].
+
+    Who edits the declared values of a function that has not learned others means them. Learned values leave with the
+    training. Nothing stays outside of bounds that were drawn closer.
+    """
+    live = standing.live
+    declared = {**options.declared, **standing.pinned}
+    if live.origin == "declared" and dict(live) != declared:
+        values, reason = declared, "declared in the code"
+    elif live.origin == "learned" and not options.enable_training:
+        values, reason = declared, "training is switched off in the code"
+    else:
+        values, reason = {**live, **options.space.clip(live)}, "brought within the declared bounds"
+    if values == dict(live):
+        return None
+    origin = live.origin if reason.startswith("brought") else "declared"
+    return ParameterSet(values_=values, parent=live.version, origin=origin, reason=reason, created=now)
+
+
+def _bounds(space: Space) -> dict[str, list[float]]:
+    return {name: [t.low, t.high] for name, t in space.items() if isinstance(t, Real | Integer)}
+
+
+def _tunable(name: str, low: float, high: float) -> Tunable:
+    return Integer(int(low), int(high)) if name == "retries" else Real(low, high, log=low > 0)
 
 
 def _host() -> str:

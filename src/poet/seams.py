@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from poet.model.estimate import Estimate
@@ -89,6 +90,7 @@ class FunctionRecord(NamedTuple):
     failures: int  # of them without an answer
     seconds: float  # their summed duration [s]
     last_call: float  # Unix time [s]; 0: never
+    space: Mapping[str, Sequence[float]] = MappingProxyType({})  # hard bounds, lowest and highest, where declared
 
 
 class ProcessReport(NamedTuple):

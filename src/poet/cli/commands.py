@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from poet.cli import views
@@ -15,7 +15,7 @@ from poet.cli.words import TIMES
 from poet.errors import ConfigurationError, StoreError, nearest
 from poet.model.explanation import Explanation
 from poet.model.parameters import Standing
-from poet.model.tunable import Value
+from poet.model.tunable import Real, Value
 from poet.seams import FunctionRecord, Store
 
 BY_HAND = "from the command line"
@@ -119,6 +119,7 @@ def pin(store: Store, name: str, asked: Asked) -> Document:
     record, short = _found(store, name)
     before = store.standing(record.key)
     pinned = {**before.pinned, **parse_values(asked.values, {**record.declared, **before.live})}
+    check_bounds(pinned, record.space)
     after = store.steer(record.key, author=author(), reason=asked.reason or f"pinned {BY_HAND}", pinned=pinned)
     return views.steered("pin", record, before, after, short=short)
 
@@ -185,6 +186,14 @@ def parse_values(texts: tuple[str, ...], known: Mapping[str, Value]) -> dict[str
             raise ConfigurationError(f"no parameter {name!r}: {nearest(name, known)}")
         values[name] = _parse(name, said, known[name])
     return values
+
+
+def check_bounds(values: Mapping[str, Value], space: Mapping[str, Sequence[float]]) -> None:
+    """Raises ConfigurationError, with the nearest right value, where a value is outside its declared bounds."""
+    for name, value in values.items():
+        if name in space and isinstance(value, int | float):
+            low, high = space[name]
+            Real(low, high).check(name, value)
 
 
 def _parse(name: str, said: str, like: Value) -> Value:

@@ -224,7 +224,8 @@ class MemoryStore:
 
 
 def _copied(record: FunctionRecord) -> FunctionRecord:
-    return record._replace(declared=dict(record.declared), objective=dict(record.objective))
+    space = {name: list(bounds) for name, bounds in record.space.items()}
+    return record._replace(declared=dict(record.declared), objective=dict(record.objective), space=space)
 
 
 def _counted(record: FunctionRecord, execution: Execution) -> FunctionRecord:

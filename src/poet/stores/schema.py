@@ -21,6 +21,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             learner TEXT NOT NULL,
             declared TEXT NOT NULL,   -- JSON object
             objective TEXT NOT NULL,  -- JSON object
+            space TEXT NOT NULL,      -- JSON object of pairs
             paused TEXT NOT NULL,     -- why; empty: it learns
             pinned TEXT NOT NULL,     -- JSON object
             UNIQUE (module, qualname, fingerprint)

@@ -52,7 +52,13 @@ class SqliteStore:
 
     def register(self, record: FunctionRecord) -> Standing:
         """Make the function known, with ``record.declared`` as version 1 where it has none; else what holds."""
-        told = (record.domain, record.learner, _dumped(record.declared), _dumped(record.objective))
+        told = (
+            record.domain,
+            record.learner,
+            _dumped(record.declared),
+            _dumped(record.objective),
+            _dumped(record.space),
+        )
         with self._file.snapshot() as file:  # most often nothing has changed, and nobody needs to wait for a write
             number = _number(file, record.key)
             if number is not None and told == _told(file, number):
@@ -61,14 +67,14 @@ class SqliteStore:
             number = _number(file, record.key)
             if number is not None:
                 file.execute(
-                    "UPDATE function SET domain = ?, learner = ?, declared = ?, objective = ? WHERE id = ?",
+                    "UPDATE function SET domain = ?, learner = ?, declared = ?, objective = ?, space = ? WHERE id = ?",
                     (*told, number),
                 )
                 return _standing(file, number)
             number = file.execute(
                 "INSERT INTO function"
-                " (module, qualname, fingerprint, domain, learner, declared, objective, paused, pinned)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, '', '{}')",
+                " (module, qualname, fingerprint, domain, learner, declared, objective, space, paused, pinned)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', '{}')",
                 (*record.key, *told),
             ).lastrowid
             assert number is not None
@@ -83,7 +89,7 @@ class SqliteStore:
         """All known functions, by name."""
         with self._file.reading() as file:
             rows = file.execute(
-                "SELECT module, qualname, fingerprint, domain, learner, declared, objective,"
+                "SELECT module, qualname, fingerprint, domain, learner, declared, objective, space,"
                 " calls, failures, seconds, last_call FROM function JOIN counter ON counter.function = function.id"
             ).fetchall()
             records = [
@@ -94,8 +100,8 @@ class SqliteStore:
                     _loaded(declared),
                     _loaded(objective),
                     *counted,
-                )
-                for module, qualname, fingerprint, domain, learner, declared, objective, *counted in rows
+                )._replace(space=_loaded(space))
+                for module, qualname, fingerprint, domain, learner, declared, objective, space, *counted in rows
             ]
         return sorted(records, key=lambda record: (record.key.name, record.key))
 
@@ -388,7 +394,9 @@ def _known(file: sqlite3.Connection, function: FunctionKey) -> int:
 
 
 def _told(file: sqlite3.Connection, number: int) -> tuple[Any, ...]:
-    row = file.execute("SELECT domain, learner, declared, objective FROM function WHERE id = ?", (number,)).fetchone()
+    row = file.execute(
+        "SELECT domain, learner, declared, objective, space FROM function WHERE id = ?", (number,)
+    ).fetchone()
     return tuple(row)
 
 

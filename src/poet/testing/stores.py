@@ -50,6 +50,7 @@ def record(key: FunctionKey = KEY, **changes: Any) -> FunctionRecord:
         failures=0,
         seconds=0.0,
         last_call=0.0,
+        space={"timeout": [0.001, 120.0], "retries": [0, 5]},
     )._replace(**changes)
 
 
@@ -118,9 +119,17 @@ class StoreContract:
         store.register(record())
         before = store.publish(KEY, draft(), expected=1)
         store.append(KEY, [execution(0), failure(1)])
-        changed = record(declared={"timeout": 10.0}, domain=None, learner="", objective={"value": 2.0})
+        assert [r.space for r in store.functions()] == [record().space]
+        changed = record(
+            declared={"timeout": 10.0},
+            domain=None,
+            learner="",
+            objective={"value": 2.0},
+            space={"timeout": [1.0, 20.0]},
+        )
         assert store.register(changed) == before
         (kept,) = store.functions()
+        assert kept.space == changed.space
         assert (kept.declared, kept.domain, kept.learner, kept.objective) == (
             {"timeout": 10.0},
             None,

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from poet.errors import StaleParameters, StoreError
+from poet.errors import StaleParameters, StoreError, UnknownFunction
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
 from poet.seams import Clock, Probe, ProcessReport, Store, Suggestion
@@ -192,8 +192,15 @@ class Trainer:
                 self._lost += 1
             try:
                 self._save(trainee)
+            except UnknownFunction as error:  # someone has removed the store's file, and a new one was made
+                self.faults.add("store", error)
+                self._guarded("store", lambda: self.store.register(trainee.record))  # noqa: B023 - called at once
             except StoreError as error:
                 self.faults.add("store", error)
+            except ValueError as error:  # executions that no store can keep: to offer them again would not help
+                self.faults.add("store", error)
+                self._lost += len(trainee.unsaved)
+                trainee.unsaved.clear()
         self._guarded("store", lambda: self.store.report(self._report()))
 
     def _save(self, trainee: Trainee) -> None:

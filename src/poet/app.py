@@ -31,7 +31,8 @@ log = logging.getLogger("poet")
 
 Algorithm = Literal["basic", "statistical", "adaptive"]
 ALGORITHMS = ("adaptive", "basic", "statistical")
-BACKOFF = 0.1  # bound of the first pause before a retry [s]
+BACKOFF = 0.1  # bound of the first pause before a retry, where none is declared [s]
+LONGEST_BACKOFF = 60.0  # [s]
 LONGEST_TIMEOUT = 120.0  # what learning may raise a timeout to, unless the user declares bounds [s]
 MOST_RETRIES = 5
 FIRST_CALL_WAIT = 0.25  # longest time that a first call waits for what was learned before [s]
@@ -59,6 +60,7 @@ class Options:
     perceive: Perceive | None = None
     enforce: Enforce | None = None
     deadline: float | None = None
+    backoff: float = BACKOFF
     idempotent: bool = True
     enforce_timeout: str = "cooperative"
     tunables: Mapping[str, Tunable] | None = None
@@ -72,6 +74,14 @@ class Options:
                 continue
             if isinstance(span, bool) or not isinstance(span, int | float) or not 0 < span < float("inf"):
                 raise ConfigurationError(f"{name} must be a finite number of seconds > 0, got {span!r}")
+        if (
+            isinstance(self.backoff, bool)
+            or not isinstance(self.backoff, int | float)
+            or not 0 <= self.backoff <= LONGEST_BACKOFF
+        ):
+            raise ConfigurationError(
+                f"backoff must be a number of seconds in [0, {LONGEST_BACKOFF:g}], got {self.backoff!r}"
+            )
         for name in ("learning_rate", "convergence_threshold"):
             share = getattr(self, name)
             if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
@@ -105,7 +115,8 @@ class Options:
     @property
     def declared(self) -> dict[str, Value]:
         """The values to begin with."""
-        return {"timeout": float(self.timeout), "retries": self.retries if self.idempotent else 0, "backoff": BACKOFF}
+        retries = self.retries if self.idempotent else 0
+        return {"timeout": float(self.timeout), "retries": retries, "backoff": float(self.backoff)}
 
     @property
     def space(self) -> Space:
@@ -133,7 +144,7 @@ class Options:
             raise ConfigurationError(f"the bounds of retries must be >= 0, got low {retries.low!r}")
         if not self.idempotent:
             known["retries"] = Integer(0, 0)
-        return Space(backoff=Real(0.0, max(BACKOFF, 60.0)), **known)
+        return Space(backoff=Real(0.0, LONGEST_BACKOFF), **known)
 
 
 @dataclass(slots=True, eq=False)

@@ -234,6 +234,7 @@ def poet(
     perceive: Perceive | None = None,
     enforce: Enforce | None = None,
     deadline: float | None = None,
+    backoff: float = 0.1,
     idempotent: bool = True,
     enforce_timeout: Literal["cooperative"] = "cooperative",
     tunables: Mapping[str, Tunable] | None = None,
@@ -263,6 +264,8 @@ def poet(*positional: Any, **named: Any) -> Any:
     perceive: gets the arguments, returns those to use as ``(args, kwargs)``; what it raises ends the call.
     enforce: gets each result; an attempt whose result it raises for, or answers False to, has failed.
     deadline: limit of the whole call, pauses included, > 0 [s].
+    backoff: bound of the pause before the first retry, in [0, 60] [s]; it doubles with each retry up to 8 s, and the
+        pause is uniform below it (full jitter).
     idempotent: False: never repeated.
     enforce_timeout: ``"cooperative"``, as described at ``timeout``.
     tunables: hard bounds of what is learned: ``{"timeout": Real(0.1, 5), "retries": Integer(0, 2)}``.

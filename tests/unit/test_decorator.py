@@ -28,6 +28,8 @@ VARIED = [0.04, 0.06, 0.05, 0.09, 0.03, 0.11, 0.05] * 9  # seconds
         ({"timeout": True}, "timeout must be"),
         ({"timeout": None}, "timeout must be"),
         ({"deadline": 0.0}, "deadline must be"),
+        ({"backoff": -0.1}, r"backoff must be a number of seconds in \[0, 60\], got -0.1"),
+        ({"backoff": math.nan}, "backoff must be"),
         ({"retries": -1}, "retries must be a whole number >= 0, got -1"),
         ({"retries": 2.5}, "retries must be a whole number >= 0, got 2.5"),
         ({"retries": True}, "retries must be"),

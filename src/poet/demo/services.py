@@ -17,7 +17,7 @@ from poet.sim.traffic import Recording
 
 TIMEOUT = 30.0  # of each attempt, to begin with, in recorded seconds [s]
 RETRIES = 3  # to begin with
-BACKOFF = 0.1  # bound of the first pause before a retry, in recorded seconds [s]
+BACKOFF = 0.1  # bound of the first pause before a retry, for all arms, in recorded seconds [s]
 PREFIX = "demo."  # of the names under which the functions are stored
 _FREE = httpx.Limits(max_connections=None, max_keepalive_connections=None)  # a pool's queue is no service's latency
 
@@ -76,6 +76,7 @@ def terms(recording: Recording) -> dict[str, Any]:
         "name": PREFIX + recording.name,
         "timeout": TIMEOUT / recording.speed_up,
         "retries": RETRIES,
+        "backoff": BACKOFF / recording.speed_up,
         "objective": recording.objective(recording.speed_up),
     }
 
@@ -119,7 +120,3 @@ class Functions:
             "chat": chat.poet,
             "summary": summary.poet,
         }
-        for name, handle in self.handles.items():
-            # The pause is not learned: set by a pin, it is as long in recorded seconds as that of the other arms.
-            handle.pin(backoff=BACKOFF / recordings[name].speed_up)
-            handle.unpin()

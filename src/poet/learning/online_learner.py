@@ -410,7 +410,7 @@ def execution_of(feedback: ExecutionFeedback, sequence: int) -> Execution:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _number(value: object, default: float) -> float:

@@ -152,7 +152,9 @@ def read(curve: Array, grid: Grid) -> tuple[Array, Array]:
     np.cumsum((1 - 0.5 * (curve[..., 1:] + curve[..., :-1])) * WIDTHS, axis=-1, out=waited[..., 1:])
     low = curve[..., grid.knot]
     value = low + grid.share * (curve[..., grid.knot + 1] - low)
-    return value, waited[..., grid.knot] + (grid.times - KNOTS[grid.knot]) * (1 - 0.5 * (low + value))
+    within = grid.share * WIDTHS[grid.knot]
+    behind = grid.times - KNOTS[grid.knot] - within  # the last edge
+    return value, waited[..., grid.knot] + within * (1 - 0.5 * (low + value)) + behind * (1 - value)
 
 
 def kaplan_meier(answers: Array, errors: Array, at_risk: Array) -> Array:

@@ -13,7 +13,7 @@ from poet.model.execution import Execution, from_record
 from poet.model.explanation import Explanation
 from poet.model.objective import Objective
 from poet.model.parameters import Change, ParameterSet
-from poet.model.tunable import Tunable, Value
+from poet.model.tunable import Integer, Real, Tunable, Value
 from poet.settings import Settings
 
 if TYPE_CHECKING:
@@ -309,11 +309,21 @@ def _options(positional: tuple[Any, ...], named: dict[str, Any]) -> Options:
     for argument in named:
         if argument in given:
             raise TypeError(f"poet() got {argument!r} by position and by name")
-    options = Options(**given, **named)
+    values = {**given, **named}
+    if isinstance(values.get("tunables"), Mapping):
+        values = {**_usual_within(values["tunables"]), **values}
+    options = Options(**values)
     if options.enable_cross_function_learning:
         message = "enable_cross_function_learning has no effect yet: every function learns alone"
         warnings.warn(message, stacklevel=4)
     return options
+
+
+def _usual_within(tunables: Mapping[str, object]) -> dict[str, Value]:
+    """Who draws bounds and says no value means the usual one, as near as they allow."""
+    usual = {field.name: field.default for field in fields(Options) if field.name in ("timeout", "retries", "backoff")}
+    bounds = {name: tunables[name] for name in usual if name in tunables}
+    return {name: t.clip(usual[name]) for name, t in bounds.items() if isinstance(t, Real | Integer)}
 
 
 def configure(**settings: Any) -> None:

@@ -19,7 +19,7 @@ async def empty(x: int) -> float:
     return x / 2
 
 
-@poet(3, 10.0, None, True, objective=Objective(latency_cost=0.1), tunables={"timeout": Real(0.1, 5.0)})
+@poet(3, 3.0, None, True, objective=Objective(latency_cost=0.1), tunables={"timeout": Real(0.1, 5.0)})
 def full(x: int) -> list[int]:
     package.remaining()
     return [x]

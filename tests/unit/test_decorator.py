@@ -44,7 +44,7 @@ VARIED = [0.04, 0.06, 0.05, 0.09, 0.03, 0.11, 0.05] * 9  # seconds
         ({"perceive": 3}, "perceive must be callable"),
         ({"enable_training": "yes"}, "enable_training must be True or False"),
         ({"tunables": {"timeout": 3}}, "must be a poet.Real"),
-        ({"tunables": {"timeout": poet.Real(0.5, 2)}}, "the nearest is 2"),
+        ({"timeout": 3.0, "tunables": {"timeout": poet.Real(0.5, 2)}}, "the nearest is 2"),
         ({"tunables": {"timeout": poet.Real(-1, 60)}}, "bounds of timeout must be > 0"),
         ({"tunables": {"retries": poet.Integer(-1, 6)}}, "bounds of retries must be >= 0"),
         ({"tunables": {"timeouts": poet.Real(1, 60)}}, "did you mean 'timeout'"),
@@ -56,6 +56,13 @@ VARIED = [0.04, 0.06, 0.05, 0.09, 0.03, 0.11, 0.05] * 9  # seconds
 def test_what_cannot_be_is_refused_at_the_door_with_its_value(arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigurationError, match=sentence):
         poet.poet(**arguments)(lambda: None)
+
+
+def test_bounds_without_a_value_begin_with_the_usual_one_as_near_as_they_allow() -> None:
+    house = House()
+    fetch = house.poet(tunables={"timeout": poet.Real(0.5, 2), "retries": poet.Integer(0, 1)})(lambda: None)
+    fetch()
+    assert dict(fetch.poet.parameters) == {"timeout": 2.0, "retries": 1, "backoff": 0.1}
 
 
 def test_bounds_upside_down_are_refused() -> None:

@@ -25,7 +25,10 @@ CONFIRM = 128  # fresh draws for the chosen one: the best of many looks better t
 FEW = 10  # candidates that are worth drawing for
 SURE = 0.15  # timeouts by which less than this share of the answers has come are not worth scoring
 TESTED = 8  # retried calls that must have been seen before retries may be given up
-NEVER_GIVE_UP = 0.99  # share of the best reachable success that a derived latency cost may not undercut
+# Least share of the best reachable success that a plan must have. A latency cost of our own making buys no failures; one
+# that was declared may, but who fails nearly always sees nothing any more, and would never learn that it pays to wait.
+LEAST_SUCCESS_DERIVED = 0.99
+LEAST_SUCCESS_DECLARED = 0.5
 
 
 class Limits(NamedTuple):
@@ -56,7 +59,7 @@ class Wish(NamedTuple):
         """Least success that a candidate must have where ``best`` is the most that any has."""
         if self.target is not None:
             return min(self.target, best)
-        return NEVER_GIVE_UP * best if self.derived else 0.0
+        return (LEAST_SUCCESS_DERIVED if self.derived else LEAST_SUCCESS_DECLARED) * best
 
 
 class Plan(NamedTuple):

@@ -20,7 +20,7 @@ from poet.model.execution import Execution, Outcome
 if TYPE_CHECKING:
     from poet.learning.folding import Picture, State, Table
 
-BLOCK = 48  # attempts, or calls, that wait at most until they are folded in
+BLOCK = 64  # attempts, or calls, that wait at most until they are folded in
 MOST_ATTEMPTS = 16  # of one call that are looked at; the rest repeats what these say
 FIRST_ANSWERS = 20  # answers from which the scale of latency is taken
 
@@ -99,7 +99,7 @@ class Evidence:
                 self.answers += (float(seconds),)
             if seconds > self.longest:
                 self.longest = float(seconds)
-        if len(notes) >= BLOCK or self._block >= BLOCK or self._watch > _WATCH:
+        if len(notes) >= BLOCK or self._block >= BLOCK or self._watch > _WATCH or self._alarmed():
             self.fold()
 
     def _judge(self, outcome: int, kind: int, bin_: int) -> None:
@@ -113,6 +113,14 @@ class Evidence:
             self._watch += self._evidence_of[1]
         self._alarm_level = lags(self._alarm_level, likely, allowance=_ALLOWANCE)
 
+    def _alarmed(self) -> bool:
+        """Whether a long memory has been so wrong of late that it should go."""
+        return (
+            max(self._alarm_level) > _ALARM
+            and self.calls > _ALARM_AFTER
+            and self.calls - self._last_alarm > _ALARM_PAUSE
+        )
+
     # ------------------------------------------------------------ folding
 
     def fold(self) -> None:
@@ -122,11 +130,7 @@ class Evidence:
         from poet.learning import folding
 
         state = self._current()
-        if (
-            max(self._alarm_level) > _ALARM
-            and self.calls > _ALARM_AFTER
-            and self.calls - self._last_alarm > _ALARM_PAUSE
-        ):
+        if self._alarmed():
             state = folding.restarted(state, [level > _ALARM for level in self._alarm_level])
             self._alarm_level = [0.0] * MEMORIES
             self._last_alarm = self.calls

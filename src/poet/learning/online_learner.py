@@ -44,7 +44,7 @@ MOST_PROBED = 0.5  # share of calls
 
 _FIRST_LOOK = 3  # calls
 _STEP = 4.0  # calls from one look to the next, growing while nothing changes
-_LONGEST_STEP = 44.0
+_LONGEST_STEP = 64.0
 
 _MAGIC = b"POETonl1"
 _MOST_BYTES = 1 << 24  # of an unpacked state
@@ -232,7 +232,8 @@ class OnlineLearner:
             self._step = _STEP
         elif not evidence.urgent:
             self._step = min(_LONGEST_STEP, self._step * 1.5 + 1)
-        self._next_look = evidence.calls + int(min(self._step, max(_FIRST_LOOK, evidence.calls // 6)))
+        step = _STEP if evidence.urgent else self._step
+        self._next_look = evidence.calls + int(min(step, max(_FIRST_LOOK, evidence.calls // 6)))
         evidence.urgent = 0
         if decision is None or wish is None:
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
@@ -93,6 +94,40 @@ class _Life:
         assert suggestion.reason, "a suggestion without a reason"
         self.said.append(suggestion)
         self.live = MappingProxyType(dict(suggestion.values))
+
+
+class Learned:
+    """A learner as a policy of ``poet.sim.play``: applies what it suggests at once, and flips the coins of its probes."""
+
+    def __init__(self, learner: Learner, declared: Mapping[str, Value] = LIVE, *, seed: int = 0) -> None:
+        """seed: of the coins."""
+        self.learner = learner
+        self.live: Mapping[str, Value] = dict(declared)
+        self.said: list[tuple[int, Suggestion]] = []  # after how many executions, and what
+        self.executions = 0
+        self.cpu = 0.0  # spent on learning [s]
+        self._coin = random.Random(seed)
+
+    def parameters(self, t: int) -> Mapping[str, object]:
+        """The live values, with this call's probe."""
+        probe = self.learner.probe()
+        stretched, extra = self._coin.random() < probe.limit, self._coin.random() < probe.retry
+        return {
+            **self.live,
+            "limit_stretch": probe.stretch if stretched else 1.0,
+            "extra_retry": int(extra),
+        }
+
+    def observe(self, execution: Execution) -> None:
+        """Let it learn from one execution, and take what it suggests."""
+        started = time.thread_time()
+        self.learner.update((execution,))
+        suggestion = self.learner.suggest(self.live)
+        self.cpu += time.thread_time() - started
+        self.executions += 1
+        if suggestion is not None:
+            self.said.append((self.executions, suggestion))
+            self.live = dict(suggestion.values)
 
 
 def _twins_agree(make: Callable[[], Learner], space: Space, calls: int, seed: int) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 from hypothesis import given
@@ -10,7 +11,7 @@ from poet.kernels.online.bins import BINS, EDGES, FINE, RATIO, bin_of, position,
 
 def test_the_edges_are_readable_and_nearly_evenly_spaced() -> None:
     assert all(readable(edge) == edge for edge in EDGES)
-    ratios = [high / low for low, high in zip(EDGES, EDGES[1:], strict=False)]
+    ratios = [high / low for low, high in itertools.pairwise(EDGES)]
     assert max(abs(ratio / RATIO - 1) for ratio in ratios) < 0.01  # three digits round by half a percent each
     assert EDGES[0] < 1e-5
     assert EDGES[-1] > 1600

@@ -24,9 +24,7 @@ def curve(median: float, spread: float, total: float) -> np.ndarray:
 def world(error: float, permanent: float, left: float, repeats: float, retries: int, hang: float) -> World:
     answered = curve(0.3, 0.6, (1 - error) * (1 - hang))
     failed = curve(0.1, 0.4, error)
-    return World(
-        answered[None], failed[None], np.array([permanent]), np.full((1, retries), left), np.array([repeats])
-    )
+    return World(answered[None], failed[None], np.array([permanent]), np.full((1, retries), left), np.array([repeats]))
 
 
 def played(

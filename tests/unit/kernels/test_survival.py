@@ -94,7 +94,7 @@ def test_an_unseen_tail_is_neither_hopeless_nor_sure() -> None:
 @given(st.floats(1e-3, 1e3))
 @settings(max_examples=30)
 def test_the_prior_says_the_same_of_a_microsecond_and_a_minute(median: float) -> None:
-    """Three answers: the believed share by ten times their latency does not depend on the scale, but for the bins' rounding."""
+    """What is believed of the tail does not depend on the scale, but for the rounding to bins."""
     bin_ = bin_of(median)
     answered, _, _ = incidence(*posterior_mean(hazards(table([(bin_, ANSWER)] * 200))))
     reference, _, _ = incidence(*posterior_mean(hazards(table([(50, ANSWER)] * 200))))

@@ -31,7 +31,10 @@ log = logging.getLogger("poet")
 
 Algorithm = Literal["basic", "statistical", "adaptive"]
 ALGORITHMS = ("adaptive", "basic", "statistical")
-BACKOFF = 0.1  # bound of the first pause before a retry, where none is declared [s]
+# where nothing is declared
+TIMEOUT = 30.0  # [s]
+RETRIES = 3
+BACKOFF = 0.1  # bound of the first pause before a retry [s]
 LONGEST_BACKOFF = 60.0  # [s]
 LONGEST_TIMEOUT = 120.0  # what learning may raise a timeout to, unless the user declares bounds [s]
 MOST_RETRIES = 5
@@ -43,8 +46,8 @@ EXIT_WAIT = 5.0  # longest time that leaving the interpreter waits for training 
 class Options:
     """What the decorator was told of one function, checked."""
 
-    retries: int = 3
-    timeout: float = 30.0
+    retries: int = RETRIES
+    timeout: float = TIMEOUT
     domain: str | None = None
     enable_training: bool = False
     collect_metrics: bool = True

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
-from poet.app import Agent, Algorithm, Enrolment, Options, build
+from poet.app import RETRIES, TIMEOUT, Agent, Algorithm, Enrolment, Options, build
 from poet.errors import ConfigurationError, UnknownArgument
 from poet.model.execution import Execution, from_record
 from poet.model.explanation import Explanation
@@ -321,7 +321,7 @@ def _options(positional: tuple[Any, ...], named: dict[str, Any]) -> Options:
 
 def _usual_within(tunables: Mapping[str, object]) -> dict[str, Value]:
     """Who draws bounds and says no value means the usual one, as near as they allow."""
-    usual = {field.name: field.default for field in fields(Options) if field.name in ("timeout", "retries", "backoff")}
+    usual: dict[str, float] = {"timeout": TIMEOUT, "retries": RETRIES}
     bounds = {name: tunables[name] for name in usual if name in tunables}
     return {name: t.clip(usual[name]) for name, t in bounds.items() if isinstance(t, Real | Integer)}
 

@@ -23,10 +23,11 @@ LEAST_GAIN = 0.002  # mean gain of a change, as a share of a success's value: th
 SCREEN = 48  # paired draws for the best few
 CONFIRM = 128  # fresh draws for the chosen one: the best of many looks better than it is
 FEW = 10  # candidates that are worth drawing for
+LONGING = 5.0  # least gains that a longer timeout must promise, for the probes to look there more often
 SURE = 0.15  # timeouts by which less than this share of the answers has come are not worth scoring
 TESTED = 8  # retried calls that must have been seen before retries may be given up
-# Least share of the best reachable success that a plan must have. A latency cost of our own making buys no failures; one
-# that was declared may, but who fails nearly always sees nothing any more, and would never learn that it pays to wait.
+# Least share of the best reachable success that a plan must have. A latency cost of our own making buys no failures; a
+# declared one may, but who fails nearly always sees nothing any more, and would never learn that it pays to wait.
 LEAST_SUCCESS_DERIVED = 0.99
 LEAST_SUCCESS_DECLARED = 0.5
 
@@ -126,6 +127,54 @@ def timeouts(limits: Limits, live: float, curve: Array) -> Array:
     return np.unique([*edges, limits.low, limits.high, live])
 
 
+class Verdict(NamedTuple):
+    """What a look came to."""
+
+    decision: Decision | None  # None: what is live stays
+    longing: bool = False  # a longer timeout seems better, and too little was seen of what comes behind the live one
+
+
+class _Case(NamedTuple):
+    """What a look is about."""
+
+    picture: Picture
+    live: Plan
+    limits: Limits  # with as many retries as the live plan has, if that is more
+    wish: Wish
+    gate: float
+
+    @property
+    def bounds(self) -> Array:
+        """Of the pauses before each retry [s]."""
+        return pauses(self.limits.backoff, self.limits.cap, self.limits.most)
+
+    @property
+    def least(self) -> float:
+        """Gain below which a change is not worth its while."""
+        return LEAST_GAIN * self.wish.objective.value
+
+    def judged(self, outlook: Outlook, *, by_success: bool) -> Array:
+        """Worth of each candidate per call; a refused call ends at once, whatever the plan."""
+        return (outlook.success if by_success else self.wish.utility(outlook)) * (1 - self.picture.refused)
+
+    def credible(self, gains: Array) -> npt.NDArray[np.bool_]:
+        """Which gains are real and large enough: (..., n_draws) -> (...)."""
+        result: npt.NDArray[np.bool_] = ((gains > 0).mean(axis=-1) >= self.gate) & (gains.mean(axis=-1) > self.least)
+        return result
+
+
+class _Survey(NamedTuple):
+    """All candidates on the mean picture: each table (n_retries + 1, n_timeouts)."""
+
+    timeouts: Array  # [s]
+    allowed: npt.NDArray[np.bool_]
+    worth: Array  # -inf: not to be chosen
+    now: tuple[int, int]  # where the live plan is
+    short: bool  # what is live gives too little success: that is mended first
+    promising: bool  # whether anything is better by more than noise
+    curve: Array  # (BINS,) chance of an answer by each knot
+
+
 def decide(
     picture: Picture,
     live: Plan,
@@ -136,75 +185,96 @@ def decide(
     retried: float,
     seen: int,
     dice: Callable[[], np.random.Generator],
-) -> Decision | None:
-    """A better plan than ``live`` where the evidence is good enough, else None.
+) -> Verdict:
+    """A better plan than ``live`` where the evidence is good enough.
 
     gate: least probability of a gain, in (0.5, 1); retried: calls that were seen to retry; seen: executions.
     """
-    most = max(limits.most, live.retries)
-    wide = limits._replace(most=most)
-    bounds = pauses(limits.backoff, limits.cap, most)
-    mean = mean_world(picture, wide)
-    candidates = timeouts(limits, live.timeout, mean.answered[0])
-    grid = Grid.of(candidates)
-    whole = outlook(mean, grid, bounds)
-    utility, success = wish.utility(whole)[:, 0], whole.success[:, 0]
-    allowed = _allowed(candidates, live, limits, most, retried)
-    now = (live.retries, int(np.searchsorted(candidates, live.timeout)))
-
-    least = wish.floor(float(success[allowed].max()))
-    slack = 1e-9 + 1e-3 * least
-    short = success[now] < least - slack  # what is live gives too little success: that is mended first
-    worth = np.where(allowed & (success >= least - slack), utility, -np.inf)
-    worth[now] = -np.inf
-    if not np.isfinite(worth).any():
-        return None
-    if not short and (worth.max() - utility[now]) * (1 - picture.refused) <= 0.5 * LEAST_GAIN * wish.objective.value:
-        return None  # the draws below would not find more
-
+    case = _Case(picture, live, limits._replace(most=max(limits.most, live.retries)), wish, gate)
+    survey = _surveyed(case, limits, retried)
+    if not survey.promising:
+        return Verdict(None)
     rng = dice()
-    order = np.argsort(-worth, axis=None)[:FEW]
-    order = order[np.isfinite(worth.ravel()[order])]
-    retries, columns = np.unravel_index(order, worth.shape)
-    used, place = np.unique(np.append(columns, now[1]), return_inverse=True)
-    screened = outlook(
-        drawn_worlds(picture, wide, SCREEN, float(candidates[used[-1]]), rng), Grid.of(candidates[used]), bounds
-    )
-    score = (screened.success if short else wish.utility(screened)) * (1 - picture.refused)
-    gains = score[retries, :, place[:-1]] - score[now[0], :, place[-1]]
-    credible = ((gains > 0).mean(axis=1) >= gate) & (gains.mean(axis=1) > LEAST_GAIN * wish.objective.value)
-    if not credible.any():
-        return None
-    if short:  # they all give enough; the best of them is the most useful one
-        chosen = int(np.flatnonzero(credible)[0])
-    else:
-        chosen = int(np.argmax(np.where(credible, gains.mean(axis=1), -np.inf)))
-    plan = Plan(float(candidates[columns[chosen]]), int(retries[chosen]))
-
-    # fresh draws for the chosen one alone: the best of many looks better than it is
-    fresh = drawn_worlds(picture, wide, CONFIRM, max(plan.timeout, live.timeout), rng)
-    both = outlook(fresh, Grid.of(np.array([live.timeout, plan.timeout])), bounds)
-    judged = (both.success if short else wish.utility(both)) * (1 - picture.refused)
-    gain = judged[plan.retries, :, 1] - judged[live.retries, :, 0]
-    if (gain > 0).mean() < gate or gain.mean() <= LEAST_GAIN * wish.objective.value:
-        return None
-    optima = _optima(
-        np.where(
-            allowed[:, None, :],
-            wish.utility(outlook(drawn_worlds(picture, wide, SCREEN, float(candidates[-1]), rng), grid, bounds)),
-            -np.inf,
+    plan, longing = _screened(case, survey, rng)
+    if plan is None:
+        return Verdict(None, longing)
+    gains = _confirmed(case, plan, survey.short, rng)
+    if not case.credible(gains):
+        return Verdict(None, longing)
+    timeout, retries = _optima(case, survey, rng)
+    reach = Grid.of(np.array([plan.timeout]))
+    return Verdict(
+        Decision(
+            plan,
+            estimate(gains, seen),
+            survey.short,
+            estimate(timeout, seen)._replace(value=plan.timeout),
+            estimate(retries, seen)._replace(value=plan.retries),
+            float(survival.read(survey.curve, reach)[0][0] / max(survey.curve[-1], 1e-9)),
         )
     )
-    curve = mean.answered[0]
-    within = float(survival.read(curve, Grid.of(np.array([plan.timeout])))[0][0] / max(curve[-1], 1e-9))
-    return Decision(
-        plan,
-        estimate(gain, seen),
-        short,
-        estimate(candidates[optima[1]], seen)._replace(value=plan.timeout),
-        estimate(optima[0], seen)._replace(value=plan.retries),
-        within,
-    )
+
+
+def _surveyed(case: _Case, limits: Limits, retried: float) -> _Survey:
+    """Score every candidate once, on the mean picture."""
+    mean = mean_world(case.picture, case.limits)
+    candidates = timeouts(limits, case.live.timeout, mean.answered[0])
+    whole = outlook(mean, Grid.of(candidates), case.bounds)
+    utility = case.judged(whole, by_success=False)[:, 0]
+    success = whole.success[:, 0]
+    allowed = _allowed(candidates, case.live, limits, case.limits.most, retried)
+    now = (case.live.retries, int(np.searchsorted(candidates, case.live.timeout)))
+    floor = case.wish.floor(float(success[allowed].max()))
+    floor -= 1e-3 * floor + 1e-9  # less than that is not worth a change
+    short = bool(success[now] < floor)
+    worth = np.where(allowed & (success >= floor), utility, -np.inf)
+    worth[now] = -np.inf
+    best = float(worth.max())
+    # the draws would not find more than twice what the mean picture shows
+    promising = math.isfinite(best) and (short or best - float(utility[now]) > 0.5 * case.least)
+    return _Survey(candidates, allowed, worth, now, short, promising, mean.answered[0])
+
+
+def _screened(case: _Case, survey: _Survey, rng: np.random.Generator) -> tuple[Plan | None, bool]:
+    """The best of the few most promising candidates, by paired draws, and whether a longer timeout is longed for."""
+    order = np.argsort(-survey.worth, axis=None)[:FEW]
+    order = order[np.isfinite(survey.worth.ravel()[order])]
+    retries, columns = np.unravel_index(order, survey.worth.shape)
+    used, place = np.unique(np.append(columns, survey.now[1]), return_inverse=True)
+    reach = survey.timeouts[used]
+    worlds = drawn_worlds(case.picture, case.limits, SCREEN, float(reach[-1]), rng)
+    scores = case.judged(outlook(worlds, Grid.of(reach), case.bounds), by_success=survey.short)
+    gains = scores[retries, :, place[:-1]] - scores[survey.now[0], :, place[-1]]
+    means = gains.mean(axis=1)
+    longing = bool((means[survey.timeouts[columns] > case.live.timeout] > LONGING * case.least).any())
+    credible = case.credible(gains)
+    if not credible.any():
+        return None, longing
+    # where success is short, all of these mend it: then the most useful one, and it comes first
+    chosen = int(np.argmax(credible)) if survey.short else int(np.argmax(np.where(credible, means, -np.inf)))
+    return Plan(float(survey.timeouts[columns[chosen]]), int(retries[chosen])), longing
+
+
+def _confirmed(case: _Case, plan: Plan, by_success: bool, rng: np.random.Generator) -> Array:
+    """Gain of ``plan`` by fresh draws: (CONFIRM,).
+
+    The best of many looks better than it is; these draws know nothing of the many.
+    """
+    worlds = drawn_worlds(case.picture, case.limits, CONFIRM, max(plan.timeout, case.live.timeout), rng)
+    both = outlook(worlds, Grid.of(np.array([case.live.timeout, plan.timeout])), case.bounds)
+    scores = case.judged(both, by_success=by_success)
+    gains: Array = scores[plan.retries, :, 1] - scores[case.live.retries, :, 0]
+    return gains
+
+
+def _optima(case: _Case, survey: _Survey, rng: np.random.Generator) -> tuple[Array, npt.NDArray[np.intp]]:
+    """Timeout [s] and retries that each of some draws would choose for itself: (SCREEN,) each."""
+    worlds = drawn_worlds(case.picture, case.limits, SCREEN, float(survey.timeouts[-1]), rng)
+    scores = case.judged(outlook(worlds, Grid.of(survey.timeouts), case.bounds), by_success=False)
+    scores = np.where(survey.allowed[:, None, :], scores, -np.inf)
+    flat = scores.transpose(1, 0, 2).reshape(SCREEN, -1)
+    retries, columns = np.unravel_index(np.argmax(flat, axis=1), survey.allowed.shape)
+    return survey.timeouts[columns], retries
 
 
 def _allowed(candidates: Array, live: Plan, limits: Limits, most: int, retried: float) -> npt.NDArray[np.bool_]:
@@ -218,14 +288,7 @@ def _allowed(candidates: Array, live: Plan, limits: Limits, most: int, retried: 
     return rows[:, None] & columns[None, :]
 
 
-def _optima(scores: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Where each draw has its best score: retries and column, (n,) each; scores: (n_retries + 1, n, n_timeouts)."""
-    flat = scores.transpose(1, 0, 2).reshape(scores.shape[1], -1)
-    retries, columns = np.unravel_index(np.argmax(flat, axis=1), (scores.shape[0], scores.shape[2]))
-    return retries, columns
-
-
-def estimate(draws: npt.NDArray[np.floating] | npt.NDArray[np.intp], seen: int) -> Estimate:
+def estimate(draws: Array | npt.NDArray[np.intp], seen: int) -> Estimate:
     """Mean and central interval of posterior draws: (n,)."""
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(float(np.mean(draws)), float(low), float(high), seen, LEVEL)

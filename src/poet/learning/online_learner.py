@@ -41,9 +41,11 @@ DECLARED: Mapping[str, Value] = {"timeout": 30.0, "retries": 3, "backoff": 0.1}
 STRETCH = 2.44  # longer limit of a probe: four bins, so that what it sees pays for the wait
 CURIOUS = 6.0  # how many retried calls satisfy most of the first curiosity about retries
 MOST_PROBED = 0.5  # share of calls
+LONGING = 4.0  # times as many longer limits where a longer timeout seems better and too little was seen of it
 
 _FIRST_LOOK = 3  # calls
 _STEP = 4.0  # calls from one look to the next, growing while nothing changes
+_LONGING_STEP = 16.0
 _LONGEST_STEP = 64.0
 
 _MAGIC = b"POETonl1"
@@ -106,6 +108,7 @@ class OnlineLearner:
         self._next_look = _FIRST_LOOK
         self._step = _STEP
         self._looks = 0
+        self._longing = False  # whether a longer timeout seems better, and the evidence is not there yet
         self._live = self._plan_of(self._declared)
         self._functions: dict[str, _Named] = {}
 
@@ -140,7 +143,7 @@ class OnlineLearner:
         curiosity = min(4.0, 1 + CURIOUS / (2 + min(self._evidence.retried)))
         return Probe(
             retry=min(MOST_PROBED, self._exploration * curiosity) if retries < bounds[1][1] else 0.0,
-            limit=min(MOST_PROBED, self._exploration) if stretch > 1.05 else 0.0,
+            limit=min(MOST_PROBED, self._exploration * (LONGING if self._longing else 1.0)) if stretch > 1.05 else 0.0,
             stretch=max(1.0, stretch),
         )
 
@@ -215,10 +218,10 @@ class OnlineLearner:
         evidence.limit = timeout
         evidence.fold()
         wish = self._wish(fix=True)
-        decision = None
+        verdict = choice.Verdict(None)
         self._looks += 1
         if wish is not None:
-            decision = choice.decide(
+            verdict = choice.decide(
                 evidence.picture(),
                 choice.Plan(timeout, retries),
                 self._limits(live),
@@ -228,11 +231,12 @@ class OnlineLearner:
                 seen=evidence.calls,
                 dice=self._rng,
             )
+        decision, self._longing = verdict
         if decision is not None or evidence.urgent > 1:
             self._step = _STEP
         elif not evidence.urgent:
             self._step = min(_LONGEST_STEP, self._step * 1.5 + 1)
-        step = _STEP if evidence.urgent else self._step
+        step = _STEP if evidence.urgent else min(self._step, _LONGING_STEP) if self._longing else self._step
         self._next_look = evidence.calls + int(min(step, max(_FIRST_LOOK, evidence.calls // 6)))
         evidence.urgent = 0
         if decision is None or wish is None:
@@ -316,6 +320,7 @@ class OnlineLearner:
             "next": self._next_look,
             "step": self._step,
             "looks": self._looks,
+            "longing": self._longing,
             "live": list(self._live),
             "more": more,
         }
@@ -333,6 +338,7 @@ class OnlineLearner:
         self._next_look = int(_finite(facts["next"]))
         self._step = _finite(facts["step"])
         self._looks = int(_finite(facts["looks"]))
+        self._longing = facts["longing"] is True
         self._live = self._plan_of({"timeout": timeout, "retries": int(_finite(retries)), "backoff": backoff})
 
 

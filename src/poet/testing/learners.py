@@ -97,7 +97,7 @@ class _Life:
 
 
 class Learned:
-    """A learner as a policy of ``poet.sim.play``: applies what it suggests at once, and flips the coins of its probes."""
+    """A learner as a policy of ``poet.sim.play``: applies what it suggests at once, flips the coins of its probes."""
 
     def __init__(self, learner: Learner, declared: Mapping[str, Value] = LIVE, *, seed: int = 0) -> None:
         """seed: of the coins."""

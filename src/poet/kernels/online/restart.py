@@ -42,7 +42,8 @@ def pauses(backoff: float, cap: float, retries: int) -> Array:
     >>> pauses(0.1, 0.3, 3).tolist()
     [0.1, 0.2, 0.3]
     """
-    bounds: Array = np.minimum(cap, max(backoff, 0.0) * 2.0 ** np.arange(retries))
+    doublings = np.minimum(np.arange(retries), 60)  # more would overflow in the end, and every cap is reached by then
+    bounds: Array = np.minimum(cap, max(backoff, 0.0) * 2.0**doublings)
     return bounds
 
 

@@ -46,7 +46,7 @@ LONGING = 4.0  # times as many longer limits where a longer timeout seems better
 _FIRST_LOOK = 3  # calls
 _STEP = 4.0  # calls from one look to the next, growing while nothing changes
 _LONGING_STEP = 16.0
-_LONGEST_STEP = 64.0
+_LONGEST_STEP = 96.0
 
 _MAGIC = b"POETonl1"
 _MOST_BYTES = 1 << 24  # of an unpacked state

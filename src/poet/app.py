@@ -392,7 +392,10 @@ class Agent:
                 standing = trainer.store.standing(enrolment.key)
         learner = None
         if options.enable_training:
-            learner = make_learner(algorithm, objective, options.space, options.declared, self.coin.getrandbits(32))
+            seed = self.coin.getrandbits(32)
+            learner = make_learner(
+                algorithm, objective, options.space, options.declared, seed, rate=options.learning_rate
+            )
             state = trainer.store.load_learner(enrolment.key)
             if state is not None:
                 try:
@@ -463,7 +466,13 @@ def open_store(settings: Settings, readonly: bool = False) -> Store:
 
 
 def make_learner(
-    algorithm: str, objective: Objective, space: Space, declared: Mapping[str, Value], seed: int
+    algorithm: str,
+    objective: Objective,
+    space: Space,
+    declared: Mapping[str, Value],
+    seed: int,
+    *,
+    rate: float = 0.05,
 ) -> Learner:
     """A learner of this name. ``adaptive`` is the statistical one until strategies are selected."""
     if algorithm == "basic":
@@ -472,7 +481,7 @@ def make_learner(
         return BasicRule(space=space, declared=declared)
     from poet.learning.online_learner import OnlineLearner
 
-    return OnlineLearner(objective=objective, space=space, declared=declared, seed=seed)
+    return OnlineLearner(rate, objective=objective, space=space, declared=declared, seed=seed)
 
 
 def learner_for(record: FunctionRecord, state: bytes | None) -> Learner:

@@ -252,7 +252,8 @@ def poet(*positional: Any, **named: Any) -> Any:
     collect_metrics: keep each execution in the store: times and outcomes, never arguments or results.
     learning_algorithm: ``"statistical"``: the model of latency and failures; ``"adaptive"``: the same until there are
         strategies to choose from; ``"basic"``: fixed rules.
-    learning_rate: weight of the newest call in the moving averages of ``f.poet.status()``, in (0, 1].
+    learning_rate: how fast the old is forgotten, in (0, 1]; also the weight of the newest call in the moving averages
+        of ``f.poet.status()``.
     convergence_threshold: ``f.poet.status()`` calls a function converged when no neighbour of its parameters is
         expected to gain more than this share of a success's value, in (0, 1].
     enable_cross_function_learning: warns that it has no effect yet.

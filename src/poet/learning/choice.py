@@ -17,7 +17,7 @@ from poet.learning.folding import Picture
 from poet.model.estimate import Estimate
 from poet.model.objective import Objective
 
-GATE = 0.9  # least posterior probability that a change is a gain
+GATE = 0.9  # least posterior probability that a change does no harm
 LEVEL = 0.9  # of the intervals we report
 LEAST_GAIN = 0.002  # mean gain of a change, as a share of a success's value: the optimum is flat, small steps are noise
 SCREEN = 48  # paired draws for the best few
@@ -26,10 +26,17 @@ FEW = 10  # candidates that are worth drawing for
 LONGING = 5.0  # least gains that a longer timeout must promise, for the probes to look there more often
 SURE = 0.15  # timeouts by which less than this share of the answers has come are not worth scoring
 TESTED = 8  # retried calls that must have been seen before retries may be given up
-# Least share of the best reachable success that a plan must have. A latency cost of our own making buys no failures; a
-# declared one may, but who fails nearly always sees nothing any more, and would never learn that it pays to wait.
+HARM = (
+    0.25  # loss, in least gains, that counts as none: who insures against a hang loses next to nothing where none comes
+)
+# Least share of the best reachable success that a plan must have. A latency cost of our own making buys no failures, a
+# declared one few: latencies come in bursts, so that giving up pays less than the picture says.
 LEAST_SUCCESS_DERIVED = 0.99
-LEAST_SUCCESS_DECLARED = 0.5
+LEAST_SUCCESS_DECLARED = 0.9
+# A service that fails most of the time whatever one does is not to be chased. But neither may it be given up: who fails
+# nearly always sees nothing any more, and would never learn that it pays again to wait.
+SOUND = 0.9  # best reachable success below which a service counts as failing
+LEAST_SUCCESS_FAILING = 0.5
 
 
 class Limits(NamedTuple):
@@ -60,6 +67,8 @@ class Wish(NamedTuple):
         """Least success that a candidate must have where ``best`` is the most that any has."""
         if self.target is not None:
             return min(self.target, best)
+        if best < SOUND:
+            return LEAST_SUCCESS_FAILING * best
         return (LEAST_SUCCESS_DERIVED if self.derived else LEAST_SUCCESS_DECLARED) * best
 
 
@@ -159,7 +168,8 @@ class _Case(NamedTuple):
 
     def credible(self, gains: Array) -> npt.NDArray[np.bool_]:
         """Which gains are real and large enough: (..., n_draws) -> (...)."""
-        result: npt.NDArray[np.bool_] = ((gains > 0).mean(axis=-1) >= self.gate) & (gains.mean(axis=-1) > self.least)
+        harmless = (gains > -HARM * self.least).mean(axis=-1) >= self.gate
+        result: npt.NDArray[np.bool_] = harmless & (gains.mean(axis=-1) > self.least)
         return result
 
 
@@ -183,15 +193,17 @@ def decide(
     *,
     gate: float,
     retried: float,
+    reach: float,
     seen: int,
     dice: Callable[[], np.random.Generator],
 ) -> Verdict:
     """A better plan than ``live`` where the evidence is good enough.
 
-    gate: least probability of a gain, in (0.5, 1); retried: calls that were seen to retry; seen: executions.
+    gate: least probability that a change does no harm, in (0.5, 1); retried: calls that were seen to retry; reach:
+    longest timeout by which reachable success is judged [s]; seen: executions.
     """
     case = _Case(picture, live, limits._replace(most=max(limits.most, live.retries)), wish, gate)
-    survey = _surveyed(case, limits, retried)
+    survey = _surveyed(case, limits, retried, reach)
     if not survey.promising:
         return Verdict(None)
     rng = dice()
@@ -202,7 +214,7 @@ def decide(
     if not case.credible(gains):
         return Verdict(None, longing)
     timeout, retries = _optima(case, survey, rng)
-    reach = Grid.of(np.array([plan.timeout]))
+    within = Grid.of(np.array([plan.timeout]))
     return Verdict(
         Decision(
             plan,
@@ -210,12 +222,12 @@ def decide(
             survey.short,
             estimate(timeout, seen)._replace(value=plan.timeout),
             estimate(retries, seen)._replace(value=plan.retries),
-            float(survival.read(survey.curve, reach)[0][0] / max(survey.curve[-1], 1e-9)),
+            float(survival.read(survey.curve, within)[0][0] / max(survey.curve[-1], 1e-9)),
         )
     )
 
 
-def _surveyed(case: _Case, limits: Limits, retried: float) -> _Survey:
+def _surveyed(case: _Case, limits: Limits, retried: float, reach: float) -> _Survey:
     """Score every candidate once, on the mean picture."""
     mean = mean_world(case.picture, case.limits)
     candidates = timeouts(limits, case.live.timeout, mean.answered[0])
@@ -224,7 +236,9 @@ def _surveyed(case: _Case, limits: Limits, retried: float) -> _Survey:
     success = whole.success[:, 0]
     allowed = _allowed(candidates, case.live, limits, case.limits.most, retried)
     now = (case.live.retries, int(np.searchsorted(candidates, case.live.timeout)))
-    floor = case.wish.floor(float(success[allowed].max()))
+    # not by the longest waits that there are: in an outage, a tail that nobody saw promises everything
+    near = allowed & (candidates <= max(reach, candidates[allowed.any(axis=0)][0]))
+    floor = case.wish.floor(float(success[near].max()))
     floor -= 1e-3 * floor + 1e-9  # less than that is not worth a change
     short = bool(success[now] < floor)
     worth = np.where(allowed & (success >= floor), utility, -np.inf)

@@ -41,9 +41,11 @@ DECLARED: Mapping[str, Value] = {"timeout": 30.0, "retries": 3, "backoff": 0.1}
 STRETCH = 2.44  # longer limit of a probe: four bins, so that what it sees pays for the wait
 CURIOUS = 6.0  # how many retried calls satisfy most of the first curiosity about retries
 MOST_PROBED = 0.5  # share of calls
+GENEROUS = 10.0  # usual latencies from which on a declared timeout says how long anybody would wait
+STEADFAST = 100.0  # usual latencies that are waited for where it does not say so
 LONGING = 4.0  # times as many longer limits where a longer timeout seems better and too little was seen of it
 
-_FIRST_LOOK = 3  # calls
+_FIRST_LOOK = 5  # calls
 _STEP = 4.0  # calls from one look to the next, growing while nothing changes
 _LONGING_STEP = 16.0
 _LONGEST_STEP = 96.0
@@ -60,8 +62,8 @@ class OnlineLearner:
         300, 1500 and 8000 more of them (competing memories), twice the rate after half as many.
     momentum: how long the choice among these memories persists, in [0, 1): their record of foretelling fades by
         (1 - momentum) / 5 per execution.
-    confidence_threshold: least posterior probability that a change is a gain, in [0, 1); below 0.9 it counts as 0.9, as
-        less than that makes changes that are as often wrong as right.
+    confidence_threshold: least posterior probability that a change does no harm, in [0, 1); below 0.9 it counts as 0.9,
+        as less than that makes changes that are as often wrong as right.
     exploration_rate: share of calls that may look beyond the live values, in [0, 1], up to four times as much while
         next to nothing is known of retries; it bites only on calls that fail anyway, and never beyond half of them.
     objective: what a call is worth; its latency cost, where None, is derived from the first 20 answers and then kept.
@@ -228,6 +230,7 @@ class OnlineLearner:
                 wish,
                 gate=self._gate,
                 retried=sum(evidence.retried),
+                reach=self._reach(),
                 seen=evidence.calls,
                 dice=self._rng,
             )
@@ -284,6 +287,13 @@ class OnlineLearner:
             if fix and len(answers) >= FIRST_ANSWERS:
                 self._typical = typical
         return Wish(objective.for_latency(typical), objective.success_target, derived=True)
+
+    def _reach(self) -> float:
+        """Longest wait by which it is judged what success can be had [s]: as declared, or far beyond what is usual."""
+        answers = self._evidence.answers
+        typical = sorted(answers)[len(answers) // 2] if len(answers) >= FIRST_ANSWERS else 0.0
+        declared = self._plan_of(self._declared)[0]
+        return declared if declared >= GENEROUS * typical else STEADFAST * typical
 
     def _plan_of(self, live: Mapping[str, Value]) -> tuple[float, int, float]:
         """Timeout [s], retries and backoff [s] of ``live``; what is missing or no number is as declared."""

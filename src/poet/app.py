@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import random
 import threading
@@ -25,9 +24,7 @@ from poet.model.tunable import Integer, Real, Space, Tunable, Value
 from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Learner, Probe, ProcessReport, Store
 from poet.settings import Settings, store_path
 from poet.training.trainee import Inbox, Tally, Trainee
-from poet.training.trainer import Trainer
-
-log = logging.getLogger("poet")
+from poet.training.trainer import Trainer, complain
 
 Algorithm = Literal["basic", "statistical", "adaptive"]
 ALGORITHMS = ("adaptive", "basic", "statistical")
@@ -331,7 +328,7 @@ class Agent:
                 return None
         except PoetError as error:
             cell.plan = self._declared(enrolment, cell)
-            log.error("POET's settings are wrong, functions use their declared parameters: %s", error)  # noqa: TRY400
+            complain("POET's settings are wrong, functions use their declared parameters: %s", error)
             return cell.plan
         if self._thread and not self._leaving:
             ready = threading.Event()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -14,6 +13,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     >>> nearest("xyz", ["retries", "timeout"])
     'known are: retries, timeout'
     """
+    from difflib import get_close_matches  # needed only where something is wrong
+
     names = sorted(known)
     close = get_close_matches(word, names, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(names)}"

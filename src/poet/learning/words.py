@@ -115,7 +115,8 @@ def _latency_in_words(latency: Mapping[float, float], unanswered: float, longest
     if not latency:
         return f"Fewer than half of the attempts were ever answered, though one was given {longest:.3g} s."
     come = ", ".join(f"{100 * share:g} % within {seconds:.3g} s" for share, seconds in latency.items())
-    return f"Answers come: {come}; an estimated {100 * unanswered:.2g} % take longer than {longest:.3g} s, the longest wait."
+    beyond = f"an estimated {100 * unanswered:.2g} % take longer than {longest:.3g} s, the longest wait"
+    return f"Answers come: {come}; {beyond}."
 
 
 def _failures_in_words(failures: Mapping[str, float]) -> Sequence[str]:

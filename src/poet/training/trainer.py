@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -15,10 +14,16 @@ from poet.seams import Clock, Probe, ProcessReport, Store, Suggestion
 from poet.settings import Settings
 from poet.training.trainee import Trainee
 
-log = logging.getLogger("poet")
 T = TypeVar("T")
 
 SPOOL = 10  # how many buffers of executions wait for a store that is away, before the oldest go
+
+
+def complain(message: str, *facts: object) -> None:
+    """Log at level ERROR under the name "poet"."""
+    import logging  # needed only where something is wrong
+
+    logging.getLogger("poet").error(message, *facts)
 
 
 class Faults:
@@ -40,7 +45,7 @@ class Faults:
             known = kind in self._logged
             self._logged.add(kind)
         if not known:
-            log.error("%s (calls go on; counted from now on, not logged again)", text)
+            complain("%s (calls go on; counted from now on, not logged again)", text)
 
 
 class Trainer:
@@ -91,7 +96,7 @@ class Trainer:
             finally:
                 self.turn.release()
         else:
-            log.error("training did not end within %g s; the newest executions are not stored", timeout)
+            complain("training did not end within %g s; the newest executions are not stored", timeout)
 
     def flush(self) -> None:
         """Learn from and store all executions so far; returns when it is done."""

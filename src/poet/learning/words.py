@@ -18,6 +18,7 @@ from poet.model.tunable import Value
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 FEW = 3  # calls that are too few to say anything
+RARE = 0.001  # share below which the figure is not worth a number
 NEAR = RATIO**2  # ratio of a neighbouring timeout: far enough to matter, near enough to be asked for
 
 
@@ -122,11 +123,16 @@ def _latency_in_words(latency: Mapping[float, float], unanswered: float, longest
 def _failures_in_words(failures: Mapping[str, float]) -> Sequence[str]:
     error = failures["transient"] + failures["permanent"]
     lasting = failures["permanent"] / error if error > 0 else 0.0
-    said = [
-        f"{100 * error:.2g} % of the attempts end in an error; about {100 * lasting:.2g} % of these calls fail "
-        "whatever one does.",
-        f"A retry after a timeout meets the same slowness with a chance of about {100 * failures['repeats']:.2g} %.",
-    ]
+    if error < RARE:
+        said = ["Next to no attempt ends in an error."]
+    else:
+        of_these = f"about {100 * lasting:.2g} %" if lasting >= RARE else "next to none"
+        said = [
+            f"{100 * error:.2g} % of the attempts end in an error; {of_these} of these calls fail whatever one does."
+        ]
+    repeats = failures["repeats"]
+    chance = f"about {100 * repeats:.2g} %" if repeats >= RARE else f"less than {100 * RARE:g} %"
+    said.append(f"A retry after a timeout meets the same slowness with a chance of {chance}.")
     if failures["refused"] >= 0.0005:
         said.append(f"{100 * failures['refused']:.2g} % of the calls are refused, which no retry mends.")
     return said

@@ -46,11 +46,11 @@ class Database:
 
         readonly: make nothing, change nothing. Raises StoreUnavailable.
         """
+        self._connection: sqlite3.Connection | None = None
         self.path, self.readonly, self.patience = path, readonly, patience
         self._lease = Lease(path.with_name(path.name + ".lock"), patience)
         self._writer = threading.Lock()  # around the lease; always taken before the next
         self._reader = threading.Lock()  # around the connection
-        self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._process = os.getpid()
         self._durable = False
@@ -124,6 +124,11 @@ class Database:
                 self._forget()
             self._lease.close()
 
+    def __del__(self) -> None:
+        """Whoever drops a store unclosed leaves no file open; a child leaves its parent's connection alone."""
+        if getattr(self, "_process", None) == os.getpid():
+            self._forget()
+
     def _ensure(self) -> None:
         """See to it that there is a connection, made by this process."""
         if self._process != os.getpid():
@@ -188,16 +193,13 @@ class Database:
                 "call a decorated function once, from this folder or with POET_STORE set to this path",
             )
         address = f"file:{quote(str(self.path.absolute()))}?mode=ro"
-        connection = self._connect(address, uri=True)
         try:
-            found = self._recognised(connection)
+            connection, found = self._looked_into(address)
         except sqlite3.OperationalError as error:
-            connection.close()
             if _code(error) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) or _log_of(self.path).exists():
                 raise
             # a folder that we may not write to, and nobody writes: then the file alone is the whole truth
-            connection = self._connect(address + "&immutable=1", uri=True)
-            found = self._recognised(connection)
+            connection, found = self._looked_into(address + "&immutable=1")
         if found < schema.VERSION:
             connection.close()
             raise StoreUnavailable(
@@ -206,6 +208,15 @@ class Database:
                 "run the program that writes it once",
             )
         self._adopt(connection)
+
+    def _looked_into(self, address: str) -> tuple[sqlite3.Connection, int]:
+        """A connection and the version of the file's layout. Raises sqlite3.Error, StoreCorrupt, StoreTooNew."""
+        connection = self._connect(address, uri=True)
+        try:
+            return connection, self._recognised(connection)
+        except BaseException:
+            connection.close()
+            raise
 
     def _connect(self, address: str, *, uri: bool) -> sqlite3.Connection:
         return sqlite3.connect(address, uri=uri, timeout=self.patience, isolation_level=None, check_same_thread=False)

@@ -100,6 +100,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """The clock's reading [s]."""
         return self.clock.now()
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for the executor's threads: in real time, however long ``timeout`` is in virtual time."""
+        await super().shutdown_default_executor()
+
 
 @contextmanager
 def virtual_loop(clock: VirtualClock | None = None) -> Iterator[VirtualLoop]:

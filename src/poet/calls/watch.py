@@ -6,6 +6,7 @@ rising order, nearly always, and nearly always the attempt has ended long before
 
 from __future__ import annotations
 
+import math
 from asyncio import AbstractEventLoop, Task, TimerHandle
 from collections import deque
 from collections.abc import Callable
@@ -35,28 +36,29 @@ class Guarded:
 class Watch:
     """The attempts of one function that run on one event loop."""
 
-    __slots__ = ("_armed", "_latest", "_loop", "_now", "_queue", "_rings", "_sweep_at")
+    __slots__ = ("_latest", "_loop", "_now", "_queue", "_rings", "_sweep_at", "_timer")
 
     def __init__(self, loop: AbstractEventLoop, now: Callable[[], float]) -> None:
         self._loop, self._now = loop, now
         self._queue: deque[Guarded] = deque()
         self._latest = 0.0  # limit of the newest attempt in the queue
-        self._armed = False
-        self._rings = 0.0  # moment of the armed timer: never after the limit of an attempt in the queue
+        self._timer: TimerHandle | None = None
+        self._rings = math.inf  # moment of the armed timer: never after the limit of an attempt in the queue
         self._sweep_at = SPARE
 
     def enter(self, limit: float, start: float, task: Task[Any]) -> Guarded:
         """From ``start`` on, ``task`` is cancelled at ``limit`` unless the attempt leaves before."""
         attempt = Guarded(limit, task)
-        if self._armed and limit < (self._latest if self._queue else self._rings):  # a shorter limit than those before
-            attempt.timer = self._loop.call_later(limit - start, attempt.expire)
-            return attempt
+        if self._queue:
+            if limit < self._latest:  # shorter than that of one before which still runs
+                attempt.timer = self._loop.call_later(limit - start, attempt.expire)
+                return attempt
+        elif limit < self._rings:  # none armed, or one that was for longer limits
+            if self._timer is not None:
+                self._timer.cancel()
+            self._arm(limit, start)
         self._latest = limit
         self._queue.append(attempt)
-        if not self._armed:
-            self._armed = True
-            self._rings = limit
-            self._loop.call_later(limit - start, self._ring)
         return attempt
 
     def leave(self, attempt: Guarded) -> None:
@@ -77,10 +79,13 @@ class Watch:
         while queue and (queue[0].task is None or queue[0].limit <= now):
             queue.popleft().expire()
         if queue:
-            self._rings = queue[0].limit
-            self._loop.call_later(queue[0].limit - now, self._ring)
+            self._arm(queue[0].limit, now)
         else:
-            self._armed = False
+            self._timer, self._rings = None, math.inf
+
+    def _arm(self, limit: float, now: float) -> None:
+        self._rings = limit
+        self._timer = self._loop.call_later(limit - now, self._ring)
 
     def _sweep(self) -> None:
         """Drop the ended ones that stand behind one that runs on: memory follows what runs, not what ran."""

@@ -18,6 +18,7 @@ from poet.model.estimate import Estimate
 from poet.model.objective import Objective
 
 GATE = 0.9  # least posterior probability that a change does no harm
+SHORT_GATE = 0.7  # the same, where success is short: to wait for certainty costs answers
 LEVEL = 0.9  # of the intervals we report
 LEAST_GAIN = 0.002  # mean gain of a change, as a share of a success's value: the optimum is flat, small steps are noise
 SCREEN = 48  # paired draws for the best few
@@ -166,9 +167,9 @@ class _Case(NamedTuple):
         """Worth of each candidate per call; a refused call ends at once, whatever the plan."""
         return (outlook.success if by_success else self.wish.utility(outlook)) * (1 - self.picture.refused)
 
-    def credible(self, gains: Array) -> npt.NDArray[np.bool_]:
-        """Which gains are real and large enough: (..., n_draws) -> (...)."""
-        harmless = (gains > -HARM * self.least).mean(axis=-1) >= self.gate
+    def credible(self, gains: Array, *, short: bool) -> npt.NDArray[np.bool_]:
+        """Which gains are real and large enough: (..., n_draws) -> (...). short: they mend a lack of success."""
+        harmless = (gains > -HARM * self.least).mean(axis=-1) >= (min(SHORT_GATE, self.gate) if short else self.gate)
         result: npt.NDArray[np.bool_] = harmless & (gains.mean(axis=-1) > self.least)
         return result
 
@@ -181,6 +182,7 @@ class _Survey(NamedTuple):
     worth: Array  # -inf: not to be chosen
     now: tuple[int, int]  # where the live plan is
     short: bool  # what is live gives too little success: that is mended first
+    asked: float  # share of the best reachable success that is asked for
     promising: bool  # whether anything is better by more than noise
     curve: Array  # (BINS,) chance of an answer by each knot
 
@@ -210,15 +212,15 @@ def decide(
     plan, longing = _screened(case, survey, rng)
     if plan is None:
         return Verdict(None, longing)
-    gains = _confirmed(case, plan, survey.short, rng)
-    if not case.credible(gains):
+    before, after = _confirmed(case, plan, survey.short, rng)
+    if not case.credible((survey.asked if survey.short else 1.0) * after - before, short=survey.short):
         return Verdict(None, longing)
     timeout, retries = _optima(case, survey, rng)
     within = Grid.of(np.array([plan.timeout]))
     return Verdict(
         Decision(
             plan,
-            estimate(gains, seen),
+            estimate(after - before, seen),
             survey.short,
             estimate(timeout, seen)._replace(value=plan.timeout),
             estimate(retries, seen)._replace(value=plan.retries),
@@ -238,7 +240,9 @@ def _surveyed(case: _Case, limits: Limits, retried: float, reach: float) -> _Sur
     now = (case.live.retries, int(np.searchsorted(candidates, case.live.timeout)))
     # not by the longest waits that there are: in an outage, a tail that nobody saw promises everything
     near = allowed & (candidates <= max(reach, candidates[allowed.any(axis=0)][0]))
-    floor = case.wish.floor(float(success[near].max()))
+    reachable = float(success[near].max())
+    floor = case.wish.floor(reachable)
+    asked = floor / max(reachable, 1e-9)
     floor -= 1e-3 * floor + 1e-9  # less than that is not worth a change
     short = bool(success[now] < floor)
     worth = np.where(allowed & (success >= floor), utility, -np.inf)
@@ -246,7 +250,7 @@ def _surveyed(case: _Case, limits: Limits, retried: float, reach: float) -> _Sur
     best = float(worth.max())
     # the draws would not find more than twice what the mean picture shows
     promising = math.isfinite(best) and (short or best - float(utility[now]) > 0.5 * case.least)
-    return _Survey(candidates, allowed, worth, now, short, promising, mean.answered[0])
+    return _Survey(candidates, allowed, worth, now, short, asked, promising, mean.answered[0])
 
 
 def _screened(case: _Case, survey: _Survey, rng: np.random.Generator) -> tuple[Plan | None, bool]:
@@ -260,8 +264,10 @@ def _screened(case: _Case, survey: _Survey, rng: np.random.Generator) -> tuple[P
     scores = case.judged(outlook(worlds, Grid.of(reach), case.bounds), by_success=survey.short)
     gains = scores[retries, :, place[:-1]] - scores[survey.now[0], :, place[-1]]
     means = gains.mean(axis=1)
+    if survey.short:  # to be short must be credible itself; more retries give more success in every draw
+        gains = survey.asked * scores[retries, :, place[:-1]] - scores[survey.now[0], :, place[-1]]
     longing = bool((means[survey.timeouts[columns] > case.live.timeout] > LONGING * case.least).any())
-    credible = case.credible(gains)
+    credible = case.credible(gains, short=survey.short)
     if not credible.any():
         return None, longing
     # where success is short, all of these mend it: then the most useful one, and it comes first
@@ -269,16 +275,15 @@ def _screened(case: _Case, survey: _Survey, rng: np.random.Generator) -> tuple[P
     return Plan(float(survey.timeouts[columns[chosen]]), int(retries[chosen])), longing
 
 
-def _confirmed(case: _Case, plan: Plan, by_success: bool, rng: np.random.Generator) -> Array:
-    """Gain of ``plan`` by fresh draws: (CONFIRM,).
+def _confirmed(case: _Case, plan: Plan, by_success: bool, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Worth of what is live and of ``plan`` by fresh draws: (CONFIRM,) each.
 
     The best of many looks better than it is; these draws know nothing of the many.
     """
     worlds = drawn_worlds(case.picture, case.limits, CONFIRM, max(plan.timeout, case.live.timeout), rng)
     both = outlook(worlds, Grid.of(np.array([case.live.timeout, plan.timeout])), case.bounds)
     scores = case.judged(both, by_success=by_success)
-    gains: Array = scores[plan.retries, :, 1] - scores[case.live.retries, :, 0]
-    return gains
+    return scores[case.live.retries, :, 0], scores[plan.retries, :, 1]
 
 
 def _optima(case: _Case, survey: _Survey, rng: np.random.Generator) -> tuple[Array, npt.NDArray[np.intp]]:

@@ -292,6 +292,24 @@ def test_whatever_the_limits_each_attempt_ends_by_its_own(cases: list[tuple[floa
     run(main(), clock)
 
 
+def test_a_shortened_limit_costs_one_timer_not_one_a_call() -> None:
+    clock = VirtualClock()
+
+    async def main() -> None:
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert task is not None
+        watch = Watch(loop, clock.now)
+        watch.leave(watch.enter(clock.now() + 30.0, clock.now(), task))
+        attempts = []
+        for _ in range(20):
+            attempts.append(watch.enter(clock.now() + 0.5, clock.now(), task))
+            watch.leave(attempts[-1])
+            clock.sleep(0.001)
+        assert all(attempt.timer is None for attempt in attempts)
+
+    run(main(), clock)
+
+
 def test_memory_of_the_watch_follows_what_runs_not_what_ran() -> None:
     clock = VirtualClock()
 

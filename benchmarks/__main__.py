@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import learning, overhead, storage
+from benchmarks import learning, overhead, recorded, storage
 from benchmarks.table import show
 
 
@@ -14,6 +14,7 @@ def main(arguments: list[str]) -> int:
         show("What a call costs", overhead.run()),
         show("What is stored", storage.run()),
         show("What learning reaches", learning.run(seeds=20 if study else 5)),
+        show("Recorded services", recorded.run(orders=20 if study else 6)),
     ]
     return 0 if all(parts) else 1
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
-from poet.app import RETRIES, TIMEOUT, Agent, Algorithm, Enrolment, Options, build
+from poet.app import Agent, Enrolment, build
 from poet.errors import ConfigurationError, UnknownArgument
 from poet.model.execution import Execution, from_record
 from poet.model.explanation import Explanation
 from poet.model.objective import Objective
 from poet.model.parameters import Change, ParameterSet
 from poet.model.tunable import Integer, Real, Tunable, Value
+from poet.options import RETRIES, TIMEOUT, Algorithm, Options
 from poet.settings import Settings
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import poet
 from houses import House, Script
-from poet.app import Options
 from poet.errors import ConfigurationError, UnknownArgument, UnknownVersion
+from poet.options import Options
 
 VARIED = [0.04, 0.06, 0.05, 0.09, 0.03, 0.11, 0.05] * 9  # seconds
 

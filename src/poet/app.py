@@ -38,7 +38,14 @@ class Enrolment:
     key: FunctionKey
     options: Options
     channel: Channel
+    first: int = 0  # sequence of the first call that the trainer of now is to hear of
     cells: weakref.WeakSet[Cell] = field(default_factory=weakref.WeakSet)
+
+    def begin_anew(self) -> None:
+        """The next call asks for its plan, and a new trainer counts from it."""
+        self.first = self.channel.count() + 1
+        for cell in list(self.cells):
+            cell.plan, cell.off = None, False
 
     def deliver(self, parameters: ParameterSet, probe: Probe) -> None:
         """Hand parameters down to every wrapper of the function."""
@@ -152,12 +159,11 @@ class Agent:
         """Train and store what is left, then release the store. Functions begin anew at their next call."""
         with self._lock:
             trainer, self.trainer = self.trainer, None
-            for enrolment in self.enrolments.values():
-                for cell in list(enrolment.cells):
-                    cell.plan, cell.off = None, False
             if trainer is not None:
                 trainer.stop(EXIT_WAIT)
                 trainer.store.close()
+            for enrolment in self.enrolments.values():
+                enrolment.begin_anew()
 
     def leave(self) -> None:
         """Close for good: the interpreter ends. Calls that still come use their declared parameters."""
@@ -285,7 +291,7 @@ class Agent:
                     trainer.faults.add(f"what {enrolment.key.name} had learned cannot be read", error)
         trainee = Trainee(
             record=record,
-            inbox=Inbox(enrolment.channel.records),
+            inbox=Inbox(enrolment.channel.records, enrolment.first),
             tally=Tally(options.learning_rate),
             tracked=options.performance_tracking,
             learner=learner,
@@ -313,8 +319,7 @@ class Agent:
         self.trainer = None
         for enrolment in self.enrolments.values():
             enrolment.channel.records.clear()
-            for cell in list(enrolment.cells):
-                cell.plan, cell.off = None, False
+            enrolment.begin_anew()
 
 
 def build(

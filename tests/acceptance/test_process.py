@@ -102,6 +102,7 @@ def test_after_a_fork_parent_and_child_record_each_their_own_calls(tmp_path: Pat
         "import os, poet\n"
         "pid = os.fork()\n"
         "for _ in range(30 if pid else 40): fetch(0)\n"
+        "assert fetch.poet.status()['dropped'] == 0\n"
         "if pid: assert os.waitpid(pid, 0)[1] == 0\n"
     )
     result = script(tmp_path, text)

@@ -16,18 +16,19 @@ from poet.seams import FunctionRecord, Learner, Probe
 class Inbox:
     """Takes finished calls from the call path's buffer, in the order of their sequence, and counts what was dropped."""
 
-    __slots__ = ("_held", "_next", "_records", "_taken")
+    __slots__ = ("_first", "_held", "_next", "_records", "_taken")
 
-    def __init__(self, records: deque[Record]) -> None:
+    def __init__(self, records: deque[Record], first: int = 0) -> None:
+        """first: the sequence that the next call will draw, or that the first one drew."""
         self._records = records
         self._held: list[Record] = []
-        self._next = 0  # first sequence that was not taken yet
+        self._next = self._first = first  # first sequence that was not taken yet
         self._taken = 0
 
     @property
     def dropped(self) -> int:
         """Executions that a full buffer has lost so far."""
-        return self._next - self._taken
+        return max(0, self._next - self._first - self._taken)
 
     def take(self, writer: str, epoch: float, *, all_of_it: bool = False) -> list[Execution]:
         """The executions that have come in, oldest first.

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from houses import House, Script
+from poet.app import build
+from poet.decorator import bind
 from poet.errors import StoreUnavailable
 from poet.model.execution import Execution, Record
 from poet.model.explanation import Explanation
@@ -17,7 +20,9 @@ from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
 from poet.model.tunable import Value
 from poet.seams import Probe, ProcessReport, Suggestion
+from poet.settings import Settings
 from poet.stores.memory import MemoryStore
+from poet.testing.clock import VirtualClock
 from poet.training.trainee import Inbox
 
 
@@ -218,6 +223,22 @@ def test_a_full_buffer_drops_the_oldest_and_counts_them() -> None:
     house.agent.flush()
     assert fetch.poet.status()["dropped"] == 15
     assert [e.sequence for e in house.store.executions(fetch.poet._trainee.key)] == list(range(15, 25))
+
+
+def test_another_configuration_takes_over_without_a_loss_and_counts_none(tmp_path: Path) -> None:
+    settings = Settings(root=tmp_path)
+    agent = build(settings, clock=VirtualClock(), thread=False)
+    fetch = bind(agent)(lambda: None)
+    for _ in range(5):
+        fetch()
+    agent.reconfigure(settings)
+    for _ in range(3):
+        fetch()
+    status = fetch.poet.status()
+    assert (status["calls"], status["dropped"]) == (3, 0)
+    (record,) = agent.open().store.functions()
+    assert record.calls == 8
+    agent.close()
 
 
 def records(sequences: Sequence[int]) -> Iterator[Record]:

@@ -83,7 +83,7 @@ class Agent:
         self.writer = ""  # names this process's executions, once training begins
         self.started = clock.wall()
         self.coin = random.Random()
-        self._forks = False  # whether a fork is prepared for
+        self._hooked = False  # whether the process's end and its forks are prepared for
 
     @property
     def settings(self) -> Settings:
@@ -196,19 +196,26 @@ class Agent:
         self.writer = os.urandom(4).hex()  # not before: a server may have forked since the import
         if trainer.settings.seed is None:
             self.coin.seed()
-        atexit.register(_at_exit, weakref.ref(self))
-        if not self._forks and hasattr(os, "register_at_fork"):
-            # Not before the store is open: what is registered later takes its locks first, and a round of training
-            # takes the trainer's lock before the store's.
-            self._forks = True
-            reference = weakref.ref(self)
+        if not self._hooked:
+            self._hooked = True
+            self._hook()
+        if self._thread:
+            trainer.start()
+
+    def _hook(self) -> None:
+        """Prepare for the process's end and for forks.
+
+        Not before the store is open: what is registered later takes its locks first, and a round of training takes the
+        trainer's lock before the store's.
+        """
+        reference = weakref.ref(self)
+        atexit.register(_with, reference, Agent.leave)
+        if hasattr(os, "register_at_fork"):
             os.register_at_fork(
                 before=lambda: _with(reference, Agent._before_fork),
                 after_in_parent=lambda: _with(reference, Agent._after_fork_in_parent),
                 after_in_child=lambda: _with(reference, Agent._after_fork_in_child),
             )
-        if self._thread:
-            trainer.start()
 
     def _start(self, enrolment: Enrolment, cell: Cell) -> Plan | None:
         """The plan for a function's first call. What was learned before is waited for, but not for long."""
@@ -432,9 +439,3 @@ def _with(reference: weakref.ref[Agent], step: Callable[[Agent], None]) -> None:
     agent = reference()
     if agent is not None:
         step(agent)
-
-
-def _at_exit(reference: weakref.ref[Agent]) -> None:
-    agent = reference()
-    if agent is not None:
-        agent.leave()

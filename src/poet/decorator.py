@@ -15,7 +15,7 @@ from poet.model.objective import Objective
 from poet.model.parameters import Change, ParameterSet
 from poet.model.tunable import Integer, Real, Tunable, Value
 from poet.options import RETRIES, TIMEOUT, Algorithm, Options
-from poet.settings import Settings
+from poet.settings import Settings, person
 
 if TYPE_CHECKING:
     from poet.calls.cell import Cell
@@ -119,7 +119,7 @@ class Handle:
         trainee, trainer = self._trainee, self._agent.open()
         with trainer.turn:
             trainer.round(last=True)
-            standing = trainer.store.rollback(trainee.key, to, author=_person(), reason=reason)
+            standing = trainer.store.rollback(trainee.key, to, author=person(), reason=reason)
             trainer.adopt(trainee.key, standing)
         return standing.live
 
@@ -148,7 +148,7 @@ class Handle:
     def _steer(self, *, reason: str = "by hand", **change: Any) -> ParameterSet:
         trainee, trainer = self._trainee, self._agent.open()
         with trainer.turn:
-            standing = trainer.store.steer(trainee.key, author=_person(), reason=reason, **change)
+            standing = trainer.store.steer(trainee.key, author=person(), reason=reason, **change)
             trainer.adopt(trainee.key, standing)
         return standing.live
 
@@ -169,16 +169,6 @@ class Handle:
         best = max(forecast.utility.value for forecast in picture.neighbours)
         gain = (best - picture.live.utility.value) / picture.objective.value
         return gain < self._enrolment.options.convergence_threshold
-
-
-def _person() -> str:
-    """Who pulls a lever by hand."""
-    import getpass  # slow to load, and seldom needed
-
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # no such user on this system
-        return "unknown"
 
 
 class Tuned(Protocol[P, R_co]):

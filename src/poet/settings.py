@@ -87,6 +87,16 @@ def _table(pyproject: Path) -> dict[str, Any]:
     return {key.replace("-", "_"): value for key, value in table.items()}
 
 
+def person() -> str:
+    """Who changes something by hand: the user's name, where the system knows one."""
+    import getpass  # slow to load, and seldom needed
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "unknown"
+
+
 def project_root(start: Path) -> Path:
     """The nearest folder at or above ``start`` that bears a project's mark; ``start`` where none does."""
     start = start.resolve()

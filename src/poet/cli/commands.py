@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import getpass
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -17,6 +15,7 @@ from poet.model.explanation import Explanation
 from poet.model.parameters import Standing
 from poet.model.tunable import Real, Value
 from poet.seams import FunctionRecord, Store
+from poet.settings import person
 
 BY_HAND = "from the command line"
 
@@ -110,7 +109,7 @@ def rollback(store: Store, name: str, asked: Asked) -> Document:
     """Make an older version live. Raises UnknownFunction, AmbiguousFunction, UnknownVersion."""
     record, short = _found(store, name)
     before = store.standing(record.key)
-    after = store.rollback(record.key, asked.to, author=author(), reason=asked.reason or f"rolled back {BY_HAND}")
+    after = store.rollback(record.key, asked.to, author=person(), reason=asked.reason or f"rolled back {BY_HAND}")
     return views.steered("rollback", record, before, after, short=short)
 
 
@@ -120,7 +119,7 @@ def pin(store: Store, name: str, asked: Asked) -> Document:
     before = store.standing(record.key)
     pinned = {**before.pinned, **parse_values(asked.values, {**record.declared, **before.live})}
     check_bounds(pinned, record.space)
-    after = store.steer(record.key, author=author(), reason=asked.reason or f"pinned {BY_HAND}", pinned=pinned)
+    after = store.steer(record.key, author=person(), reason=asked.reason or f"pinned {BY_HAND}", pinned=pinned)
     return views.steered("pin", record, before, after, short=short)
 
 
@@ -130,7 +129,7 @@ def unpin(store: Store, name: str, asked: Asked) -> Document:
     before = store.standing(record.key)
     if not before.pinned:
         return views.steered("unpin", record, before, before, short=short, done=False)
-    after = store.steer(record.key, author=author(), reason=asked.reason or f"unpinned {BY_HAND}", pinned={})
+    after = store.steer(record.key, author=person(), reason=asked.reason or f"unpinned {BY_HAND}", pinned={})
     return views.steered("unpin", record, before, after, short=short)
 
 
@@ -158,15 +157,8 @@ def _pause_one(store: Store, command: str, record: FunctionRecord, short: str, a
     if bool(before.paused) is paused:
         return views.steered(command, record, before, before, short=short, done=False)
     reason = asked.reason or f"{command}d {BY_HAND}"
-    after = store.steer(record.key, author=author(), reason=reason, paused=paused)
+    after = store.steer(record.key, author=person(), reason=reason, paused=paused)
     return views.steered(command, record, before, after, short=short)
-
-
-def author() -> str:
-    """Who changes something by hand: the user's name, where the system knows one."""
-    with contextlib.suppress(KeyError, OSError, ImportError):
-        return getpass.getuser()
-    return "unknown"
 
 
 def parse_values(texts: tuple[str, ...], known: Mapping[str, Value]) -> dict[str, Value]:

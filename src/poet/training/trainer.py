@@ -176,7 +176,7 @@ class Trainer:
         except StaleParameters:
             self._reload(trainee.key)
         except StoreError as error:
-            # The store is away: use what was learned all the same. It is offered again at the next change.
+            # The store is away: use what was learned all the same. It is offered again with the next executions.
             self.faults.add("store", error)
             trainee.standing = trainee.standing._replace(live=draft)
             trainee.draft = True

@@ -39,26 +39,80 @@ class UnknownArgument(PoetError, TypeError):
         return f"poet() has no argument {self.argument!r}: {nearest(self.argument, self.known)}"
 
 
-class PoetTimeout(PoetError, TimeoutError):
+class StageError(PoetError):
+    """Something went wrong in one stage of a call: perceive, operate or enforce."""
+
+    stage = ""
+
+    def __init__(self, function: str, reason: str) -> None:
+        super().__init__(function, reason)
+        self.function, self.reason = function, reason
+
+    def __str__(self) -> str:
+        return f"{self.function}: {self.stage}: {self.reason}"
+
+
+class PerceiveError(StageError):
+    """``perceive`` failed: the function was not run. Mend ``perceive``; the cause is attached."""
+
+    stage = "perceive"
+
+
+class InputRejected(PerceiveError, ValueError):
+    """``perceive`` rejected the input: the function was not run. Correct the input; a retry cannot help."""
+
+
+class OperateError(StageError):
+    """POET ended an attempt, or did not begin it."""
+
+    stage = "operate"
+
+
+class PoetTimeout(OperateError, TimeoutError):
     """An attempt, or the whole call, was cut off at its limit. It may have had its effect all the same."""
 
     def __init__(self, function: str, limit: float) -> None:
-        super().__init__(function, limit)
+        Exception.__init__(self, function, limit)
         self.function, self.limit = function, limit
+        self.reason = f"no answer within {limit:.6g} s"
 
     def __str__(self) -> str:
-        return f"{self.function}: no answer within {self.limit:.6g} s"
+        return f"{self.function}: {self.reason}"
 
 
-class ResultRejected(PoetError):
-    """``enforce`` answered False: the attempt counts as failed. It is worth another attempt."""
+class Shed(OperateError):
+    """The call was not made, so it had no effect. Do without the answer, or try again later."""
 
-    def __init__(self, function: str) -> None:
-        super().__init__(function)
-        self.function = function
 
-    def __str__(self) -> str:
-        return f"{self.function}: enforce rejected the result"
+class CircuitOpen(Shed):
+    """The dependency's circuit breaker is open. A probe is let through after ``retry_after`` seconds."""
+
+    def __init__(self, function: str, dependency: str, retry_after: float) -> None:
+        Exception.__init__(self, function, dependency, retry_after)
+        self.function, self.dependency, self.retry_after = function, dependency, retry_after
+        self.reason = f"the circuit of {dependency} is open for {retry_after:.3g} s more"
+
+
+class Overloaded(Shed):
+    """As many attempts run as the limit allows."""
+
+    def __init__(self, function: str, limited: str, limit: int) -> None:
+        Exception.__init__(self, function, limited, limit)
+        self.function, self.limited, self.limit = function, limited, limit
+        self.reason = f"{limit} {limited} already, that is the limit"
+
+
+class EnforceError(StageError):
+    """``enforce`` failed: whether the result is good is not known. Mend ``enforce``; the cause is attached."""
+
+    stage = "enforce"
+
+
+class ResultRejected(EnforceError):
+    """``enforce`` rejected the result: the attempt counts as failed. It is worth another attempt."""
+
+    def __init__(self, function: str, reason: str = "enforce rejected the result") -> None:
+        super().__init__(function, reason)
 
 
 class StoreError(PoetError):

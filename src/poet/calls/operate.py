@@ -81,6 +81,6 @@ class Operation:
         return failures == plan.retries + 1 and plan.probe_retry > 0 and self.cell.flip() < plan.probe_retry
 
     def _close(self, outcome: Outcome, now: float, error: str) -> None:
-        detail: Detail = (outcome, tuple(self.attempts), error)
+        detail: Detail = (outcome, tuple(self.attempts), error, ())
         channel = self.cell.channel
         channel.keep((channel.count(), self.start, now, self.plan.version, detail))

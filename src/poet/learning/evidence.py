@@ -83,7 +83,7 @@ class Evidence:
         self._block += 1
         notes = self._notes
         first = True
-        for outcome, seconds, waited in execution.attempts[:MOST_ATTEMPTS]:
+        for outcome, seconds, waited, _ in execution.attempts[:MOST_ATTEMPTS]:
             if not 0 <= seconds < math.inf:
                 first = False
                 continue

@@ -14,7 +14,8 @@ class Outcome(IntEnum):
     TIMEOUT = 2  # had not answered by its limit: a censored sample of latency
     LATE = 3  # answered after its limit, and the answer was used: not censored
     REFUSED = 4  # failed in a way that no attempt can mend (a TypeError, say)
-    CANCELLED = 5  # given up by the caller: a censored sample, and no verdict on the service
+    CANCELLED = 5  # given up, by the caller or because another copy won: censored, and no verdict on the service
+    SHED = 6  # not made: a breaker was open or a limit reached; no sample of anything
 
     @property
     def good(self) -> bool:
@@ -22,12 +23,16 @@ class Outcome(IntEnum):
         return self is Outcome.SUCCESS or self is Outcome.LATE
 
 
+Context = tuple[tuple[str, bool | int | float | str], ...]
+
+
 class Attempt(NamedTuple):
     """One attempt of a call."""
 
     outcome: Outcome
     seconds: float  # from its start to its end or its being given up, >= 0 [s]
-    waited: float = 0.0  # pause before it, >= 0 [s]
+    waited: float = 0.0  # pause before it, >= 0 [s]; of a hedge: from the start of the attempt that it copies
+    hedge: bool = False  # a copy of the last attempt that is none, sent while that one was still running
 
 
 class Execution(NamedTuple):
@@ -41,6 +46,7 @@ class Execution(NamedTuple):
     version: int  # of the parameters that it used
     attempts: tuple[Attempt, ...]  # at least one
     error: str = ""  # the type's name where it failed
+    context: Context = ()  # features that ``perceive`` declared, by name
 
     @property
     def id(self) -> str:
@@ -48,14 +54,15 @@ class Execution(NamedTuple):
         return f"{self.writer}-{self.sequence}"
 
 
-Detail = tuple[Outcome, tuple[Attempt, ...], str]
+Detail = tuple[Outcome, tuple[Attempt, ...], str, Context]
 Record = tuple[int, float, float, int, Detail | None]
 """What a call leaves behind: sequence, start and end on the monotonic clock, version, and how it went.
 
 No detail says: the first attempt succeeded. An empty tuple of attempts says: there was one, as long as the call.
 """
 
-LATE: Detail = (Outcome.LATE, (), "")
+PLAIN: Detail = (Outcome.SUCCESS, (), "", ())
+LATE: Detail = (Outcome.LATE, (), "", ())
 
 
 def from_record(record: Record, writer: str, epoch: float) -> Execution:
@@ -64,11 +71,10 @@ def from_record(record: Record, writer: str, epoch: float) -> Execution:
     epoch: Unix time at the monotonic clock's zero [s].
 
     >>> from_record((7, 2.0, 2.5, 1, None), "w", 1000.0).attempts
-    (Attempt(outcome=<Outcome.SUCCESS: 0>, seconds=0.5, waited=0.0),)
+    (Attempt(outcome=<Outcome.SUCCESS: 0>, seconds=0.5, waited=0.0, hedge=False),)
     """
     sequence, start, end, version, detail = record
     seconds = end - start
-    outcome, attempts, error = detail or (Outcome.SUCCESS, (), "")
-    return Execution(
-        writer, sequence, epoch + start, seconds, outcome, version, attempts or (Attempt(outcome, seconds),), error
-    )
+    outcome, attempts, error, context = detail or PLAIN
+    attempts = attempts or (Attempt(outcome, seconds),)
+    return Execution(writer, sequence, epoch + start, seconds, outcome, version, attempts, error, context)

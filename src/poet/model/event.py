@@ -1,0 +1,35 @@
+"""What happens during a call, for whoever listens."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Kind = Literal[
+    "attempt_failed",  # an attempt has ended without an answer that counts
+    "retry",  # another attempt will follow after ``wait``
+    "hedge",  # a copy was sent while the first request is still running
+    "hedge_won",  # a copy answered first
+    "gave_up",  # no further attempt: the caller gets the error
+    "budget_spent",  # a retry or a hedge was not made: the budget is used up
+    "shed",  # a call was not made: the breaker is open or a limit reached
+    "breaker",  # a breaker has changed its state: ``detail`` names the new one
+    "abandoned",  # an attempt ran on behind its limit, in a thread
+    "late",  # an abandoned attempt has ended after all, ``seconds`` after its start
+    "killed",  # an attempt was stopped at its limit, in a process
+]
+KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]  # the Literal's own list
+
+
+class Event(NamedTuple):
+    """One thing that happened. Neither arguments nor results are in it."""
+
+    kind: Kind
+    function: str
+    dependency: str = ""
+    attempt: int = 0  # from 1; 0: does not belong to one
+    seconds: float = 0.0  # how long that attempt took, >= 0 [s]
+    wait: float = 0.0  # pause before the next one, >= 0 [s]
+    pushback: bool = False  # whether the dependency asked for that pause
+    outcome: str = ""  # of the attempt, in lower case: error, timeout, refused ...
+    error: str = ""  # the type's name
+    detail: str = ""

@@ -13,12 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from poet.calls.deadline import deadline, remaining
-    from poet.decorator import Handle, configure, flush, poet
+    from poet.calls.enforce import on_result
+    from poet.decorator import Handle, configure, flush, listen, poet, set_testing
     from poet.errors import (
+        CircuitOpen,
         ConfigurationError,
+        EnforceError,
+        InputRejected,
+        OperateError,
+        Overloaded,
+        PerceiveError,
         PoetError,
         PoetTimeout,
         ResultRejected,
+        Shed,
         StaleParameters,
         StoreCorrupt,
         StoreError,
@@ -28,7 +36,9 @@ if TYPE_CHECKING:
         UnknownFunction,
         UnknownVersion,
     )
+    from poet.model.dependency import Breaker, Budget, Dependency
     from poet.model.estimate import Estimate
+    from poet.model.event import Event
     from poet.model.execution import Attempt, Execution, Outcome
     from poet.model.objective import Objective
     from poet.model.tunable import Choice, Integer, Real, Space
@@ -36,12 +46,20 @@ if TYPE_CHECKING:
 # Loaded when first asked for, so that `import poet` costs next to nothing and never loads numpy.
 _HOMES = {
     "poet.calls.deadline": ("deadline", "remaining"),
-    "poet.decorator": ("Handle", "configure", "flush", "poet"),
+    "poet.calls.enforce": ("on_result",),
+    "poet.decorator": ("Handle", "configure", "flush", "listen", "poet", "set_testing"),
     "poet.errors": (
+        "CircuitOpen",
         "ConfigurationError",
+        "EnforceError",
+        "InputRejected",
+        "OperateError",
+        "Overloaded",
+        "PerceiveError",
         "PoetError",
         "PoetTimeout",
         "ResultRejected",
+        "Shed",
         "StaleParameters",
         "StoreCorrupt",
         "StoreError",
@@ -51,7 +69,9 @@ _HOMES = {
         "UnknownFunction",
         "UnknownVersion",
     ),
+    "poet.model.dependency": ("Breaker", "Budget", "Dependency"),
     "poet.model.estimate": ("Estimate",),
+    "poet.model.event": ("Event",),
     "poet.model.execution": ("Attempt", "Execution", "Outcome"),
     "poet.model.objective": ("Objective",),
     "poet.model.tunable": ("Choice", "Integer", "Real", "Space"),
@@ -60,18 +80,29 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Attempt",
+    "Breaker",
+    "Budget",
     "Choice",
+    "CircuitOpen",
     "ConfigurationError",
+    "Dependency",
+    "EnforceError",
     "Estimate",
+    "Event",
     "Execution",
     "Handle",
+    "InputRejected",
     "Integer",
     "Objective",
+    "OperateError",
     "Outcome",
+    "Overloaded",
+    "PerceiveError",
     "PoetError",
     "PoetTimeout",
     "Real",
     "ResultRejected",
+    "Shed",
     "Space",
     "StaleParameters",
     "StoreCorrupt",
@@ -84,8 +115,11 @@ __all__ = [
     "configure",
     "deadline",
     "flush",
+    "listen",
+    "on_result",
     "poet",
     "remaining",
+    "set_testing",
 ]
 
 

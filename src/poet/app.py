@@ -8,15 +8,20 @@ import random
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from poet.calls.brakes import Brakes
 from poet.calls.cell import Cell, Channel
+from poet.calls.enforce import Enforcer
+from poet.calls.listeners import Listeners
+from poet.calls.perceive import Perceiver
 from poet.calls.plan import Plan
 from poet.calls.transient import classifier
-from poet.calls.wrapper import refuse_what_cannot_be_wrapped, wrap
-from poet.errors import PoetError, StaleParameters
+from poet.calls.wrapper import Stages, refuse_what_cannot_be_wrapped, wrap
+from poet.errors import ConfigurationError, PoetError, StaleParameters
+from poet.model.dependency import Dependency
 from poet.model.function import FunctionKey
 from poet.model.objective import Objective
 from poet.model.parameters import ParameterSet, Standing
@@ -25,7 +30,7 @@ from poet.options import Options
 from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Learner, Probe, ProcessReport, Store
 from poet.settings import Settings, store_path
 from poet.training.trainee import Inbox, Tally, Trainee
-from poet.training.trainer import Trainer, complain
+from poet.training.trainer import Faults, Trainer, complain
 
 FIRST_CALL_WAIT = 0.25  # longest time that a first call waits for what was learned before [s]
 EXIT_WAIT = 5.0  # longest time that leaving the interpreter waits for training [s]
@@ -38,6 +43,7 @@ class Enrolment:
     key: FunctionKey
     options: Options
     channel: Channel
+    brakes: Brakes
     first: int = 0  # sequence of the first call that the trainer of now is to hear of
     cells: weakref.WeakSet[Cell] = field(default_factory=weakref.WeakSet)
 
@@ -83,6 +89,10 @@ class Agent:
         self.writer = ""  # names this process's executions, once training begins
         self.started = clock.wall()
         self.coin = random.Random()
+        self._faults = Faults()  # of what happens while no trainer counts them
+        self.listeners = Listeners(self.fault)
+        self.dependencies: dict[str, Brakes] = {}  # by name, those that were declared
+        self.attempts: int | None = None  # in users' tests: most attempts of a call
         self._hooked = False  # whether the process's end and its forks are prepared for
 
     @property
@@ -97,34 +107,110 @@ class Agent:
 
     def decorate(self, function: Callable[..., Any], options: Options) -> Decorated:
         """``function`` under this agent. Raises ConfigurationError."""
-        classify = classifier(options.retry_on)
         refuse_what_cannot_be_wrapped(function)
+        options = options.fitted(function)
         key = FunctionKey.of(function, options.name)
         enrolment = self.enrolments.get(key)
+        if enrolment is None or options.dependency is not None:
+            brakes = self.brakes(options.dependency, key.name)
+        else:
+            brakes = enrolment.brakes
         if enrolment is None:
             keep = options.enable_training or options.collect_metrics
             channel = Channel(self._buffer_size() if keep else 0)
-            enrolment = self.enrolments[key] = Enrolment(key, options, channel)
+            enrolment = self.enrolments[key] = Enrolment(key, options, channel, brakes)
         space, deadline = options.space, options.deadline
+
+        def compile_(parameters: ParameterSet, probe: Probe) -> Plan:
+            if self.attempts is not None:
+                retries = min(self.attempts - 1, int(parameters.number("retries")))
+                calm = {**parameters, "retries": retries, "hedges": 0}
+                return Plan(replace(parameters, values_=calm), space, Probe(), deadline, instant=True)
+            return Plan(parameters, space, probe, deadline)
+
+        perceive, refine = _domain_checks(function, options)
+        perceptive = options.perceive is not None or perceive is not None
         cell = Cell(
             key.name,
             enrolment.channel,
-            classify=classify,
+            classify=classifier(options.retry_on),
             start=lambda cell: self._start(enrolment, cell),
-            compile=lambda parameters, probe: Plan(parameters, space, probe, deadline),
+            compile=compile_,
             flip=self.coin.random,
-            off=False,
+            brakes=brakes,
+            tell=self.listeners.tell,
+            idempotent=options.idempotent,
+            cost_limit=options.cost_limit,
+            perceptive=options.perceive is not None,
         )
-        call = wrap(function, cell, clock=self.clock, perceive=options.perceive, enforce=options.enforce)
+        checked = options.enforce is not None or bool(options.repeat) or refine is not None
+        stages = Stages(
+            clock=self.clock,
+            mode=options.enforce_timeout,
+            timeout_arg=options.timeout_arg,
+            key_arg=options.key_arg,
+            hedges=options.hedging,
+            perceiver=Perceiver(key.name, options.perceive, perceive) if perceptive else None,
+            enforcer=Enforcer(
+                key.name, enforce=options.enforce, refine=refine, repeat=options.repeat, cost=options.cost
+            )
+            if checked
+            else None,
+            repeats=bool(options.repeat),
+            between=options.item_timeout,
+        )
+        call = wrap(function, cell, stages)
         enrolment.cells.add(cell)
         return Decorated(call, enrolment, cell)
+
+    def brakes(self, dependency: str | Dependency | None, function: str) -> Brakes:
+        """What all callers of ``dependency`` share; without one, what ``function`` has for itself.
+
+        Raises ConfigurationError where it was declared before, otherwise.
+        """
+        if dependency is None:
+            return Brakes(Dependency(function), self.clock.now(), self.listeners.tell)
+        name = dependency if isinstance(dependency, str) else dependency.name
+        known = self.dependencies.get(name)
+        if known is None:
+            spec = Dependency(name) if isinstance(dependency, str) else dependency
+            known = self.dependencies[name] = Brakes(spec, self.clock.now(), self.listeners.tell)
+        elif isinstance(dependency, Dependency) and dependency != known.spec:
+            raise ConfigurationError(
+                f"the dependency {name!r} was declared before as {known.spec!r}: declare it once, before the first "
+                "function that names it, and hand it to all its callers"
+            )
+        return known
+
+    def set_testing(self, attempts: int | None) -> None:
+        """From now on: no pauses, no hedges, at most ``attempts`` per call, nothing learned or stored. None: as usual.
+
+        Raises ConfigurationError.
+        """
+        if attempts is not None and (isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 1):
+            raise ConfigurationError(f"attempts must be a whole number >= 1, got {attempts!r}")
+        with self._lock:
+            self.close()
+            self.attempts = attempts
+            for enrolment in self.enrolments.values():
+                enrolment.channel.records.clear()
+                enrolment.brakes.renew(self.clock.now())
+
+    def fault(self, where: str, error: BaseException) -> None:
+        """Count what went wrong beside a call, and say it once."""
+        trainer = self.trainer
+        if trainer is not None:
+            trainer.faults.add(where, error)
+        else:
+            self._faults.add(where, error)
 
     def open(self) -> Trainer:
         """Open the store and begin to train. Raises StoreError; then nothing has changed."""
         with self._lock:
             if self.trainer is None:
                 settings = self.settings
-                self._begin(Trainer(self._make_store(settings), settings, self.clock, self.report))
+                store = self._store_for_tests() if self.attempts is not None else self._make_store(settings)
+                self._begin(Trainer(store, settings, self.clock, self.report))
             assert self.trainer is not None
             return self.trainer
 
@@ -191,6 +277,15 @@ class Agent:
         except PoetError:  # said at the first call, where settings are needed
             return Settings().buffer
 
+    @property
+    def _threaded(self) -> bool:
+        return self._thread and self.attempts is None
+
+    def _store_for_tests(self) -> Store:
+        from poet.stores.memory import MemoryStore
+
+        return MemoryStore()
+
     def _begin(self, trainer: Trainer) -> None:
         self.trainer = trainer
         self.writer = os.urandom(4).hex()  # not before: a server may have forked since the import
@@ -199,7 +294,7 @@ class Agent:
         if not self._hooked:
             self._hooked = True
             self._hook()
-        if self._thread:
+        if self._threaded:
             trainer.start()
 
     def _hook(self) -> None:
@@ -227,11 +322,11 @@ class Agent:
             cell.plan = self._declared(enrolment, cell)
             complain("POET's settings are wrong, functions use their declared parameters: %s", error)
             return cell.plan
-        if self._thread and not self._leaving:
+        if self._threaded and not self._leaving:
             ready = threading.Event()
             threading.Thread(target=self._prepare, args=(enrolment, ready), daemon=True, name="poet-start").start()
             ready.wait(FIRST_CALL_WAIT)
-        elif not self._thread:
+        elif not self._threaded:
             self._prepare(enrolment, threading.Event())
         if cell.plan is None:
             cell.plan = self._declared(enrolment, cell)
@@ -285,7 +380,7 @@ class Agent:
             except StaleParameters:  # another process was faster
                 standing = trainer.store.standing(enrolment.key)
         learner = None
-        if options.enable_training:
+        if options.enable_training and self.attempts is None:
             seed = self.coin.getrandbits(32)
             learner = make_learner(
                 algorithm, objective, options.space, options.declared, seed, rate=options.learning_rate
@@ -326,6 +421,7 @@ class Agent:
         self.trainer = None
         for enrolment in self.enrolments.values():
             enrolment.channel.records.clear()
+            enrolment.brakes.renew(self.clock.now())
             enrolment.begin_anew()
 
 
@@ -414,12 +510,28 @@ def reconciled(standing: Standing, options: Options, now: float) -> ParameterSet
     return ParameterSet(values_=values, parent=live.version, origin=origin, reason=reason, created=now)
 
 
+def _domain_checks(function: Callable[..., Any], options: Options) -> tuple[Callable[..., Any] | None, ...]:
+    """What the function's domain does to arguments and to results. Raises ConfigurationError."""
+    if options.domain is None:
+        return None, None
+    import inspect
+
+    from poet.domains import resolve
+
+    domain = resolve(options.domain)
+    if domain is None:  # a label
+        return None, None
+    perceive, enforce = domain.for_function(inspect.signature(function))
+    streams = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+    return perceive, None if streams else enforce
+
+
 def _bounds(space: Space) -> dict[str, list[float]]:
     return {name: [t.low, t.high] for name, t in space.items() if isinstance(t, Real | Integer)}
 
 
 def _tunable(name: str, low: float, high: float) -> Tunable:
-    return Integer(int(low), int(high)) if name == "retries" else Real(low, high, log=low > 0)
+    return Integer(int(low), int(high)) if name in ("retries", "hedges") else Real(low, high, log=low > 0)
 
 
 def _host() -> str:

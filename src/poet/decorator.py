@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from poet.app import Agent, Enrolment, build
 from poet.errors import ConfigurationError, UnknownArgument
+from poet.model.dependency import Dependency
 from poet.model.execution import Execution, from_record
 from poet.model.explanation import Explanation
 from poet.model.objective import Objective
 from poet.model.parameters import Change, ParameterSet
 from poet.model.tunable import Integer, Real, Tunable, Value
-from poet.options import RETRIES, TIMEOUT, Algorithm, Options
+from poet.options import RETRIES, TIMEOUT, USABLE, Algorithm, Options
 from poet.settings import Settings, person
 
 if TYPE_CHECKING:
     from poet.calls.cell import Cell
+    from poet.calls.enforce import Enforce
+    from poet.calls.listeners import Callback
+    from poet.calls.perceive import Perceive
     from poet.calls.transient import RetryOn
-    from poet.calls.wrapper import Enforce, Perceive
+    from poet.calls.wrapper import Mode
     from poet.training.trainee import Trainee
 
 P = ParamSpec("P")
@@ -85,6 +89,7 @@ class Handle:
                 "pinned": dict(standing.pinned),
                 "paused": standing.paused,
                 "converged": self._converged(trainee),
+                "dependency": self._brakes(),
                 "store": trainer.store.url,
                 "dropped": trainer.dropped,
                 "faults": trainer.faults.count,
@@ -151,6 +156,17 @@ class Handle:
             standing = trainer.store.steer(trainee.key, author=person(), reason=reason, **change)
             trainer.adopt(trainee.key, standing)
         return standing.live
+
+    def _brakes(self) -> dict[str, Any]:
+        brakes = self._cell.brakes
+        calls, spent = brakes.bucket.recent(self._agent.clock.now())
+        return {
+            "name": brakes.spec.name,
+            "calls": round(calls),
+            "extra_requests": round(spent),
+            "breaker": None if brakes.circuit is None else brakes.circuit.state,
+            "running": brakes.running if brakes.slots is not None else None,
+        }
 
     def _state(self, trainee: Trainee) -> str:
         if trainee.learner is None:
@@ -227,19 +243,28 @@ def poet(
     deadline: float | None = None,
     backoff: float = 0.1,
     idempotent: bool = True,
-    enforce_timeout: Literal["cooperative"] = "cooperative",
+    enforce_timeout: Mode = "cooperative",
     tunables: Mapping[str, Tunable] | None = None,
+    dependency: str | Dependency | None = None,
+    hedge_delay: float | None = None,
+    hedges: int | None = None,
+    timeout_arg: str | tuple[str, Callable[[float], object]] | None = None,
+    key_arg: str | None = None,
+    item_timeout: float | None = None,
+    cost: Callable[[Any], float] | None = None,
+    cost_limit: float | None = None,
 ) -> Callable[[Callable[P, R]], Tuned[P, R]]: ...
 
 
 def poet(*positional: Any, **named: Any) -> Any:
-    """Make a function, sync or async, tune its own timeout and retries.
+    """Make a function tune its own timeout and retries: plain, async, generator or async generator.
 
-    retries: attempts after the first, to begin with, >= 0.
-    timeout: limit of each attempt, to begin with, > 0 [s]. An async attempt is cancelled at it; a sync one is told its
-        deadline (``poet.remaining()``) and not interrupted: an answer that comes late all the same is returned.
-    domain: the trade it belongs to; recorded with the function.
-    enable_training: learn timeout and retries from every call, and use what was learned.
+    retries: attempts after the first, to begin with, >= 0. They stay within the dependency's budget.
+    timeout: limit of each attempt, to begin with, > 0 [s]. An async attempt is cancelled at it; for a plain function see
+        ``enforce_timeout``. Of a generator: limit of its first item.
+    domain: the trade it belongs to. A known one normalises arguments and checks results (``poet.domains``); another is
+        recorded with the function.
+    enable_training: learn timeout, retries and hedges from every call, and use what was learned.
     collect_metrics: keep each execution in the store: times and outcomes, never arguments or results.
     learning_algorithm: ``"statistical"``: the model of latency and failures; ``"adaptive"``: the same until there are
         strategies to choose from; ``"basic"``: fixed rules.
@@ -252,18 +277,35 @@ def poet(*positional: Any, **named: Any) -> Any:
     name: identifies the function in place of its module and qualified name.
     objective: what a call is worth; default ``Objective()``.
     context: not used yet; only None.
-    retry_on: exception types that are transient beside the usual ones, or a predicate that alone decides.
-    perceive: gets the arguments, returns those to use as ``(args, kwargs)``; what it raises ends the call.
-    enforce: gets each result; an attempt whose result it raises for, or answers False to, has failed.
+    retry_on: exception types that are transient beside the usual ones; or a predicate that decides for every
+        exception; or ``on_result(predicate)`` for results that are to be asked for again; or several of these.
+    perceive: gets the arguments, returns those to use as ``(args, kwargs)`` or ``(args, kwargs, features)``, or None: as
+        they are. ValueError rejects the input. The features, by name, are recorded with the execution.
+    enforce: a predicate of the result, a validator that raises, a type, a pydantic model or TypeAdapter. An attempt whose
+        result it rejects has failed.
     deadline: limit of the whole call, pauses included, > 0 [s].
     backoff: bound of the pause before the first retry, in [0, 60] [s]; it doubles with each retry up to 8 s, and the
-        pause is uniform below it (full jitter).
-    idempotent: False: never repeated.
-    enforce_timeout: ``"cooperative"``, as described at ``timeout``.
+        pause is uniform below it (full jitter). Where the dependency says how long to wait, that is added.
+    idempotent: False: repeated only where the failed attempt surely had no effect, and never hedged.
+    enforce_timeout: what happens to a plain function at its limit. ``"cooperative"``: it is told its deadline
+        (``poet.remaining()``) and not interrupted; an answer that comes late all the same is returned. ``"thread"``: it
+        runs in a thread, which is left behind. ``"signal"``: it is interrupted; main thread, POSIX. ``"process"``: it runs
+        in a process, which is killed.
     tunables: hard bounds of what is learned: ``{"timeout": Real(0.1, 5), "retries": Integer(0, 2)}``.
+    dependency: what the function calls: a name, or a ``Dependency`` with its budget, breaker and limit. All functions that
+        name the same one share these.
+    hedge_delay: a copy of an attempt is sent when it has taken this long, > 0 [s]; None: never, unless training finds
+        that it pays. For async functions and ``enforce_timeout="thread"``.
+    hedges: copies of an attempt, at most, to begin with; default 1 where there is a ``hedge_delay``.
+    timeout_arg: argument that each attempt gets its remaining seconds in; ``(name, function)``: what the function makes
+        of them.
+    key_arg: argument that all attempts of a call get the same random key in, unless the caller gives one.
+    item_timeout: longest wait for each item after the first, > 0 [s]; for generators.
+    cost, cost_limit: what a rejected result has cost, and how much of it one call may spend before it gives up.
 
     Raises ConfigurationError (a ValueError) or UnknownArgument (a TypeError) where an argument cannot be. A call raises
-    what the function raises, or PoetTimeout (a TimeoutError) where an attempt was cut off.
+    what the function raises; or PoetTimeout (a TimeoutError) where an attempt was cut off, InputRejected (a ValueError),
+    ResultRejected, and CircuitOpen or Overloaded where the call was not made.
     """
     return _decorate_for(_default, positional, named)
 
@@ -291,7 +333,7 @@ def _decorate_for(agent: Agent, positional: tuple[Any, ...], named: dict[str, An
 
 
 def _options(positional: tuple[Any, ...], named: dict[str, Any]) -> Options:
-    known = tuple(field.name for field in fields(Options))
+    known = USABLE
     for argument in named:
         if argument not in known:
             raise UnknownArgument(argument, known)
@@ -325,6 +367,33 @@ def configure(**settings: Any) -> None:
     go on with what the new store holds. Raises ConfigurationError or StoreError; then nothing has changed.
     """
     _default.reconfigure(Settings.load(**settings))
+
+
+def listen(callback: Callback) -> Callable[[], None]:
+    """Call ``callback`` with every ``Event`` from now on; what is returned ends that.
+
+    It is called in the thread of the call, where something other than a first success happens: a failed attempt, a
+    retry, a hedge, a breaker's change … What it raises is counted as a fault and logged once.
+    """
+    return _default.listeners.add(callback)
+
+
+class set_testing:  # noqa: N801 - a function that is a context manager, too
+    """For users' tests: calls make no pauses and no hedges, at most ``attempts``, and nothing is learned or stored.
+
+    Holds from now on, until ``set_testing(False)`` or the end of a ``with`` block. Raises ConfigurationError.
+    """
+
+    def __init__(self, active: bool = True, *, attempts: int = 1) -> None:
+        self._before = _default.attempts
+        _default.set_testing(attempts if active else None)
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _default.set_testing(self._before)
 
 
 def flush() -> None:

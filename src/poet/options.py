@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
-from poet.calls.transient import RetryOn
-from poet.calls.wrapper import Enforce, Perceive
+from poet.calls.enforce import Enforce, OnResult, verdict_of
+from poet.calls.perceive import Perceive
+from poet.calls.transient import RetryOn, classifier, parts
+from poet.calls.wrapper import Mode, kind_of
 from poet.errors import ConfigurationError, nearest
+from poet.model.dependency import Dependency
 from poet.model.objective import Objective
 from poet.model.tunable import Integer, Real, Space, Tunable, Value
 
@@ -21,6 +25,9 @@ BACKOFF = 0.1  # bound of the first pause before a retry [s]
 LONGEST_BACKOFF = 60.0  # [s]
 LONGEST_TIMEOUT = 120.0  # what learning may raise a timeout to, unless the user declares bounds [s]
 MOST_RETRIES = 5
+MOST_HEDGES = 2
+SHORTEST = 0.001  # what learning may lower a timeout or a hedge's delay to, unless the user declares bounds [s]
+MODES: tuple[Mode, ...] = ("cooperative", "thread", "signal", "process")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +53,24 @@ class Options:
     deadline: float | None = None
     backoff: float = BACKOFF
     idempotent: bool = True
-    enforce_timeout: str = "cooperative"
+    enforce_timeout: Mode = "cooperative"
     tunables: Mapping[str, Tunable] | None = None
+    dependency: str | Dependency | None = None
+    hedge_delay: float | None = None
+    hedges: int | None = None
+    timeout_arg: str | tuple[str, Callable[[float], object]] | None = None
+    key_arg: str | None = None
+    item_timeout: float | None = None
+    cost: Callable[[Any], float] | None = None
+    cost_limit: float | None = None
+    hedging: bool = False  # whether it may hedge at all: settled by ``fitted``, not by users
 
     def __post_init__(self) -> None:
         if isinstance(self.retries, bool) or not isinstance(self.retries, int) or self.retries < 0:
             raise ConfigurationError(f"retries must be a whole number >= 0, got {self.retries!r}")
-        for name in ("timeout", "deadline"):
+        for name in ("timeout", "deadline", "hedge_delay", "item_timeout"):
             span = getattr(self, name)
-            if span is None and name == "deadline":
+            if span is None and name != "timeout":
                 continue
             if isinstance(span, bool) or not isinstance(span, int | float) or not 0 < span < float("inf"):
                 raise ConfigurationError(f"{name} must be a finite number of seconds > 0, got {span!r}")
@@ -80,27 +96,101 @@ class Options:
         if self.learning_algorithm not in ALGORITHMS:
             hint = nearest(str(self.learning_algorithm), ALGORITHMS)
             raise ConfigurationError(f"no learning_algorithm {self.learning_algorithm!r}: {hint}")
-        if self.enforce_timeout != "cooperative":
-            raise ConfigurationError(
-                f"enforce_timeout must be 'cooperative', got {self.enforce_timeout!r}: sync functions are told their "
-                "deadline (poet.remaining()), async ones are cancelled at it"
-            )
+        if self.enforce_timeout not in MODES:
+            hint = nearest(str(self.enforce_timeout), MODES)
+            raise ConfigurationError(f"no enforce_timeout {self.enforce_timeout!r}: {hint}")
         if self.context is not None:
             raise ConfigurationError(
                 f"context must be None: functions do not learn per context yet, got {self.context!r}"
             )
         if self.objective is not None and not isinstance(self.objective, Objective):
             raise ConfigurationError(f"objective must be a poet.Objective, got {self.objective!r}")
-        for name in ("perceive", "enforce"):
+        for name in ("perceive", "cost"):
             if getattr(self, name) is not None and not callable(getattr(self, name)):
                 raise ConfigurationError(f"{name} must be callable, got {getattr(self, name)!r}")
+        if self.enforce is not None:
+            verdict_of(self.enforce)
+        classifier(self.retry_on)
+        if self.dependency is not None and not isinstance(self.dependency, Dependency):
+            Dependency(self.dependency)
+        self._check_hedges()
+        self._check_cost()
         self.space.check(self.declared)
+
+    def _check_hedges(self) -> None:
+        if self.hedges is not None:
+            if isinstance(self.hedges, bool) or not isinstance(self.hedges, int) or not 0 <= self.hedges <= 8:
+                raise ConfigurationError(f"hedges must be a whole number in [0, 8], got {self.hedges!r}")
+            if self.hedge_delay is None:
+                raise ConfigurationError("hedges needs hedge_delay: the seconds after which a copy is sent")
+        if self.hedge_delay is not None and not self.idempotent:
+            raise ConfigurationError(
+                "a function that is not idempotent must not be hedged: a copy may have its effect twice; "
+                "leave out hedge_delay, or say idempotent=True where the dependency tells copies by a key (key_arg)"
+            )
+
+    def _check_cost(self) -> None:
+        if (self.cost is None) != (self.cost_limit is None):
+            raise ConfigurationError(
+                "cost and cost_limit belong together: what a result costs, and how much may be spent"
+            )
+        if self.cost_limit is not None:
+            limit = self.cost_limit
+            if isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit < float("inf"):
+                raise ConfigurationError(f"cost_limit must be a finite number > 0, got {limit!r}")
+            if self.enforce is None and not self.repeat:
+                raise ConfigurationError(
+                    "cost counts results that are rejected: it needs enforce, or on_result in retry_on"
+                )
+
+    @property
+    def repeat(self) -> tuple[OnResult, ...]:
+        """What ``retry_on`` says of results."""
+        return tuple(each for each in parts(self.retry_on) if isinstance(each, OnResult))
+
+    def fitted(self, function: Callable[..., Any]) -> Options:
+        """These options for ``function``, one that can be wrapped. Raises ConfigurationError where they do not fit."""
+        kind, name = kind_of(function), function.__qualname__
+        mode = self.enforce_timeout
+        if mode != "cooperative" and kind != "sync":
+            instead = "it is cancelled at its limit anyway" if kind.startswith("async") else "use a plain function"
+            raise ConfigurationError(
+                f"enforce_timeout={mode!r} is for plain functions, {name} is an {kind} function: leave it out, {instead}"
+            )
+        hedgeable = kind == "async" or mode == "thread"
+        if self.hedge_delay is not None and not hedgeable:
+            raise ConfigurationError(
+                f"{name} cannot be hedged as it is: hedges need an async function, or enforce_timeout='thread'"
+            )
+        streams = kind.endswith("generator")
+        if streams and (self.enforce is not None or self.repeat):
+            raise ConfigurationError(
+                f"{name} is a generator: enforce and on_result check one result; check the items inside of it"
+            )
+        if self.item_timeout is not None and not streams:
+            raise ConfigurationError(f"item_timeout is for generators, {name} is none; use timeout")
+        for argument in ("perceive", "enforce"):
+            if inspect.iscoroutinefunction(getattr(self, argument)) and not kind.startswith("async"):
+                raise ConfigurationError(
+                    f"{argument} of {name} is async, {name} is not: make {argument} a plain function"
+                )
+        if self.key_arg is not None:
+            _check_argument(function, "key_arg", self.key_arg)
+        return replace(self, hedging=self.idempotent and hedgeable and (self.enable_training or bool(self.hedge_delay)))
 
     @property
     def declared(self) -> dict[str, Value]:
         """The values to begin with."""
-        retries = self.retries if self.idempotent else 0
-        return {"timeout": float(self.timeout), "retries": retries, "backoff": float(self.backoff)}
+        values: dict[str, Value] = {
+            "timeout": float(self.timeout),
+            "retries": self.retries,
+            "backoff": float(self.backoff),
+        }
+        if self.hedging:
+            delay = self.timeout if self.hedge_delay is None else self.hedge_delay
+            values["hedge_delay"] = float(delay)
+            values["hedges"] = 0 if self.hedge_delay is None else 1 if self.hedges is None else self.hedges
+        return values
 
     @property
     def space(self) -> Space:
@@ -110,11 +200,17 @@ class Options:
             raise ConfigurationError(f"tunables must be a mapping from name to Real or Integer, got {declared!r}")
         longest = max(LONGEST_TIMEOUT, 4.0 * self.timeout)
         known: dict[str, Tunable] = {
-            "timeout": Real(min(0.001, self.timeout), longest, log=True),
+            "timeout": Real(min(SHORTEST, self.timeout), longest, log=True),
             "retries": Integer(0, max(MOST_RETRIES, self.retries)),
         }
+        if self.hedging:
+            delay = SHORTEST if self.hedge_delay is None else min(SHORTEST, self.hedge_delay)
+            known["hedge_delay"] = Real(delay, max(longest, self.hedge_delay or 0.0), log=True)
+            known["hedges"] = Integer(0, max(MOST_HEDGES, self.hedges or 0))
         for name, tunable in declared.items():
             if name not in known:
+                if name in ("hedge_delay", "hedges") and not self.hedging:  # known when the function is
+                    continue
                 raise ConfigurationError(f"no tunable {name!r}: {nearest(name, known)}")
             if not isinstance(tunable, type(known[name])):
                 wanted = type(known[name]).__name__
@@ -126,6 +222,25 @@ class Options:
         retries = known["retries"]
         if isinstance(retries, Integer) and retries.low < 0:
             raise ConfigurationError(f"the bounds of retries must be >= 0, got low {retries.low!r}")
-        if not self.idempotent:
-            known["retries"] = Integer(0, 0)
+        if not self.idempotent:  # what is repeated only where it had no effect does not show what repeating is worth
+            known["retries"] = Integer(self.retries, self.retries)
         return Space(backoff=Real(0.0, LONGEST_BACKOFF), **known)
+
+
+USABLE = tuple(field.name for field in fields(Options) if field.name != "hedging")  # as arguments of the decorator
+
+
+def _check_argument(function: Callable[..., Any], option: str, argument: object) -> None:
+    """Raises ConfigurationError unless ``function`` takes ``argument`` by keyword."""
+    parameters = inspect.signature(function).parameters
+    by_keyword = {
+        name
+        for name, parameter in parameters.items()
+        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    }
+    if not isinstance(argument, str):
+        raise ConfigurationError(f"{option} must be the name of an argument, got {argument!r}")
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    if argument not in by_keyword and not takes_any:
+        hint = nearest(argument, by_keyword) if by_keyword else "it takes none by keyword"
+        raise ConfigurationError(f"{option}: {function.__qualname__} has no argument {argument!r}: {hint}")

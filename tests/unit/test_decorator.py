@@ -36,7 +36,7 @@ VARIED = [0.04, 0.06, 0.05, 0.09, 0.03, 0.11, 0.05] * 9  # seconds
         ({"learning_rate": 0}, "learning_rate must be in"),
         ({"convergence_threshold": math.nan}, "convergence_threshold must be in"),
         ({"learning_algorithm": "statistics"}, "did you mean 'statistical'"),
-        ({"enforce_timeout": "thread"}, "enforce_timeout must be 'cooperative'"),
+        ({"enforce_timeout": "threads"}, "did you mean 'thread'"),
         ({"objective": 3}, "objective must be a poet.Objective"),
         ({"context": "user"}, "context must be None"),
         ({"name": ""}, "name must be a text"),

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from itertools import count
 
+from poet.calls.brakes import Brakes
 from poet.calls.plan import Plan
+from poet.model.event import Event
 from poet.model.execution import Outcome, Record
 from poet.model.parameters import ParameterSet
 from poet.seams import Probe
@@ -33,7 +35,22 @@ class Channel:
 class Cell:
     """All that one decorated function and learning share: a plan on its way down, a channel on the way up."""
 
-    __slots__ = ("__weakref__", "channel", "classify", "compile", "flip", "name", "off", "plan", "start")
+    __slots__ = (
+        "__weakref__",
+        "brakes",
+        "channel",
+        "classify",
+        "compile",
+        "cost_limit",
+        "flip",
+        "idempotent",
+        "name",
+        "off",
+        "perceptive",
+        "plan",
+        "start",
+        "tell",
+    )
 
     def __init__(
         self,
@@ -44,10 +61,21 @@ class Cell:
         start: Callable[[Cell], Plan | None],
         compile: Callable[[ParameterSet, Probe], Plan],  # noqa: A002 - the word for it
         flip: Callable[[], float],
-        off: bool,
+        brakes: Brakes,
+        tell: Callable[[Event], None],
+        idempotent: bool = True,
+        cost_limit: float | None = None,
+        perceptive: bool = False,
+        off: bool = False,
     ) -> None:
-        """start: gives the first plan, at the first call, or None: be a plain call. flip: uniform in [0, 1)."""
+        """start: gives the first plan, at the first call, or None: be a plain call. flip: uniform in [0, 1).
+
+        tell: the listeners. cost_limit: of the rejected results of one call, from which on it is not repeated.
+        perceptive: whether ``perceive`` may tell features of the input.
+        """
         self.name, self.channel = name, channel
         self.classify, self.start, self.compile, self.flip = classify, start, compile, flip
+        self.brakes, self.tell = brakes, tell
+        self.idempotent, self.cost_limit, self.perceptive = idempotent, cost_limit, perceptive
         self.plan: Plan | None = None
         self.off = off

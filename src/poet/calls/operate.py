@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from contextvars import ContextVar
+from types import MappingProxyType
+
 from poet.calls.cell import Cell
 from poet.calls.plan import Plan
-from poet.errors import PoetTimeout
-from poet.model.execution import Attempt, Detail, Outcome
+from poet.calls.pushback import LONGEST_PUSHBACK, pushback
+from poet.calls.transient import was_not_processed
+from poet.errors import PoetTimeout, Shed
+from poet.model.event import Event, Kind
+from poet.model.execution import Attempt, Context, Detail, Outcome
 from poet.settings import BACKOFF_CAP
+
+FEATURES: ContextVar[Context] = ContextVar("poet_features", default=())  # what ``perceive`` has told of the input
+RETRIED = "_poet_retried"  # on an error: a nested call of ours has retried, in vain
+WORTH_RETRYING = frozenset({Outcome.ERROR, Outcome.TIMEOUT})
+_WORDS = MappingProxyType({outcome: outcome.name.lower() for outcome in Outcome})
 
 
 def full_jitter(backoff: float, failures: int, coin: float) -> float:
@@ -23,52 +37,143 @@ def full_jitter(backoff: float, failures: int, coin: float) -> float:
 
 
 class Operation:
-    """One call from its first failed attempt on."""
+    """One call from the moment on that it is more than one attempt which succeeds."""
 
-    __slots__ = ("attempts", "began", "cell", "end", "plan", "start", "stretch", "waited")
+    __slots__ = (
+        "attempts",
+        "began",
+        "cell",
+        "cut_off",
+        "end",
+        "error",
+        "nested",
+        "outcome",
+        "plan",
+        "spent",
+        "start",
+        "stretch",
+        "waited",
+    )
 
     def __init__(self, cell: Cell, plan: Plan, start: float, limit: float, outer: float) -> None:
         """limit: of the first attempt; outer: the deadline around the call; moments on the monotonic clock [s]."""
         self.cell, self.plan, self.start = cell, plan, start
         self.end = min(outer, start + plan.deadline)
+        self.nested = outer < math.inf  # within an attempt of another call of ours
         # A probed longer limit holds for all attempts of its call. Halfway, as sums of clock readings round.
         self.stretch = limit - start > (plan.first + plan.stretched) / 2
-        self.began: float | None = start
+        self.began = start
         self.waited = 0.0
+        self.spent = 0.0  # cost of the results that were rejected
         self.attempts: list[Attempt] = []
+        self.error: BaseException | None = None  # that ended the last attempt
+        self.outcome, self.cut_off = Outcome.SUCCESS, False  # of the last attempt
+
+    @property
+    def number(self) -> int:
+        """Of the attempt that runs or has just ended, from 1; copies are not counted."""
+        return 1 + sum(not attempt.hedge for attempt in self.attempts)
 
     def begin(self, now: float) -> float:
-        """The pause is over: the limit [s] of the attempt that starts ``now``."""
+        """The pause is over: the limit [s] of the attempt that starts ``now``.
+
+        Raises the error of the attempt before where the brakes refuse another one; the call is then handed over.
+        """
+        brakes = self.cell.brakes
+        if brakes.guarded:
+            try:
+                brakes.enter(self.cell.name, now)
+            except Shed as shed:
+                self._tell("shed", error=type(shed).__name__)
+                brakes.bucket.give_back()
+                self._give_up(self.outcome, now)
+                assert self.error is not None
+                raise self.error from None
         self.began = now
         return min(now + (self.plan.stretched if self.stretch else self.plan.timeout), self.end)
 
-    def failed(self, error: BaseException, now: float, *, cut_off: bool = False) -> float | None:
+    def shed(self, error: BaseException, now: float) -> None:
+        """The first attempt was not made: hand the call over."""
+        self.error = error
+        self.attempts.append(Attempt(Outcome.SHED, 0.0))
+        self._tell("shed", error=type(error).__name__)
+        self._close(Outcome.SHED, now)
+
+    def disturbed(self, error: BaseException, now: float) -> None:
+        """Something was raised during a pause: the call is over."""
+        self.error, self.cut_off = error, False
+        self._close(self._classify(error), now)
+
+    def failed(
+        self, error: BaseException, now: float, *, cut_off: bool = False, copies: Sequence[Attempt] = ()
+    ) -> float | None:
         """The pause before the next attempt [s], or None: give up; the call is then handed over.
 
-        cut_off: we ended the attempt at its limit, whatever the error's type.
+        cut_off: we ended the attempt at its limit, whatever the error's type. copies: its hedges.
         """
-        outcome = Outcome.TIMEOUT if cut_off else self._classify(error)
-        if self.began is None:  # disturbed during a pause
-            self._close(outcome, now, type(error).__name__)
-            return None
-        self.attempts.append(Attempt(outcome, max(0.0, now - self.began), self.waited))
-        self.began = None
-        if outcome is Outcome.ERROR or outcome is Outcome.TIMEOUT:
-            failures = len(self.attempts)
-            if failures <= self.plan.retries or self._probes(failures):
-                pause = full_jitter(self.plan.backoff, failures, self.cell.flip())
-                if now + pause < self.end:
-                    self.waited = pause
-                    return pause
-        self._close(outcome, now, PoetTimeout.__name__ if cut_off else type(error).__name__)
-        return None
+        self.outcome = outcome = Outcome.TIMEOUT if cut_off else self._classify(error)
+        self.error, self.cut_off = error, cut_off
+        seconds = max(0.0, now - self.began)
+        failures = self.number
+        self.attempts.append(Attempt(outcome, seconds, self.waited))
+        self.attempts.extend(copies)
+        brakes = self.cell.brakes
+        if brakes.guarded:
+            brakes.ended(self.began, now, outcome)
+        self._tell("attempt_failed", failures, seconds, outcome=_WORDS[outcome])
+        pause = self._pause(error, outcome, failures, now) if outcome in WORTH_RETRYING else None
+        if pause is None:
+            self._give_up(outcome, now)
+        else:
+            self.waited = pause
+        return pause
 
-    def answered(self, now: float, limit: float) -> None:
-        """The attempt has answered: hand the call over."""
-        began = now if self.began is None else self.began
+    def answered(self, now: float, limit: float, copies: Sequence[Attempt] = (), own: Outcome | None = None) -> None:
+        """The attempt has answered: hand the call over. copies: its hedges; own: how it ended where one of them won."""
         outcome = Outcome.SUCCESS if now <= limit else Outcome.LATE
-        self.attempts.append(Attempt(outcome, max(0.0, now - began), self.waited))
-        self._close(outcome, now, "")
+        own = outcome if own is None else own
+        retried = bool(self.attempts)
+        self.attempts.append(Attempt(own, max(0.0, now - self.began), self.waited))
+        self.attempts.extend(copies)
+        brakes = self.cell.brakes
+        if brakes.guarded:
+            brakes.ended(self.began, now, own)
+        if retried:
+            brakes.bucket.give_back()
+        self.error = None
+        self._close(outcome, now)
+
+    def _pause(self, error: BaseException, outcome: Outcome, failures: int, now: float) -> float | None:
+        cell, plan, brakes = self.cell, self.plan, self.cell.brakes
+        if failures > plan.retries and not self._probes(failures):
+            return None
+        if not cell.idempotent and not was_not_processed(error):
+            return None
+        if getattr(error, RETRIED, False):  # retries within retries multiply the load
+            delattr(error, RETRIED)
+            return None
+        if cell.cost_limit is not None:
+            self.spent += getattr(error, "cost", 0.0)
+            if self.spent >= cell.cost_limit:
+                self._tell("budget_spent", failures, detail="cost")
+                return None
+        pause = full_jitter(plan.backoff, failures, cell.flip())
+        asked = pushback(error)
+        if asked is not None:
+            if asked > LONGEST_PUSHBACK:
+                return None
+            pause += asked  # the jitter on top: not all who were sent away come back in the same instant
+        if plan.instant:
+            pause = 0.0
+        if now + pause >= self.end:
+            return None
+        if brakes.circuit is not None and brakes.circuit.shut:
+            return None
+        if not brakes.bucket.take(now):
+            self._tell("budget_spent", failures)
+            return None
+        self._tell("retry", failures, wait=pause, pushback=asked is not None)
+        return pause
 
     def _classify(self, error: BaseException) -> Outcome:
         try:
@@ -80,7 +185,39 @@ class Operation:
         plan = self.plan
         return failures == plan.retries + 1 and plan.probe_retry > 0 and self.cell.flip() < plan.probe_retry
 
-    def _close(self, outcome: Outcome, now: float, error: str) -> None:
-        detail: Detail = (outcome, tuple(self.attempts), error, ())
+    def _give_up(self, outcome: Outcome, now: float) -> None:
+        error = self.error
+        retries = self.number - 2
+        if self.nested and retries > 0 and error is not None:
+            with suppress(AttributeError):  # an error without a dictionary of its own
+                setattr(error, RETRIED, True)
+        if outcome in WORTH_RETRYING:
+            self._tell("gave_up", self.number - 1, outcome=_WORDS[outcome])
+        self._close(outcome, now)
+
+    def _close(self, outcome: Outcome, now: float) -> None:
+        error = self.error
+        name = "" if error is None else PoetTimeout.__name__ if self.cut_off else type(error).__name__
+        context = FEATURES.get() if self.cell.perceptive else ()
+        detail: Detail = (outcome, tuple(self.attempts), name, context)
         channel = self.cell.channel
         channel.keep((channel.count(), self.start, now, self.plan.version, detail))
+
+    def _tell(
+        self,
+        kind: Kind,
+        attempt: int = 0,
+        seconds: float = 0.0,
+        *,
+        wait: float = 0.0,
+        pushback: bool = False,
+        outcome: str = "",
+        error: str = "",
+        detail: str = "",
+    ) -> None:
+        cell = self.cell
+        if not error and self.error is not None:
+            error = type(self.error).__name__
+        cell.tell(
+            Event(kind, cell.name, cell.brakes.spec.name, attempt, seconds, wait, pushback, outcome, error, detail)
+        )

@@ -17,6 +17,9 @@ class Plan:
         "backoff",
         "deadline",
         "first",
+        "hedge_delay",
+        "hedges",
+        "instant",
         "parameters",
         "probe_limit",
         "probe_retry",
@@ -27,13 +30,23 @@ class Plan:
     )
 
     def __init__(
-        self, parameters: ParameterSet, space: Mapping[str, Tunable], probe: Probe, deadline: float | None
+        self,
+        parameters: ParameterSet,
+        space: Mapping[str, Tunable],
+        probe: Probe,
+        deadline: float | None,
+        *,
+        instant: bool = False,
     ) -> None:
+        """instant: never pause, as in users' tests."""
         self.parameters = parameters
         self.version = parameters.version
+        self.instant = instant
         self.timeout = parameters.number("timeout")
         self.retries = int(parameters.number("retries"))
         self.backoff = parameters.number("backoff")
+        self.hedges = int(parameters.number("hedges"))  # copies of an attempt, at most
+        self.hedge_delay = parameters.number("hedge_delay")  # the k-th is sent after k times this [s]
         self.deadline = NEVER if deadline is None else deadline
         self.first = min(self.timeout, self.deadline)  # limit of a first attempt
         longest, most = space["timeout"], space["retries"]
@@ -44,3 +57,5 @@ class Plan:
         self.probe_limit = probe.limit if self.stretched > self.first else 0.0
         may_grow = not isinstance(most, Integer) or self.retries < most.high
         self.probe_retry = probe.retry if may_grow else 0.0
+        if not 0 < self.hedge_delay < self.stretched:  # none would ever be sent
+            self.hedges = 0

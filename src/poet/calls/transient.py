@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from poet.errors import ConfigurationError, ResultRejected
+from poet.calls.enforce import OnResult, Unsatisfying
+from poet.errors import ConfigurationError, ResultRejected, Shed
 from poet.model.execution import Outcome
 
-RetryOn = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
+Predicate = Callable[[Exception], bool]
+RetryOn = type[Exception] | Predicate | OnResult | Sequence[type[Exception] | OnResult | Predicate]
 
 # Recognised by package and class, so that none of these packages is imported. A class stands for its subclasses too.
 TIMEOUTS = frozenset(
@@ -50,7 +52,25 @@ CONNECTIONS = frozenset(
         "urllib3.ProtocolError",
     }
 )
+# Raised before a request was sent: it cannot have had an effect.
+UNSENT = frozenset(
+    {
+        "aiohttp.ClientConnectorError",
+        "botocore.ConnectTimeoutError",
+        "botocore.EndpointConnectionError",
+        "httpcore.ConnectError",
+        "httpcore.ConnectTimeout",
+        "httpcore.PoolTimeout",
+        "httpx.ConnectError",
+        "httpx.ConnectTimeout",
+        "httpx.PoolTimeout",
+        "requests.ConnectTimeout",
+        "urllib3.ConnectTimeoutError",
+        "urllib3.NewConnectionError",
+    }
+)
 STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+UNDONE = frozenset({425, 429})  # the server says that it has not begun
 UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
 
 
@@ -66,8 +86,10 @@ def classify(error: BaseException) -> Outcome:
         return Outcome.CANCELLED
     if isinstance(error, TimeoutError):
         return Outcome.TIMEOUT
-    if isinstance(error, ConnectionError | ResultRejected):
+    if isinstance(error, ConnectionError | ResultRejected | Unsatisfying):
         return Outcome.ERROR
+    if isinstance(error, Shed):  # by a nested call
+        return Outcome.SHED
     status = _status(error)
     if status is not None:
         return Outcome.ERROR if status in STATUSES else Outcome.REFUSED
@@ -84,6 +106,30 @@ def classify(error: BaseException) -> Outcome:
         if error.errno in UNREACHABLE or _is_passing_lookup_failure(error):
             return Outcome.ERROR
     return Outcome.REFUSED
+
+
+def was_not_processed(error: BaseException, depth: int = 4) -> bool:
+    """Whether a request that failed with ``error`` can have had no effect: no connection, or turned away unread.
+
+    Any doubt counts as an effect: a lost connection, a timeout, a 500 or a 503.
+
+    >>> was_not_processed(ConnectionRefusedError()), was_not_processed(ConnectionResetError())
+    (True, False)
+    """
+    if isinstance(error, ConnectionRefusedError | Shed):
+        return True
+    if isinstance(error, Exception):
+        status = _status(error)
+        if status is not None:
+            return status in UNDONE
+    for base in type(error).__mro__:
+        if f"{base.__module__.partition('.')[0]}.{base.__name__}" in UNSENT:
+            return True
+    if isinstance(error, OSError) and (error.errno in UNREACHABLE or _is_passing_lookup_failure(error)):
+        return True
+    # requests wraps urllib3's MaxRetryError, which wraps the reason; urllib's URLError has one, too
+    reason = getattr(error, "reason", None) or next(iter(error.args), None)
+    return depth > 0 and isinstance(reason, BaseException) and was_not_processed(reason, depth - 1)
 
 
 def _status(error: Exception) -> int | None:
@@ -104,19 +150,36 @@ def _is_passing_lookup_failure(error: OSError) -> bool:
 def classifier(retry_on: RetryOn | None) -> Callable[[BaseException], Outcome]:
     """``classify``, extended by what the user names.
 
-    retry_on: exception types that are transient too, or a predicate that alone decides. Raises ConfigurationError.
+    Types make errors transient that would not be; a predicate decides for every exception by itself. ``on_result`` is
+    for results, and changes nothing here. Raises ConfigurationError.
     """
+    types: list[type[Exception]] = []
+    predicates: list[Predicate] = []
+    for each in parts(retry_on):
+        if isinstance(each, OnResult):
+            continue
+        if isinstance(each, type):
+            if not issubclass(each, Exception):
+                raise ConfigurationError(f"retry_on takes types of Exception, got {each!r}")
+            types.append(each)
+        elif callable(each):
+            predicates.append(each)
+        else:
+            raise ConfigurationError(
+                f"retry_on takes types of Exception, predicates of an exception, or poet.on_result(…), got {each!r}"
+            )
+    if predicates:
+        return _by_predicate(predicates, tuple(types))
+    return _by_types(tuple(types)) if types else classify
+
+
+def parts(retry_on: RetryOn | None) -> Sequence[object]:
+    """What ``retry_on`` is made of."""
     if retry_on is None:
-        return classify
-    if isinstance(retry_on, (type, tuple)):
-        types = retry_on if isinstance(retry_on, tuple) else (retry_on,)
-        for each in types:
-            if not (isinstance(each, type) and issubclass(each, Exception)):
-                raise ConfigurationError(f"retry_on takes types of Exception, or a predicate, got {each!r}")
-        return _by_types(types)
-    if not callable(retry_on):
-        raise ConfigurationError(f"retry_on takes types of Exception, or a predicate, got {retry_on!r}")
-    return _by_predicate(retry_on)
+        return ()
+    if isinstance(retry_on, Sequence) and not isinstance(retry_on, str):
+        return retry_on
+    return (retry_on,)
 
 
 def _by_types(types: tuple[type[Exception], ...]) -> Callable[[BaseException], Outcome]:
@@ -127,12 +190,15 @@ def _by_types(types: tuple[type[Exception], ...]) -> Callable[[BaseException], O
     return classify_by_types
 
 
-def _by_predicate(predicate: Callable[[Exception], bool]) -> Callable[[BaseException], Outcome]:
+def _by_predicate(
+    predicates: Sequence[Predicate], types: tuple[type[Exception], ...]
+) -> Callable[[BaseException], Outcome]:
     def classify_by_predicate(error: BaseException) -> Outcome:
         outcome = classify(error)
-        if outcome is Outcome.CANCELLED or not isinstance(error, Exception):
+        fixed = outcome is Outcome.CANCELLED or outcome is Outcome.SHED or isinstance(error, Unsatisfying)
+        if fixed or not isinstance(error, Exception):
             return outcome
-        if not predicate(error):
+        if not isinstance(error, types) and not any(predicate(error) for predicate in predicates):
             return Outcome.REFUSED
         return Outcome.TIMEOUT if outcome is Outcome.TIMEOUT else Outcome.ERROR
 

@@ -21,7 +21,7 @@ class Guarded:
     __slots__ = ("fired", "limit", "task", "timer")
 
     def __init__(self, limit: float, task: Task[Any]) -> None:
-        self.limit = limit
+        self.limit = limit  # when ``expire`` is due
         self.task: Task[Any] | None = task  # None: has ended
         self.fired = False  # whether it was cancelled at its limit
         self.timer: TimerHandle | None = None  # its own, where it does not fit into the queue
@@ -46,20 +46,19 @@ class Watch:
         self._rings = math.inf  # moment of the armed timer: never after the limit of an attempt in the queue
         self._sweep_at = SPARE
 
-    def enter(self, limit: float, start: float, task: Task[Any]) -> Guarded:
-        """From ``start`` on, ``task`` is cancelled at ``limit`` unless the attempt leaves before."""
-        attempt = Guarded(limit, task)
+    def enter(self, attempt: Guarded, start: float) -> None:
+        """From ``start`` on: ``attempt`` expires at its limit unless it leaves before."""
+        limit = attempt.limit
         if self._queue:
             if limit < self._latest:  # shorter than that of one before which still runs
                 attempt.timer = self._loop.call_later(limit - start, attempt.expire)
-                return attempt
+                return
         elif limit < self._rings:  # none armed, or one that was for longer limits
             if self._timer is not None:
                 self._timer.cancel()
             self._arm(limit, start)
         self._latest = limit
         self._queue.append(attempt)
-        return attempt
 
     def leave(self, attempt: Guarded) -> None:
         """The attempt has ended."""

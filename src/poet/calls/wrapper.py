@@ -1,65 +1,134 @@
-"""P, O, E: a call under one plan. Sync or async, checked or not, is decided once, at decoration."""
+"""P, O, E: a call under one plan. What a function needs of it is decided once, at decoration."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any
+from dataclasses import dataclass
+from os import urandom
+from typing import Any, Literal
 
 from poet.calls.cell import Cell
 from poet.calls.deadline import DEADLINE, TIME
-from poet.calls.operate import Operation
-from poet.errors import ConfigurationError, PoetTimeout, ResultRejected
-from poet.model.execution import LATE
+from poet.calls.enforce import Enforcer, Unsatisfying
+from poet.calls.hedge import Raced, copies_of
+from poet.calls.operate import FEATURES, Operation
+from poet.calls.perceive import Perceiver
+from poet.calls.plan import Plan
+from poet.errors import ConfigurationError, PoetTimeout, Shed
+from poet.model.execution import LATE, Outcome
 from poet.seams import SYSTEM_CLOCK, Clock
 
 Body = Callable[..., Any]
-Perceive = Callable[..., tuple[tuple[Any, ...], dict[str, Any]]]
-Enforce = Callable[[Any], object]
+AsyncBody = Callable[..., Awaitable[Any]]
+Mode = Literal["cooperative", "thread", "signal", "process"]
+Kind = Literal["sync", "async", "generator", "async generator"]
 
 
-def wrap(
-    function: Body,
-    cell: Cell,
-    *,
-    clock: Clock = SYSTEM_CLOCK,
-    perceive: Perceive | None = None,
-    enforce: Enforce | None = None,
-) -> Body:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """What a function's call is made of beside the function."""
+
+    clock: Clock = SYSTEM_CLOCK
+    mode: Mode = "cooperative"  # how a sync function's limit is enforced
+    timeout_arg: Any = None  # the argument that is told the remaining seconds
+    key_arg: str | None = None  # the argument that is told the call's idempotency key
+    hedges: bool = False  # whether the plan may ask for hedges
+    perceiver: Perceiver | None = None
+    enforcer: Enforcer | None = None
+    repeats: bool = False  # whether the enforcer asks for repetition of results
+    between: float | None = None  # longest wait for an item after the first, of a generator [s]
+
+
+def kind_of(function: Body) -> Kind:
+    """Which of the four it is."""
+    if inspect.isasyncgenfunction(function):
+        return "async generator"
+    if inspect.isgeneratorfunction(function):
+        return "generator"
+    return "async" if inspect.iscoroutinefunction(function) else "sync"
+
+
+def wrap(function: Body, cell: Cell, stages: Stages) -> Body:
     """``function``, one that may be wrapped, under ``cell``'s plan and with the same signature."""
-    is_async = inspect.iscoroutinefunction(function)
-    body = function if clock is SYSTEM_CLOCK else _in_time(function, clock, is_async)
-    if enforce is not None:
-        body = _enforced(body, enforce, cell.name, is_async)
-    call = _async_call(body, cell, clock) if is_async else _sync_call(body, cell, clock)
-    if perceive is not None:
-        call = _perceived(call, perceive, is_async)
+    kind, clock = kind_of(function), stages.clock
+    is_async = kind == "async"
+    plain = body = function if clock is SYSTEM_CLOCK else _in_time(function, clock, kind)
+    warm: Callable[[], None] | None = None
+    if stages.mode == "thread":
+        from poet.calls.workers import threaded
+
+        body = threaded(body, cell.name, now=clock.now, tell=cell.tell)
+    elif stages.mode == "signal":
+        from poet.calls.alarm import under_alarm
+
+        body = under_alarm(body, cell.name, now=clock.now)
+    elif stages.mode == "process":
+        from poet.calls.process import in_process
+
+        body = in_process(function, cell.name, now=clock.now, tell=cell.tell)
+        warm = body.warm  # type: ignore[attr-defined]  # starts its process, which is no part of an attempt
+    if stages.timeout_arg is not None:
+        from poet.calls.inject import injected
+
+        body = injected(function, body, stages.timeout_arg)
+    if kind == "generator" or kind == "async generator":
+        from poet.calls.streams import async_stream, stream
+
+        make = stream if kind == "generator" else async_stream
+        call: Body = make(body, cell, clock, stages.between)
+        if stages.perceiver is not None:
+            call = _perceived_stream(call, stages.perceiver, kind)
+        return functools.wraps(function)(call)
+    if stages.enforcer is not None:
+        body, plain = (_enforced(each, stages.enforcer, is_async) for each in (body, plain))
+    call = _async_call(body, plain, cell, stages) if is_async else _sync_call(body, plain, cell, stages)
+    if stages.repeats:
+        call = _giving(call, is_async)
+    if stages.perceiver is not None:
+        call = _perceived(call, stages.perceiver, is_async)
+    if stages.key_arg is not None:
+        call = _keyed(call, stages.key_arg, is_async)
+    if warm is not None:
+        call = _warmed(call, warm, cell)
     return functools.wraps(function)(call)
 
 
 def refuse_what_cannot_be_wrapped(function: Body) -> None:
-    """Raises ConfigurationError, with what to do, where ``function`` is not a plain or an async function."""
+    """Raises ConfigurationError, with what to do, where ``function`` is no function."""
     if isinstance(function, staticmethod | classmethod):
         raise ConfigurationError(f"put @poet below @{type(function).__name__}, next to the function")
     if inspect.isclass(function) or not inspect.isroutine(function):
         raise ConfigurationError(f"@poet decorates functions and methods, got {function!r}")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise ConfigurationError(
-            f"{function.__qualname__} is a generator; @poet does not run generators yet: decorate the call inside it"
-        )
 
 
-def _sync_call(body: Body, cell: Cell, clock: Clock) -> Body:
-    now, sleep, flip = clock.now, clock.sleep, cell.flip
+def expired(cell: Cell, plan: Plan, now: float) -> PoetTimeout:
+    """The error of a call whose deadline has passed before it began; it is handed over."""
+    error = PoetTimeout(cell.name, 0.0)
+    Operation(cell, plan, now, now, now).shed(error, now)
+    return error
+
+
+def _sync_call(body: Body, plain: Body, cell: Cell, stages: Stages) -> Body:
+    now, sleep, flip, name = stages.clock.now, stages.clock.sleep, cell.flip, cell.name
     publish, around = DEADLINE.set, DEADLINE.get
     channel = cell.channel
     sequence, append, note = channel.count, channel.records.append, channel.last.set
+    brakes = cell.brakes
+    arrive, circuit, slots = brakes.bucket.arrive, brakes.circuit, brakes.slots
+    features = FEATURES.get if cell.perceptive else None
+    race: Callable[[Plan, Any, Any], Any] | None = None
+    if stages.hedges:
+        from poet.calls.hedge_threads import racing
+
+        race = racing(body, cell, now)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         plan = cell.plan
         if plan is None and (cell.off or (plan := cell.start(cell)) is None):
-            return body(*args, **kwargs)
+            return plain(*args, **kwargs)
+        arrive()
         start = now()
         limit = start + plan.first
         if plan.probe_limit and flip() < plan.probe_limit:
@@ -67,61 +136,90 @@ def _sync_call(body: Body, cell: Cell, clock: Clock) -> Body:
         outer = around()
         if limit > outer:
             if outer <= start:
-                raise PoetTimeout(cell.name, 0.0)
+                raise expired(cell, plan, start)
             limit = outer
+        if slots is not None or (circuit is not None and circuit.shut):
+            try:
+                brakes.enter(name, start)
+            except Shed as error:
+                Operation(cell, plan, start, limit, outer).shed(error, start)
+                raise
         publish(limit)
         try:
-            result = body(*args, **kwargs)
+            result = body(*args, **kwargs) if race is None or not plan.hedges else race(plan, args, kwargs)
         except BaseException as error:
             end = now()
             publish(outer)
             operation = Operation(cell, plan, start, limit, outer)
-            pause = operation.failed(error, end)
+            pause = operation.failed(error, end, copies=copies_of(error))
             if pause is None:
                 raise
         else:
             end = now()
             publish(outer)
-            record = (sequence(), start, end, plan.version, None if end <= limit else LATE)
+            if race is not None and type(result) is Raced:
+                Operation(cell, plan, start, limit, outer).answered(end, limit, result.copies, result.own)
+                return result.result
+            if slots is not None:
+                slots.append(None)
+            if circuit is not None:
+                circuit.answered(start, end)
+            detail = None if end <= limit else LATE
+            if features is not None and (context := features()):
+                detail = (Outcome.SUCCESS if detail is None else Outcome.LATE, (), "", context)
+            record = (sequence(), start, end, plan.version, detail)
             append(record)
             note(record)
             return result
         return again(operation, pause, outer, args, kwargs)
 
     def again(operation: Operation, pause: float, outer: float, args: Any, kwargs: Any) -> Any:
+        plan = operation.plan
         while True:
             try:
                 sleep(pause)
-                limit = operation.begin(now())
-                publish(limit)
-                result = body(*args, **kwargs)
+            except BaseException as error:
+                operation.disturbed(error, now())
+                raise
+            limit = operation.begin(now())
+            publish(limit)
+            try:
+                result = body(*args, **kwargs) if race is None or not plan.hedges else race(plan, args, kwargs)
             except BaseException as error:
                 end = now()
                 publish(outer)
-                wait = operation.failed(error, end)
+                wait = operation.failed(error, end, copies=copies_of(error))
                 if wait is None:
                     raise
                 pause = wait
             else:
                 end = now()
                 publish(outer)
+                if race is not None and type(result) is Raced:
+                    operation.answered(end, limit, result.copies, result.own)
+                    return result.result
                 operation.answered(end, limit)
                 return result
 
     return call
 
 
-def _async_call(body: Callable[..., Awaitable[Any]], cell: Cell, clock: Clock) -> Body:
+def _async_call(body: AsyncBody, plain: AsyncBody, cell: Cell, stages: Stages) -> Body:
     # Loaded only for those who have async functions: the import costs tens of milliseconds.
     from asyncio import CancelledError, Task, current_task, get_running_loop
     from asyncio import sleep as pause_for
 
+    from poet.calls.hedge_tasks import Lane, Race
     from poet.calls.watch import Guarded, Watches
 
-    now, flip = clock.now, cell.flip
+    now, flip, name = stages.clock.now, cell.flip, cell.name
     publish, around = DEADLINE.set, DEADLINE.get
     channel = cell.channel
     sequence, append, note = channel.count, channel.records.append, channel.last.set
+    brakes = cell.brakes
+    arrive, circuit, slots = brakes.bucket.arrive, brakes.circuit, brakes.slots
+    features = FEATURES.get if cell.perceptive else None
+    lane = Lane(body, cell, now) if stages.hedges else None
     watch_on = Watches(now).on
 
     def is_ours(error: BaseException, attempt: Guarded, task: Task[Any], cancelling: int) -> bool:
@@ -134,12 +232,16 @@ def _async_call(body: Callable[..., Awaitable[Any]], cell: Cell, clock: Clock) -
     async def call(*args: Any, **kwargs: Any) -> Any:
         plan = cell.plan
         if plan is None and (cell.off or (plan := cell.start(cell)) is None):
-            return await body(*args, **kwargs)
-        loop = get_running_loop()
+            return await plain(*args, **kwargs)
+        try:
+            loop = get_running_loop()
+        except RuntimeError:  # not asyncio's
+            return await elsewhere(plan, args, kwargs)
         task = current_task(loop)
         if task is None:
-            raise ConfigurationError(f"{cell.name} must run inside an asyncio task")
+            raise ConfigurationError(f"{name} must run inside an asyncio task")
         cancelling = task.cancelling()
+        arrive()
         start = now()
         limit = start + plan.first
         if plan.probe_limit and flip() < plan.probe_limit:
@@ -147,23 +249,34 @@ def _async_call(body: Callable[..., Awaitable[Any]], cell: Cell, clock: Clock) -
         outer = around()
         if limit > outer:
             if outer <= start:
-                raise PoetTimeout(cell.name, 0.0)
+                raise expired(cell, plan, start)
             limit = outer
+        if slots is not None or (circuit is not None and circuit.shut):
+            try:
+                brakes.enter(name, start)
+            except Shed as error:
+                Operation(cell, plan, start, limit, outer).shed(error, start)
+                raise
         watch = watch_on(loop)
-        attempt = watch.enter(limit, start, task)
         publish(limit)
+        race: Race | None = None
+        if lane is None or not plan.hedges:
+            attempt = Guarded(limit, task)
+        else:
+            attempt = race = Race(lane, plan, start, limit, loop, task, cancelling, args, kwargs)
+        watch.enter(attempt, start)
         try:
-            result = await body(*args, **kwargs)
+            result = await body(*args, **kwargs) if race is None else await race.run()
         except BaseException as error:
             end = now()
             watch.leave(attempt)
             publish(outer)
             cut_off = is_ours(error, attempt, task, cancelling)
             operation = Operation(cell, plan, start, limit, outer)
-            pause = operation.failed(error, end, cut_off=cut_off)
+            pause = operation.failed(error, end, cut_off=cut_off, copies=copies_of(error))
             if pause is None:
                 if cut_off:
-                    raise PoetTimeout(cell.name, limit - start) from error
+                    raise PoetTimeout(name, limit - start) from error
                 raise
         else:
             end = now()
@@ -171,36 +284,52 @@ def _async_call(body: Callable[..., Awaitable[Any]], cell: Cell, clock: Clock) -
             publish(outer)
             if attempt.fired:  # the body swallowed our cancellation and answered all the same
                 task.uncancel()
-            record = (sequence(), start, end, plan.version, None if end <= limit else LATE)
+            if race is not None and type(result) is Raced:
+                Operation(cell, plan, start, limit, outer).answered(end, limit, result.copies, result.own)
+                return result.result
+            if slots is not None:
+                slots.append(None)
+            if circuit is not None:
+                circuit.answered(start, end)
+            detail = None if end <= limit else LATE
+            if features is not None and (context := features()):
+                detail = (Outcome.SUCCESS if detail is None else Outcome.LATE, (), "", context)
+            record = (sequence(), start, end, plan.version, detail)
             append(record)
             note(record)
             return result
         return await again(operation, pause, outer, task, args, kwargs)
 
     async def again(operation: Operation, pause: float, outer: float, task: Task[Any], args: Any, kwargs: Any) -> Any:
-        watch = watch_on(get_running_loop())
+        loop, plan = get_running_loop(), operation.plan
+        watch = watch_on(loop)
         while True:
-            attempt: Guarded | None = None
-            cancelling = task.cancelling()
-            limit = began = now()
             try:
                 await pause_for(pause)
-                began = now()
-                limit = operation.begin(began)
-                attempt = watch.enter(limit, began, task)
-                publish(limit)
-                result = await body(*args, **kwargs)
+            except BaseException as error:
+                operation.disturbed(error, now())
+                raise
+            cancelling = task.cancelling()
+            began = now()
+            limit = operation.begin(began)
+            publish(limit)
+            race: Race | None = None
+            if lane is None or not plan.hedges:
+                attempt = Guarded(limit, task)
+            else:
+                attempt = race = Race(lane, plan, began, limit, loop, task, cancelling, args, kwargs)
+            watch.enter(attempt, began)
+            try:
+                result = await body(*args, **kwargs) if race is None else await race.run()
             except BaseException as error:
                 end = now()
+                watch.leave(attempt)
                 publish(outer)
-                cut_off = False
-                if attempt is not None:
-                    watch.leave(attempt)
-                    cut_off = is_ours(error, attempt, task, cancelling)
-                wait = operation.failed(error, end, cut_off=cut_off)
+                cut_off = is_ours(error, attempt, task, cancelling)
+                wait = operation.failed(error, end, cut_off=cut_off, copies=copies_of(error))
                 if wait is None:
                     if cut_off:
-                        raise PoetTimeout(cell.name, limit - began) from error
+                        raise PoetTimeout(name, limit - began) from error
                     raise
                 pause = wait
             else:
@@ -209,15 +338,24 @@ def _async_call(body: Callable[..., Awaitable[Any]], cell: Cell, clock: Clock) -
                 publish(outer)
                 if attempt.fired:
                     task.uncancel()
+                if race is not None and type(result) is Raced:
+                    operation.answered(end, limit, result.copies, result.own)
+                    return result.result
                 operation.answered(end, limit)
                 return result
+
+    async def elsewhere(plan: Plan, args: Any, kwargs: Any) -> Any:
+        """Under trio; anything else cannot be served."""
+        from poet.calls.trio_call import call_under_trio
+
+        return await call_under_trio(body, cell, now, plan, args, kwargs)
 
     return call
 
 
-def _in_time(body: Body, clock: Clock, is_async: bool) -> Body:
+def _in_time(body: Body, clock: Clock, kind: Kind) -> Body:
     """``body`` with ``remaining()`` read from ``clock``: needed for virtual clocks only."""
-    if is_async:
+    if kind == "async":
 
         async def in_time_async(*args: Any, **kwargs: Any) -> Any:
             token = TIME.set(clock.now)
@@ -227,6 +365,8 @@ def _in_time(body: Body, clock: Clock, is_async: bool) -> Body:
                 TIME.reset(token)
 
         return in_time_async
+    if kind != "sync":
+        return body  # a generator's items are timed one by one, by the stream itself
 
     def in_time(*args: Any, **kwargs: Any) -> Any:
         token = TIME.set(clock.now)
@@ -238,15 +378,17 @@ def _in_time(body: Body, clock: Clock, is_async: bool) -> Body:
     return in_time
 
 
-def _enforced(body: Body, enforce: Enforce, name: str, is_async: bool) -> Body:
-    """``body`` whose result is checked inside the attempt: a rejected result is an attempt that failed."""
-
-    def check(result: Any) -> Any:
-        if enforce(result) is False:
-            raise ResultRejected(name)
-        return result
-
+def _enforced(body: Body, enforcer: Enforcer, is_async: bool) -> Body:
+    """``body`` whose result is checked inside the attempt."""
+    check = enforcer.check
     if is_async:
+        check_async = enforcer.check_async
+        if enforcer.is_async:
+
+            async def enforced_later(*args: Any, **kwargs: Any) -> Any:
+                return await check_async(await body(*args, **kwargs))
+
+            return enforced_later
 
         async def enforced_async(*args: Any, **kwargs: Any) -> Any:
             return check(await body(*args, **kwargs))
@@ -259,18 +401,99 @@ def _enforced(body: Body, enforce: Enforce, name: str, is_async: bool) -> Body:
     return enforced
 
 
-def _perceived(call: Body, perceive: Perceive, is_async: bool) -> Body:
-    """``call`` whose input passes through ``perceive`` once, before the first attempt."""
+def _giving(call: Body, is_async: bool) -> Body:
+    """``call`` that gives the last result where none was to ``retry_on``'s liking."""
+    if is_async:
+
+        async def giving_async(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await call(*args, **kwargs)
+            except Unsatisfying as last:
+                return last.result
+
+        return giving_async
+
+    def giving(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return call(*args, **kwargs)
+        except Unsatisfying as last:
+            return last.result
+
+    return giving
+
+
+def _perceived(call: Body, perceiver: Perceiver, is_async: bool) -> Body:
+    """``call`` whose input is perceived once, before the first attempt."""
     if is_async:
 
         async def perceived_async(*args: Any, **kwargs: Any) -> Any:
-            args, kwargs = perceive(*args, **kwargs)
-            return await call(*args, **kwargs)
+            args, kwargs, context = await perceiver.look_async(args, kwargs)
+            token = FEATURES.set(context)
+            try:
+                return await call(*args, **kwargs)
+            finally:
+                FEATURES.reset(token)
 
         return perceived_async
 
     def perceived(*args: Any, **kwargs: Any) -> Any:
-        args, kwargs = perceive(*args, **kwargs)
-        return call(*args, **kwargs)
+        args, kwargs, context = perceiver.look(args, kwargs)
+        token = FEATURES.set(context)
+        try:
+            return call(*args, **kwargs)
+        finally:
+            FEATURES.reset(token)
 
     return perceived
+
+
+def _perceived_stream(call: Body, perceiver: Perceiver, kind: Kind) -> Body:
+    """The same for generators: perceived when the first item is asked for."""
+    if kind == "async generator":
+
+        async def perceived_items(*args: Any, **kwargs: Any) -> Any:
+            args, kwargs, context = await perceiver.look_async(args, kwargs)
+            FEATURES.set(context)
+            items = call(*args, **kwargs)
+            try:
+                async for item in items:
+                    yield item
+            finally:
+                await items.aclose()
+
+        return perceived_items
+
+    def perceived(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs, context = perceiver.look(args, kwargs)
+        FEATURES.set(context)
+        return (yield from call(*args, **kwargs))
+
+    return perceived
+
+
+def _keyed(call: Body, argument: str, is_async: bool) -> Body:
+    """``call`` whose attempts all bear one key, so that a server can tell a repetition from another request."""
+    if is_async:
+
+        async def keyed_async(*args: Any, **kwargs: Any) -> Any:
+            if kwargs.get(argument) is None:
+                kwargs[argument] = urandom(16).hex()
+            return await call(*args, **kwargs)
+
+        return keyed_async
+
+    def keyed(*args: Any, **kwargs: Any) -> Any:
+        if kwargs.get(argument) is None:
+            kwargs[argument] = urandom(16).hex()
+        return call(*args, **kwargs)
+
+    return keyed
+
+
+def _warmed(call: Body, warm: Callable[[], None], cell: Cell) -> Body:
+    def warmed(*args: Any, **kwargs: Any) -> Any:
+        if not cell.off:
+            warm()
+        return call(*args, **kwargs)
+
+    return warmed

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import poet
 from houses import House
-from poet.calls.watch import SPARE, Watch
+from poet.calls.watch import SPARE, Guarded, Watch
 from poet.model.execution import Outcome
 from poet.testing.clock import VirtualClock, run
 
@@ -263,6 +263,12 @@ def test_a_shorter_limit_is_kept_to_after_the_queue_ran_empty() -> None:
     assert play(house, main()) == pytest.approx(2.0)
 
 
+def enter(watch: Watch, limit: float, start: float, task: asyncio.Task[Any]) -> Guarded:
+    attempt = Guarded(limit, task)
+    watch.enter(attempt, start)
+    return attempt
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 3), st.floats(0.01, 5), st.floats(0.01, 8)), min_size=1, max_size=30))
 def test_whatever_the_limits_each_attempt_ends_by_its_own(cases: list[tuple[float, float, float]]) -> None:
@@ -276,7 +282,7 @@ def test_whatever_the_limits_each_attempt_ends_by_its_own(cases: list[tuple[floa
             await asyncio.sleep(wait)
             task, start = asyncio.current_task(), clock.now()
             assert task is not None
-            attempt = watch.enter(start + limit, start, task)
+            attempt = enter(watch, start + limit, start, task)
             try:
                 await asyncio.sleep(length)
             except asyncio.CancelledError:
@@ -299,10 +305,10 @@ def test_a_shortened_limit_costs_one_timer_not_one_a_call() -> None:
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
         assert task is not None
         watch = Watch(loop, clock.now)
-        watch.leave(watch.enter(clock.now() + 30.0, clock.now(), task))
+        watch.leave(enter(watch, clock.now() + 30.0, clock.now(), task))
         attempts = []
         for _ in range(20):
-            attempts.append(watch.enter(clock.now() + 0.5, clock.now(), task))
+            attempts.append(enter(watch, clock.now() + 0.5, clock.now(), task))
             watch.leave(attempts[-1])
             clock.sleep(0.001)
         assert all(attempt.timer is None for attempt in attempts)
@@ -317,9 +323,9 @@ def test_memory_of_the_watch_follows_what_runs_not_what_ran() -> None:
         task = asyncio.current_task()
         assert task is not None
         watch = Watch(asyncio.get_running_loop(), clock.now)
-        slow = watch.enter(clock.now() + 1e6, clock.now(), task)
+        slow = enter(watch, clock.now() + 1e6, clock.now(), task)
         for step in range(10 * SPARE):
-            watch.leave(watch.enter(clock.now() + 1e6 + step, clock.now(), task))
+            watch.leave(enter(watch, clock.now() + 1e6 + step, clock.now(), task))
         assert len(watch._queue) <= 2 * SPARE
         watch.leave(slow)
         assert not watch._queue

@@ -226,7 +226,7 @@ def test_enforce_makes_a_rejected_result_an_attempt_that_failed() -> None:
     house = House()
     answers = iter(["", "", "good"])
 
-    @house.poet(enforce=bool, retries=2)
+    @house.poet(enforce=lambda answer: answer != "", retries=2)
     def fetch() -> str:
         return next(answers)
 

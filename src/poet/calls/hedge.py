@@ -1,0 +1,88 @@
+"""Hedged attempts: a copy is sent where the first request is slow, and the first answer wins.
+
+Dean & Barroso 2013, "The tail at scale". What tasks and threads share; `hedge_tasks` and `hedge_threads` run the race.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from poet.calls.cell import Cell
+from poet.errors import Shed
+from poet.model.event import Event, Kind
+from poet.model.execution import Attempt, Outcome
+
+COPIES = "_poet_copies"  # on an error: the hedges of the attempt that it ended
+
+
+class Raced(NamedTuple):
+    """The answer of an attempt that was hedged."""
+
+    result: Any
+    copies: tuple[Attempt, ...]
+    own: Outcome | None  # how the first request ended, where a copy won
+
+
+def copies_of(error: BaseException) -> tuple[Attempt, ...]:
+    """The hedges of the attempt that ended with ``error``."""
+    copies: tuple[Attempt, ...] = getattr(error, COPIES, ())
+    if copies:
+        delattr(error, COPIES)
+    return copies
+
+
+def mark(error: BaseException, copies: tuple[Attempt, ...]) -> None:
+    """Note on ``error`` the hedges of the attempt that it ends."""
+    if copies:
+        with suppress(AttributeError):  # an error without a dictionary of its own: the copies go unrecorded
+            setattr(error, COPIES, copies)
+
+
+def tell(cell: Cell, kind: Kind) -> None:
+    """Tell the listeners of a hedge."""
+    cell.tell(Event(kind, cell.name, cell.brakes.spec.name))
+
+
+def may_hedge(cell: Cell, now: float) -> bool:
+    """Whether a copy may be sent now; it has then entered the brakes."""
+    brakes = cell.brakes
+    if brakes.circuit is not None and brakes.circuit.shut:
+        return False
+    if not brakes.bucket.take(now):
+        tell(cell, "budget_spent")
+        return False
+    if brakes.guarded:
+        try:
+            brakes.enter(cell.name, now)
+        except Shed:
+            brakes.bucket.give_back()
+            return False
+    tell(cell, "hedge")
+    return True
+
+
+class Copy:
+    """One further request."""
+
+    __slots__ = ("attempt", "start", "waited", "work")
+
+    def __init__(self, start: float, waited: float) -> None:
+        """waited: since the start of the first request [s]."""
+        self.start, self.waited = start, waited
+        self.work: Any = None  # the task or the job that makes the request
+        self.attempt: Attempt | None = None  # how it ended
+
+    def end(self, outcome: Outcome, now: float, cell: Cell) -> None:
+        """It is over, and leaves the brakes."""
+        self.attempt = Attempt(outcome, max(0.0, now - self.start), self.waited, True)
+        if cell.brakes.guarded:
+            cell.brakes.ended(self.start, now, outcome)
+
+
+def outcome_of(cell: Cell, error: BaseException) -> Outcome:
+    """How an attempt that ended with ``error`` ended."""
+    try:
+        return cell.classify(error)
+    except Exception:  # noqa: BLE001 - a user's predicate that fails must not hide the error it was asked about
+        return Outcome.REFUSED

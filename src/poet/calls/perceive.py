@@ -1,0 +1,97 @@
+"""P: the input is normalised or rejected, once, before the first attempt."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from poet.errors import ConfigurationError, InputRejected, PerceiveError, PoetError
+from poet.model.execution import Context
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+Perceive = Callable[..., Any]  # the arguments -> (args, kwargs), or (args, kwargs, features); or None: as they are
+LONGEST_TEXT = 200  # of a feature [characters]
+MOST_FEATURES = 32
+
+
+class Perceiver:
+    """Runs ``perceive``, and says in the error that it was perceiving where something failed."""
+
+    __slots__ = ("_domain", "_name", "_user", "is_async")
+
+    def __init__(self, name: str, user: Perceive | None, domain: Perceive | None) -> None:
+        """domain: runs first; what it gives goes on to the user's."""
+        self._name, self._user, self._domain = name, user, domain
+        self.is_async = inspect.iscoroutinefunction(user)
+
+    def look(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any], Context]:
+        """The arguments to use, and features. Raises InputRejected, PerceiveError."""
+        args, kwargs = self._by_domain(args, kwargs)
+        if self._user is None:
+            return args, kwargs, ()
+        try:
+            given = self._user(*args, **kwargs)
+        except Exception as error:
+            raise self._failed(error) from error
+        return self._unpacked(given, args, kwargs)
+
+    async def look_async(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any], Context]:
+        """The same for an async function; ``perceive`` may be async then, too."""
+        args, kwargs = self._by_domain(args, kwargs)
+        if self._user is None:
+            return args, kwargs, ()
+        try:
+            given = self._user(*args, **kwargs)
+            if self.is_async:
+                given = await given
+        except Exception as error:
+            raise self._failed(error) from error
+        return self._unpacked(given, args, kwargs)
+
+    def _by_domain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+        if self._domain is None:
+            return args, kwargs
+        try:
+            given: Arguments = self._domain(*args, **kwargs)
+        except Exception as error:
+            raise self._failed(error) from error
+        return given
+
+    def _failed(self, error: Exception) -> Exception:
+        if isinstance(error, PoetError) and not isinstance(error, ConfigurationError):
+            return error
+        if isinstance(error, ValueError | AssertionError):
+            return InputRejected(self._name, str(error) or type(error).__name__)
+        return PerceiveError(self._name, f"{type(error).__name__}: {error}")
+
+    def _unpacked(
+        self, given: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any], Context]:
+        if given is None:
+            return args, kwargs, ()
+        if isinstance(given, tuple) and len(given) in (2, 3):
+            positional, named, *rest = given
+            if isinstance(positional, tuple | list) and isinstance(named, Mapping):
+                return tuple(positional), dict(named), self._features(rest[0]) if rest else ()
+        raise PerceiveError(
+            self._name, f"it must return (args, kwargs) or (args, kwargs, features), got {type(given).__name__}"
+        )
+
+    def _features(self, features: Any) -> Context:
+        if not isinstance(features, Mapping):
+            raise PerceiveError(self._name, f"features must be a mapping from name to value, got {features!r}")
+        if len(features) > MOST_FEATURES:
+            raise PerceiveError(self._name, f"at most {MOST_FEATURES} features are kept, got {len(features)}")
+        for name, value in features.items():
+            fits = isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
+            if not (fits or (isinstance(value, str) and len(value) <= LONGEST_TEXT)) or not isinstance(name, str):
+                raise PerceiveError(
+                    self._name,
+                    f"the feature {name!r} must be a finite number, True, False or a text of at most {LONGEST_TEXT} "
+                    f"characters, got {type(value).__name__}",
+                )
+        return tuple(sorted(features.items()))

@@ -18,10 +18,10 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python scripts/check_clean.py
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
 
-study: $(VENV)/.dev
+study: $(VENV)/.bench
 	$(BIN)/python -m benchmarks --study
 
 format: $(VENV)/.dev
@@ -30,7 +30,7 @@ format: $(VENV)/.dev
 
 # The locks hold exact versions and hashes, and no address.
 lock:
-	cd requirements && for set in base demo dev; do \
+	cd requirements && for set in base demo dev bench; do \
 	  uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q $$set.in -o $$set.txt; done
 
 $(VENV)/.%: requirements/%.txt pyproject.toml scripts/setup

@@ -119,6 +119,7 @@ class Agent:
             keep = options.enable_training or options.collect_metrics
             channel = Channel(self._buffer_size() if keep else 0)
             enrolment = self.enrolments[key] = Enrolment(key, options, channel, brakes)
+        brakes.bucket.measure(enrolment.channel)
         space, deadline = options.space, options.deadline
 
         def compile_(parameters: ParameterSet, probe: Probe) -> Plan:

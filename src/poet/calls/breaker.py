@@ -23,10 +23,23 @@ class Circuit:
     state names of resilience4j.
     """
 
-    __slots__ = ("_lock", "_probe", "_slow", "_spec", "_tell", "_until", "ended", "name", "shut", "state")
+    __slots__ = (
+        "_lock",
+        "_probe",
+        "_slow",
+        "_spec",
+        "_tell",
+        "_until",
+        "ended",
+        "minds_slowness",
+        "name",
+        "shut",
+        "state",
+    )
 
     def __init__(self, name: str, spec: Breaker, tell: Callable[[Event], None]) -> None:
         self.name, self._spec, self._tell = name, spec, tell
+        self.minds_slowness = spec.slow_after is not None
         self.ended: deque[float] = deque(maxlen=spec.window)  # when attempts ended: of failed ones with a minus sign
         self._slow: deque[float] = deque(maxlen=spec.window)  # when slow answers came
         self.renew()

@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 import threading
-from itertools import count
+from typing import Protocol
 
 from poet.model.dependency import Budget
+
+
+class Counted(Protocol):
+    """Knows how many calls there were."""
+
+    @property
+    def number(self) -> int:
+        """Calls so far; it may lag behind a little."""
 
 
 class Bucket:
     """The budget of one dependency, shared by all that call it; its size follows the traffic that is measured.
 
     Kept over two windows, the older one weighed by how much of it still lies within the last ``window`` seconds (the
-    "sliding window counter"). What a call pays is one step of a counter; all else happens where an attempt has failed.
+    "sliding window counter"). A call that succeeds pays nothing for it: its traffic is read off the numbers that calls bear
+    anyway, where an attempt has failed.
     The ideas of a share of measured traffic with a floor below it are Finagle's and Envoy's; to give back what
     succeeded is botocore's.
     """
 
-    __slots__ = ("_before", "_lock", "_looks", "_mark", "_since", "_spec", "_spent", "arrive")
+    __slots__ = ("_before", "_lock", "_mark", "_since", "_sources", "_spec", "_spent")
 
     def __init__(self, spec: Budget, now: float) -> None:
         self._spec = spec
-        self.arrive = count().__next__  # one call; atomic, and cheaper than any lock
-        self._looks = 0  # how often the counter was moved only to read it
-        self._mark = 0  # calls when the window that runs began
+        self._sources: tuple[Counted, ...] = ()
         self.renew(now)
+
+    def measure(self, source: Counted) -> None:
+        """Count the calls of ``source``, too."""
+        if source not in self._sources:
+            with self._lock:
+                self._mark += source.number
+                self._sources = (*self._sources, source)
 
     def renew(self, now: float) -> None:
         """Begin anew, with nothing counted."""
         self._lock = threading.Lock()
         self._since, self._spent = now, 0.0  # of the window that runs
-        self._mark = self.arrive() - self._looks
-        self._looks += 1
+        self._mark = self._total()  # calls when it began
         self._before = (0.0, 0.0)  # calls and spent of the window before
 
     def take(self, now: float) -> bool:
@@ -58,9 +71,11 @@ class Bucket:
         with self._lock:
             return self._recent(now)
 
+    def _total(self) -> int:
+        return sum(source.number for source in self._sources)
+
     def _recent(self, now: float) -> tuple[float, float]:
-        total = self.arrive() - self._looks
-        self._looks += 1
+        total = self._total()
         window, elapsed = self._spec.window, now - self._since
         calls = total - self._mark
         if elapsed >= window:

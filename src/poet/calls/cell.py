@@ -18,17 +18,19 @@ from poet.seams import Probe
 class Channel:
     """The way up: records of one function, from all its cells."""
 
-    __slots__ = ("count", "last", "records")
+    __slots__ = ("count", "last", "number", "records")
 
     def __init__(self, buffer: int) -> None:
         """buffer: records that may wait; a full one drops the oldest, and the gap in the sequence tells of it."""
         self.records: deque[Record] = deque(maxlen=buffer)
         self.count = count().__next__
+        self.number = 0  # calls so far; threads may set it out of order, so it may lag behind by a few
         self.last: ContextVar[Record | None] = ContextVar("poet_last", default=None)  # of the reader's context
 
     def keep(self, record: Record) -> None:
         """Hand a finished call up."""
         self.records.append(record)
+        self.number = record[0] + 1
         self.last.set(record)
 
 

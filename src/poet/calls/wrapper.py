@@ -116,7 +116,8 @@ def _sync_call(body: Body, plain: Body, cell: Cell, stages: Stages) -> Body:
     channel = cell.channel
     sequence, append, note = channel.count, channel.records.append, channel.last.set
     brakes = cell.brakes
-    arrive, circuit, slots = brakes.bucket.arrive, brakes.circuit, brakes.slots
+    circuit, slots = brakes.circuit, brakes.slots
+    succeed = circuit.ended.append if circuit is not None and not circuit.minds_slowness else None
     features = FEATURES.get if cell.perceptive else None
     race: Callable[[Plan, Any, Any], Any] | None = None
     if stages.hedges:
@@ -128,7 +129,6 @@ def _sync_call(body: Body, plain: Body, cell: Cell, stages: Stages) -> Body:
         plan = cell.plan
         if plan is None and (cell.off or (plan := cell.start(cell)) is None):
             return plain(*args, **kwargs)
-        arrive()
         start = now()
         limit = start + plan.first
         if plan.probe_limit and flip() < plan.probe_limit:
@@ -163,11 +163,16 @@ def _sync_call(body: Body, plain: Body, cell: Cell, stages: Stages) -> Body:
             if slots is not None:
                 slots.append(None)
             if circuit is not None:
-                circuit.answered(start, end)
+                if succeed is None or circuit.shut:
+                    circuit.answered(start, end)
+                else:
+                    succeed(end)
             detail = None if end <= limit else LATE
             if features is not None and (context := features()):
                 detail = (Outcome.SUCCESS if detail is None else Outcome.LATE, (), "", context)
-            record = (sequence(), start, end, plan.version, detail)
+            number = sequence()
+            channel.number = number + 1
+            record = (number, start, end, plan.version, detail)
             append(record)
             note(record)
             return result
@@ -217,7 +222,8 @@ def _async_call(body: AsyncBody, plain: AsyncBody, cell: Cell, stages: Stages) -
     channel = cell.channel
     sequence, append, note = channel.count, channel.records.append, channel.last.set
     brakes = cell.brakes
-    arrive, circuit, slots = brakes.bucket.arrive, brakes.circuit, brakes.slots
+    circuit, slots = brakes.circuit, brakes.slots
+    succeed = circuit.ended.append if circuit is not None and not circuit.minds_slowness else None
     features = FEATURES.get if cell.perceptive else None
     lane = Lane(body, cell, now) if stages.hedges else None
     watch_on = Watches(now).on
@@ -241,7 +247,6 @@ def _async_call(body: AsyncBody, plain: AsyncBody, cell: Cell, stages: Stages) -
         if task is None:
             raise ConfigurationError(f"{name} must run inside an asyncio task")
         cancelling = task.cancelling()
-        arrive()
         start = now()
         limit = start + plan.first
         if plan.probe_limit and flip() < plan.probe_limit:
@@ -290,11 +295,16 @@ def _async_call(body: AsyncBody, plain: AsyncBody, cell: Cell, stages: Stages) -
             if slots is not None:
                 slots.append(None)
             if circuit is not None:
-                circuit.answered(start, end)
+                if succeed is None or circuit.shut:
+                    circuit.answered(start, end)
+                else:
+                    succeed(end)
             detail = None if end <= limit else LATE
             if features is not None and (context := features()):
                 detail = (Outcome.SUCCESS if detail is None else Outcome.LATE, (), "", context)
-            record = (sequence(), start, end, plan.version, detail)
+            number = sequence()
+            channel.number = number + 1
+            record = (number, start, end, plan.version, detail)
             append(record)
             note(record)
             return result

@@ -262,8 +262,8 @@ def poet(*positional: Any, **named: Any) -> Any:
     retries: attempts after the first, to begin with, >= 0. They stay within the dependency's budget.
     timeout: limit of each attempt, to begin with, > 0 [s]. An async attempt is cancelled at it; for a plain function see
         ``enforce_timeout``. Of a generator: limit of its first item.
-    domain: the trade it belongs to. A known one normalises arguments and checks results (``poet.domains``); another is
-        recorded with the function.
+    domain: the trade whose rules apply: arguments are normalised and results checked (``poet.domains``; of generators the
+        arguments only). Another word is a label, recorded with the function.
     enable_training: learn timeout, retries and hedges from every call, and use what was learned.
     collect_metrics: keep each execution in the store: times and outcomes, never arguments or results.
     learning_algorithm: ``"statistical"``: the model of latency and failures; ``"adaptive"``: the same until there are

@@ -22,35 +22,39 @@ class Perceiver:
     __slots__ = ("_domain", "_name", "_user", "is_async")
 
     def __init__(self, name: str, user: Perceive | None, domain: Perceive | None) -> None:
-        """domain: runs first; what it gives goes on to the user's."""
+        """domain: runs last, so that nothing gets past its interlocks."""
         self._name, self._user, self._domain = name, user, domain
         self.is_async = inspect.iscoroutinefunction(user)
 
     def look(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any], Context]:
         """The arguments to use, and features. Raises InputRejected, PerceiveError."""
-        args, kwargs = self._by_domain(args, kwargs)
-        if self._user is None:
-            return args, kwargs, ()
-        try:
-            given = self._user(*args, **kwargs)
-        except Exception as error:
-            raise self._failed(error) from error
-        return self._unpacked(given, args, kwargs)
+        given: Any = None
+        if self._user is not None:
+            try:
+                given = self._user(*args, **kwargs)
+            except Exception as error:
+                raise self._failed(error) from error
+        return self._finished(given, args, kwargs)
 
     async def look_async(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any], Context]:
         """The same for an async function; ``perceive`` may be async then, too."""
-        args, kwargs = self._by_domain(args, kwargs)
-        if self._user is None:
-            return args, kwargs, ()
-        try:
-            given = self._user(*args, **kwargs)
-            if self.is_async:
-                given = await given
-        except Exception as error:
-            raise self._failed(error) from error
-        return self._unpacked(given, args, kwargs)
+        given: Any = None
+        if self._user is not None:
+            try:
+                given = self._user(*args, **kwargs)
+                if self.is_async:
+                    given = await given
+            except Exception as error:
+                raise self._failed(error) from error
+        return self._finished(given, args, kwargs)
+
+    def _finished(
+        self, given: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any], Context]:
+        args, kwargs, context = self._unpacked(given, args, kwargs)
+        return (*self._by_domain(args, kwargs), context)
 
     def _by_domain(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         if self._domain is None:

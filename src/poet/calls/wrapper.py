@@ -59,20 +59,20 @@ def wrap(function: Body, cell: Cell, stages: Stages) -> Body:
     if stages.mode == "thread":
         from poet.calls.workers import threaded
 
-        body = threaded(body, cell.name, now=clock.now, tell=cell.tell)
+        body = threaded(plain, cell.name, now=clock.now, tell=cell.tell)
     elif stages.mode == "signal":
         from poet.calls.alarm import under_alarm
 
-        body = under_alarm(body, cell.name, now=clock.now)
+        body = under_alarm(plain, cell.name, now=clock.now)
     elif stages.mode == "process":
         from poet.calls.process import in_process
 
         body = in_process(function, cell.name, now=clock.now, tell=cell.tell)
-        warm = body.warm  # type: ignore[attr-defined]  # starts its process, which is no part of an attempt
+        warm = body.warm  # starts its process, which is no part of an attempt
     if stages.timeout_arg is not None:
         from poet.calls.inject import injected
 
-        body = injected(function, body, stages.timeout_arg)
+        plain, body = (injected(function, each, stages.timeout_arg) for each in (plain, body))
     if kind == "generator" or kind == "async generator":
         from poet.calls.streams import async_stream, stream
 
@@ -82,7 +82,7 @@ def wrap(function: Body, cell: Cell, stages: Stages) -> Body:
             call = _perceived_stream(call, stages.perceiver, kind)
         return functools.wraps(function)(call)
     if stages.enforcer is not None:
-        body, plain = (_enforced(each, stages.enforcer, is_async) for each in (body, plain))
+        plain, body = (_enforced(each, stages.enforcer, is_async) for each in (plain, body))
     call = _async_call(body, plain, cell, stages) if is_async else _sync_call(body, plain, cell, stages)
     if stages.repeats:
         call = _giving(call, is_async)
@@ -123,7 +123,7 @@ def _sync_call(body: Body, plain: Body, cell: Cell, stages: Stages) -> Body:
     if stages.hedges:
         from poet.calls.hedge_threads import racing
 
-        race = racing(body, cell, now)
+        race = racing(plain, cell, now)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         plan = cell.plan

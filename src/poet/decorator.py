@@ -260,10 +260,10 @@ def poet(*positional: Any, **named: Any) -> Any:
     """Make a function tune its own timeout and retries: plain, async, generator or async generator.
 
     retries: attempts after the first, to begin with, >= 0. They stay within the dependency's budget.
-    timeout: limit of each attempt, to begin with, > 0 [s]. An async attempt is cancelled at it; for a plain function see
-        ``enforce_timeout``. Of a generator: limit of its first item.
-    domain: the trade whose rules apply: arguments are normalised and results checked (``poet.domains``; of generators the
-        arguments only). Another word is a label, recorded with the function.
+    timeout: limit of each attempt, to begin with, > 0 [s]. An async attempt is cancelled at it; for a plain function
+        see ``enforce_timeout``. Of a generator: limit of its first item.
+    domain: the trade whose rules apply: arguments are normalised and results checked (``poet.domains``; of generators
+        the arguments only). Another word is a label, recorded with the function.
     enable_training: learn timeout, retries and hedges from every call, and use what was learned.
     collect_metrics: keep each execution in the store: times and outcomes, never arguments or results.
     learning_algorithm: ``"statistical"``: the model of latency and failures; ``"adaptive"``: the same until there are
@@ -279,33 +279,33 @@ def poet(*positional: Any, **named: Any) -> Any:
     context: not used yet; only None.
     retry_on: exception types that are transient beside the usual ones; or a predicate that decides for every
         exception; or ``on_result(predicate)`` for results that are to be asked for again; or several of these.
-    perceive: gets the arguments, returns those to use as ``(args, kwargs)`` or ``(args, kwargs, features)``, or None: as
-        they are. ValueError rejects the input. The features, by name, are recorded with the execution.
-    enforce: a predicate of the result, a validator that raises, a type, a pydantic model or TypeAdapter. An attempt whose
-        result it rejects has failed.
+    perceive: gets the arguments, returns those to use as ``(args, kwargs)`` or ``(args, kwargs, features)``, or None:
+        as they are. ValueError rejects the input. The features, by name, are recorded with the execution.
+    enforce: a predicate of the result, a validator that raises, a type, a pydantic model or TypeAdapter. An attempt
+        whose result it rejects has failed.
     deadline: limit of the whole call, pauses included, > 0 [s].
     backoff: bound of the pause before the first retry, in [0, 60] [s]; it doubles with each retry up to 8 s, and the
         pause is uniform below it (full jitter). Where the dependency says how long to wait, that is added.
     idempotent: False: repeated only where the failed attempt surely had no effect, and never hedged.
     enforce_timeout: what happens to a plain function at its limit. ``"cooperative"``: it is told its deadline
-        (``poet.remaining()``) and not interrupted; an answer that comes late all the same is returned. ``"thread"``: it
-        runs in a thread, which is left behind. ``"signal"``: it is interrupted; main thread, POSIX. ``"process"``: it runs
-        in a process, which is killed.
+        (``poet.remaining()``) and not interrupted; an answer that comes late all the same is returned. ``"thread"``:
+        it runs in a thread, which is left behind. ``"signal"``: it is interrupted; main thread, POSIX. ``"process"``:
+        it runs in a process, which is killed.
     tunables: hard bounds of what is learned: ``{"timeout": Real(0.1, 5), "retries": Integer(0, 2)}``.
-    dependency: what the function calls: a name, or a ``Dependency`` with its budget, breaker and limit. All functions that
-        name the same one share these.
+    dependency: what the function calls: a name, or a ``Dependency`` with its budget, breaker and limit. All functions
+        that name the same one share these.
     hedge_delay: a copy of an attempt is sent when it has taken this long, > 0 [s]; None: never, unless training finds
         that it pays. For async functions and ``enforce_timeout="thread"``.
     hedges: copies of an attempt, at most, to begin with; default 1 where there is a ``hedge_delay``.
-    timeout_arg: argument that each attempt gets its remaining seconds in; ``(name, function)``: what the function makes
-        of them.
+    timeout_arg: argument that each attempt gets its remaining seconds in; ``(name, function)``: what the function
+        makes of them.
     key_arg: argument that all attempts of a call get the same random key in, unless the caller gives one.
     item_timeout: longest wait for each item after the first, > 0 [s]; for generators.
     cost, cost_limit: what a rejected result has cost, and how much of it one call may spend before it gives up.
 
-    Raises ConfigurationError (a ValueError) or UnknownArgument (a TypeError) where an argument cannot be. A call raises
-    what the function raises; or PoetTimeout (a TimeoutError) where an attempt was cut off, InputRejected (a ValueError),
-    ResultRejected, and CircuitOpen or Overloaded where the call was not made.
+    Raises ConfigurationError (a ValueError) or UnknownArgument (a TypeError) where an argument cannot be. A call
+    raises what the function raises; or PoetTimeout (a TimeoutError) where an attempt was cut off, InputRejected (a
+    ValueError), ResultRejected, and CircuitOpen or Overloaded where the call was not made.
     """
     return _decorate_for(_default, positional, named)
 

@@ -107,7 +107,8 @@ def test_a_second_demo_begins_anew_in_a_store_that_is_its_own(project: Path, fig
     assert again.returncode == 0, again.stderr
     assert json.loads((project / "again.json").read_text(encoding="utf-8"))["began_afresh"] is True
     status = json.loads(run(project, "status", "--json").stdout)
-    assert {row["calls"] for row in status["functions"]} == {6}
+    calls = {row["name"]: row["calls"] for row in status["functions"]}
+    assert {calls[f"demo.{service}"] for service in SERVICES} == {6}
 
 
 def test_ctrl_c_ends_the_demo_and_its_server(tmp_path: Path) -> None:
@@ -129,3 +130,11 @@ def test_ctrl_c_ends_the_demo_and_its_server(tmp_path: Path) -> None:
     if server is not None:
         with pytest.raises(ProcessLookupError):
             os.kill(server, 0)
+
+
+def test_the_brakes_bring_a_dependency_back_that_fixed_retries_keep_down(figures: dict[str, Any]) -> None:
+    arms = figures["outage"]["arms"]
+    assert set(arms) == {"fixed", "budget", "breaker"}
+    assert all(arm["before"]["success"] > 0.5 for arm in arms.values())
+    assert arms["breaker"]["slow"]["requests"] < arms["budget"]["slow"]["requests"] < arms["fixed"]["slow"]["requests"]
+    assert [change["state"] for change in figures["outage"]["breaker"]][:2] == ["open", "half_open"]

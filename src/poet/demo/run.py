@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from poet import Handle, configure, flush
+from poet.demo import outage
 from poet.demo.arms import RULES, async_loop, rule_of, sync_loop
 from poet.demo.drive import IN_FLIGHT, Lane, drive_async, drive_sync, watched
 from poet.demo.progress import Show
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     calls = options.calls or (FAST_CALLS if options.fast else CALLS)
     try:
-        return run(calls=calls, seed=options.seed, json_file=options.json, out=sys.stdout)
+        return run(calls=calls, fast=calls <= FAST_CALLS, seed=options.seed, json_file=options.json, out=sys.stdout)
     except KeyboardInterrupt:
         print("interrupted; the playback server is stopped", file=sys.stderr)
         return INTERRUPTED
@@ -115,12 +116,12 @@ class Service:
         return f"timeout {limit}, retries {values.number('retries'):.0f}"
 
 
-def run(*, calls: int, seed: int, json_file: Path | None, out: TextIO) -> int:
+def run(*, calls: int, fast: bool, seed: int, json_file: Path | None, out: TextIO) -> int:
     """Play the traffic to all arms at once and report. The server is stopped however this ends."""
     began = time.monotonic()
     recordings = load_recordings(SERVICES)
     settings = Settings.load(learning="on", seed=seed)
-    afresh = begin_afresh(settings, [PREFIX + name for name in recordings])
+    afresh = begin_afresh(settings, [PREFIX + name for name in (*recordings, *outage.FUNCTIONS)])
     configure(learning="on", seed=seed)
     out.write(_opening(recordings, calls, seed, afresh, settings))
     out.flush()
@@ -129,6 +130,7 @@ def run(*, calls: int, seed: int, json_file: Path | None, out: TextIO) -> int:
         try:
             with PlaybackServer(SERVICES) as server:
                 played, asked = _play(server, recordings, calls, seed, threads, stop, out)
+                trouble = outage.play(server.url, fast=fast, seed=seed)
         finally:
             stop.set()  # the server is gone: threads that still wait for it fail, and begin no other call
     flush()
@@ -137,6 +139,7 @@ def run(*, calls: int, seed: int, json_file: Path | None, out: TextIO) -> int:
     for page in pages:
         out.write("\n" + "\n".join(page_lines(page)) + "\n")
     out.write("\n" + "\n".join(summary_lines(pages)) + "\n")
+    out.write("\n" + "\n".join(outage.lines(trouble)) + "\n")
     out.write(_closing(seconds, settings))
     if json_file is not None:
         document = {
@@ -145,6 +148,7 @@ def run(*, calls: int, seed: int, json_file: Path | None, out: TextIO) -> int:
             "store": settings.store,
             "began_afresh": afresh,
             "requests_at_server": asked,
+            "outage": outage.as_document(trouble),
             "functions": {PREFIX + page.recording.name: as_document(page) for page in pages},
         }
         json_file.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")

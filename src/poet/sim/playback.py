@@ -31,6 +31,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from poet.errors import PoetError
+from poet.sim.fragile import Fragile
 from poet.sim.traffic import Recording, load_recordings
 
 HOST = "127.0.0.1"
@@ -58,6 +59,7 @@ class Playback:
             routes=[
                 Route("/health", self.health),
                 Route("/{service}/{call:int}/{attempt:int}", self.answer),
+                *Fragile().routes(),
             ]
         )
 

@@ -65,6 +65,7 @@ class Decorated(NamedTuple):
     call: Callable[..., Any]
     enrolment: Enrolment
     cell: Cell
+    options: Options
 
 
 class Agent:
@@ -120,19 +121,29 @@ class Agent:
             channel = Channel(self._buffer_size() if keep else 0)
             enrolment = self.enrolments[key] = Enrolment(key, options, channel, brakes)
         brakes.bucket.measure(enrolment.channel)
+        cell = self._cell(enrolment, options, brakes, {})
+        return Decorated(self._wrapped(function, options, cell), enrolment, cell, options)
+
+    def variant(self, function: Callable[..., Any], known: Decorated, values: Mapping[str, Value]) -> Decorated:
+        """``function``, decorated before, with ``values`` in place of the live ones. Raises ConfigurationError."""
+        cell = self._cell(known.enrolment, known.options, known.cell.brakes, known.options.space.check(values))
+        return known._replace(call=self._wrapped(function, known.options, cell), cell=cell)
+
+    def _cell(self, enrolment: Enrolment, options: Options, brakes: Brakes, fixed: Mapping[str, Value]) -> Cell:
+        """fixed: values that hold whatever is live."""
         space, deadline = options.space, options.deadline
 
         def compile_(parameters: ParameterSet, probe: Probe) -> Plan:
+            if fixed:
+                parameters, probe = replace(parameters, values_={**parameters, **fixed}), Probe()
             if self.attempts is not None:
                 retries = min(self.attempts - 1, int(parameters.number("retries")))
                 calm = {**parameters, "retries": retries, "hedges": 0}
                 return Plan(replace(parameters, values_=calm), space, Probe(), deadline, instant=True)
             return Plan(parameters, space, probe, deadline)
 
-        perceive, refine = _domain_checks(function, options)
-        perceptive = options.perceive is not None or perceive is not None
         cell = Cell(
-            key.name,
+            enrolment.key.name,
             enrolment.channel,
             classify=classifier(options.retry_on),
             start=lambda cell: self._start(enrolment, cell),
@@ -144,25 +155,30 @@ class Agent:
             cost_limit=options.cost_limit,
             perceptive=options.perceive is not None,
         )
-        checked = options.enforce is not None or bool(options.repeat) or refine is not None
+        enrolment.cells.add(cell)
+        return cell
+
+    def _wrapped(self, function: Callable[..., Any], options: Options, cell: Cell) -> Callable[..., Any]:
+        perceive, refine = _domain_checks(function, options)
+        perceiver = enforcer = None
+        if options.perceive is not None or perceive is not None:
+            perceiver = Perceiver(cell.name, options.perceive, perceive)
+        if options.enforce is not None or options.repeat or refine is not None:
+            enforcer = Enforcer(
+                cell.name, enforce=options.enforce, refine=refine, repeat=options.repeat, cost=options.cost
+            )
         stages = Stages(
             clock=self.clock,
             mode=options.enforce_timeout,
             timeout_arg=options.timeout_arg,
             key_arg=options.key_arg,
             hedges=options.hedging,
-            perceiver=Perceiver(key.name, options.perceive, perceive) if perceptive else None,
-            enforcer=Enforcer(
-                key.name, enforce=options.enforce, refine=refine, repeat=options.repeat, cost=options.cost
-            )
-            if checked
-            else None,
+            perceiver=perceiver,
+            enforcer=enforcer,
             repeats=bool(options.repeat),
             between=options.item_timeout,
         )
-        call = wrap(function, cell, stages)
-        enrolment.cells.add(cell)
-        return Decorated(call, enrolment, cell)
+        return wrap(function, cell, stages)
 
     def brakes(self, dependency: str | Dependency | None, function: str) -> Brakes:
         """What all callers of ``dependency`` share; without one, what ``function`` has for itself.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
-from poet.app import Agent, Enrolment, build
+from poet.app import Agent, Decorated, Enrolment, build
 from poet.errors import ConfigurationError, UnknownArgument
 from poet.model.dependency import Dependency
 from poet.model.execution import Execution, from_record
@@ -39,10 +39,11 @@ _default = build()
 class Handle:
     """``f.poet``: what a decorated function knows of itself, and the levers."""
 
-    __slots__ = ("_agent", "_cell", "_enrolment")
+    __slots__ = ("_agent", "_cell", "_decorated", "_enrolment", "_function")
 
-    def __init__(self, agent: Agent, enrolment: Enrolment, cell: Cell) -> None:
-        self._agent, self._enrolment, self._cell = agent, enrolment, cell
+    def __init__(self, agent: Agent, function: Callable[..., Any], decorated: Decorated) -> None:
+        self._agent, self._function, self._decorated = agent, function, decorated
+        self._enrolment, self._cell = decorated.enrolment, decorated.cell
 
     @property
     def name(self) -> str:
@@ -135,6 +136,16 @@ class Handle:
     def unpin(self) -> ParameterSet:
         """Lift all pins: learning may change the values again."""
         return self._steer(pinned={})
+
+    def using(self, **values: Value) -> Callable[..., Any]:
+        """The function with other values than the live ones, for some of its callers: ``f.poet.using(timeout=1)(x)``.
+
+        It shares the function's record, brakes and learning. Of a method: a function that takes the object first.
+        Raises ConfigurationError off the bounds.
+        """
+        variant = self._agent.variant(self._function, self._decorated, values)
+        call: Callable[..., Any] = _handled(self._agent, self._function, variant)
+        return call
 
     def pause(self, reason: str = "by hand") -> ParameterSet:
         """Keep the live values; executions are still recorded and learned from."""
@@ -324,12 +335,15 @@ def _decorate_for(agent: Agent, positional: tuple[Any, ...], named: dict[str, An
     options = _options(() if bare else positional, named)
 
     def decorate(function: Callable[..., Any]) -> Any:
-        decorated = agent.decorate(function, options)
-        call: Any = decorated.call
-        call.poet = Handle(agent, decorated.enrolment, decorated.cell)
-        return call
+        return _handled(agent, function, agent.decorate(function, options))
 
     return decorate(positional[0]) if bare else decorate
+
+
+def _handled(agent: Agent, function: Callable[..., Any], decorated: Decorated) -> Any:
+    call: Any = decorated.call
+    call.poet = Handle(agent, function, decorated)
+    return call
 
 
 def _options(positional: tuple[Any, ...], named: dict[str, Any]) -> Options:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -105,12 +106,43 @@ def test_what_is_no_function_is_refused_with_what_to_do(make: Any) -> None:
         poet.poet()(make)
 
 
-def test_generators_are_refused_and_not_wrapped_wrongly() -> None:
-    with pytest.raises(ConfigurationError, match="is a generator"):
+def test_a_generator_stays_a_generator() -> None:
+    house = House()
 
-        @poet.poet
-        def stream() -> Any:
-            yield 1
+    @house.poet
+    def stream() -> Iterator[int]:
+        yield from (1, 2)
+
+    @house.poet
+    async def later() -> AsyncIterator[int]:
+        yield 1
+
+    assert inspect.isgeneratorfunction(stream)
+    assert inspect.isasyncgenfunction(later)
+    assert list(stream()) == [1, 2]
+
+
+def test_other_values_hold_for_some_callers_only() -> None:
+    house = House()
+    asked = 0
+
+    @house.poet(retries=2, backoff=0)
+    def fetch() -> None:
+        nonlocal asked
+        asked += 1
+        raise ConnectionResetError
+
+    once = fetch.poet.using(retries=0, timeout=1.0)
+    with pytest.raises(ConnectionResetError):
+        once()
+    assert asked == 1
+    assert dict(once.poet.parameters) == {"timeout": 1.0, "retries": 0, "backoff": 0.0}
+    with pytest.raises(ConnectionResetError):
+        fetch()
+    assert asked == 4
+    assert fetch.poet.status()["calls"] == 2
+    with pytest.raises(ConfigurationError, match="retries must be in"):
+        fetch.poet.using(retries=99)
 
 
 def test_bare_empty_and_full_decorators_keep_name_doc_and_signature() -> None:

@@ -400,7 +400,13 @@ class Agent:
         if options.enable_training and self.attempts is None:
             seed = self.coin.getrandbits(32)
             learner = make_learner(
-                algorithm, objective, options.space, options.declared, seed, rate=options.learning_rate
+                algorithm,
+                objective,
+                options.space,
+                options.declared,
+                seed,
+                rate=options.learning_rate,
+                hedge_budget=enrolment.brakes.spec.budget.share,
             )
             state = trainer.store.load_learner(enrolment.key)
             if state is not None:
@@ -479,6 +485,7 @@ def make_learner(
     seed: int,
     *,
     rate: float = 0.05,
+    hedge_budget: float = 0.1,
 ) -> Learner:
     """A learner of this name. ``adaptive`` is the statistical one until strategies are selected."""
     if algorithm == "basic":
@@ -487,7 +494,9 @@ def make_learner(
         return BasicRule(space=space, declared=declared)
     from poet.learning.online_learner import OnlineLearner
 
-    return OnlineLearner(rate, objective=objective, space=space, declared=declared, seed=seed)
+    return OnlineLearner(
+        rate, objective=objective, space=space, declared=declared, seed=seed, hedge_budget=hedge_budget
+    )
 
 
 def learner_for(record: FunctionRecord, state: bytes | None) -> Learner:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
-from poet.app import Agent, Decorated, Enrolment, build
+from poet.app import Agent, Decorated, build
 from poet.errors import ConfigurationError, UnknownArgument
 from poet.model.dependency import Dependency
 from poet.model.execution import Execution, from_record
@@ -19,7 +19,6 @@ from poet.options import RETRIES, TIMEOUT, USABLE, Algorithm, Options
 from poet.settings import Settings, person
 
 if TYPE_CHECKING:
-    from poet.calls.cell import Cell
     from poet.calls.enforce import Enforce
     from poet.calls.listeners import Callback
     from poet.calls.perceive import Perceive
@@ -82,6 +81,8 @@ class Handle:
                 "calls": tally.calls,
                 "failures": tally.failures,
                 "requests": tally.requests,
+                "hedges": tally.hedges,
+                "shed": tally.shed,
                 "success": tally.success,
                 "seconds": tally.seconds,
                 "parameters": dict(standing.live),

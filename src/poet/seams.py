@@ -166,7 +166,10 @@ class Store(Protocol):
         """All changes, oldest first."""
 
     def append(self, function: FunctionKey, executions: Sequence[Execution]) -> None:
-        """Keep executions of one writer, in order of their sequence. Committed when it returns."""
+        """Keep executions of one writer, in order of their sequence. Committed when it returns.
+
+        Features come back as they went in. Raises ValueError where one cannot be kept (``stores.features.check``).
+        """
 
     def executions(self, function: FunctionKey, *, since: float = 0.0, limit: int | None = None) -> Iterator[Execution]:
         """Stored executions, oldest first; the newest ``limit`` of those started at or after ``since`` [Unix s]."""

@@ -516,5 +516,8 @@ def test_every_key_of_every_document_is_documented(project: Path, capsys: pytest
         document = json.loads(capsys.readouterr().out)
         rows = [document, *document.get("functions", []), *document.get("entries", []), *document.get("findings", [])]
         rows += [document.get("processes") or {}, *document.get("neighbours", [])]
+        calls = document.get("last_calls", [])
+        rows += [*calls, *(attempt for call in calls for attempt in call["attempts"])]
+        rows += [row["recent"] for row in rows if "recent" in row]
         rows += [*document["parameters"].values()] if "parameters" in document else []
         assert [key for row in rows for key in row if f"`{key}`" not in page] == []

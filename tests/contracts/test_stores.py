@@ -19,6 +19,7 @@ from poet.seams import FunctionRecord, ProcessReport, Store
 from poet.stores.memory import MemoryStore
 from poet.stores.sqlite import SqliteStore
 from poet.testing.stores import SharedStoreContract, StoreContract
+from unit.stores.strategies import CONTEXTS
 
 
 class TestMemoryStore(StoreContract):
@@ -53,7 +54,7 @@ MAPPINGS = st.dictionaries(st.sampled_from(["timeout", "retries", "model"]), VAL
 # As a store keeps them, so that both stores must agree to the last bit.
 SECONDS = st.floats(0, 1e6, width=32)
 STARTS = st.integers(-(10**6), 10**12).map(lambda milliseconds: milliseconds / 1000)
-ATTEMPTS = st.builds(Attempt, st.sampled_from(Outcome), SECONDS, SECONDS)
+ATTEMPTS = st.builds(Attempt, st.sampled_from(Outcome), SECONDS, SECONDS, st.booleans())
 EXECUTIONS = st.builds(
     Execution,
     st.sampled_from(["w1", "w2"]),
@@ -64,6 +65,7 @@ EXECUTIONS = st.builds(
     st.integers(0, 3),
     st.lists(ATTEMPTS, min_size=1, max_size=3).map(tuple),
     st.sampled_from(["", "ValueError", "KeyError"]),
+    st.just(()) | CONTEXTS,
 )
 
 

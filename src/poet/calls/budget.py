@@ -20,8 +20,9 @@ class Bucket:
     """The budget of one dependency, shared by all that call it; its size follows the traffic that is measured.
 
     Kept over two windows, the older one weighed by how much of it still lies within the last ``window`` seconds (the
-    "sliding window counter"). A call that succeeds pays nothing for it: its traffic is read off the numbers that calls bear
-    anyway, where an attempt has failed.
+    "sliding window counter"). A call that succeeds pays nothing for it: the traffic is read off the numbers that calls
+    bear anyway, where an attempt has failed.
+
     The ideas of a share of measured traffic with a floor below it are Finagle's and Envoy's; to give back what
     succeeded is botocore's.
     """

@@ -13,30 +13,40 @@ from poet.errors import Shed
 from poet.model.event import Event, Kind
 from poet.model.execution import Attempt, Outcome
 
-COPIES = "_poet_copies"  # on an error: the hedges of the attempt that it ended
+SENT = "_poet_sent"  # on an error: the requests of the hedged attempt that it ended
+
+
+class Sent(NamedTuple):
+    """The requests of an attempt that may have been hedged."""
+
+    copies: tuple[Attempt, ...] = ()
+    own: tuple[Outcome, float] | None = None  # how the first one ended and after how long [s], where not as the attempt
 
 
 class Raced(NamedTuple):
     """The answer of an attempt that was hedged."""
 
     result: Any
-    copies: tuple[Attempt, ...]
-    own: Outcome | None  # how the first request ended, where a copy won
+    sent: Sent
 
 
-def copies_of(error: BaseException) -> tuple[Attempt, ...]:
-    """The hedges of the attempt that ended with ``error``."""
-    copies: tuple[Attempt, ...] = getattr(error, COPIES, ())
-    if copies:
-        delattr(error, COPIES)
-    return copies
+NONE_SENT = Sent()
 
 
-def mark(error: BaseException, copies: tuple[Attempt, ...]) -> None:
-    """Note on ``error`` the hedges of the attempt that it ends."""
-    if copies:
+def sent_before(error: BaseException) -> Sent:
+    """The requests of the attempt that ended with ``error``."""
+    sent: Sent | None = getattr(error, SENT, None)
+    if sent is None:
+        return NONE_SENT
+    delattr(error, SENT)
+    return sent
+
+
+def mark(error: BaseException, sent: Sent) -> None:
+    """Note on ``error`` the requests of the attempt that it ends."""
+    if sent.copies:
         with suppress(AttributeError):  # an error without a dictionary of its own: the copies go unrecorded
-            setattr(error, COPIES, copies)
+            setattr(error, SENT, sent)
 
 
 def tell(cell: Cell, kind: Kind) -> None:

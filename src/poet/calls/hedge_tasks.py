@@ -1,8 +1,8 @@
 """The race between a request and its copies, in asyncio's tasks.
 
-Lazy: the first request runs in the caller's own task, under the timer that guards its limit anyway; only when that rings
-for a copy a second task is made. So a call that answers in time pays for no task, and cancelling it is what it would be
-without hedges.
+Lazy: the first request runs in the caller's own task, under the timer that guards its limit anyway; only when that
+rings for a copy a second task is made. So a call that answers in time pays for no task, and cancelling it is what it
+would be without hedges.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextvars import copy_context
 from typing import Any
 
 from poet.calls.cell import Cell
-from poet.calls.hedge import Copy, Raced, mark, may_hedge, outcome_of, tell
+from poet.calls.hedge import Copy, Raced, Sent, mark, may_hedge, outcome_of, tell
 from poet.calls.operate import WORTH_RETRYING
 from poet.calls.plan import Plan
 from poet.calls.watch import Guarded
@@ -79,37 +79,37 @@ class Race(Guarded):
 
     async def run(self) -> Any:
         """The attempt: ``Raced`` where copies were sent, else the result itself. Raises what the first request does."""
-        own: Outcome | None = None
+        lane = self._lane
         try:
-            result = await self._lane.body(*self._args, **self._kwargs)
+            result = await lane.body(*self._args, **self._kwargs)
         except CancelledError as error:
             if not self._take():  # the caller's, or the limit: not only ours
-                mark(error, self._over())
+                mark(error, Sent(self._over()))
                 raise
-            own = Outcome.CANCELLED
+            own = Outcome.CANCELLED, lane.now() - self._start
         except BaseException as error:
-            own = outcome_of(self._lane.cell, error)
-            if self._winner is None and own in WORTH_RETRYING and self._running:
+            own = outcome_of(lane.cell, error), lane.now() - self._start
+            if self._winner is None and own[0] in WORTH_RETRYING and self._running:
                 try:
                     await self._others()
                 except BaseException as disturbance:
-                    mark(disturbance, self._over())
+                    mark(disturbance, Sent(self._over(), own))
                     raise
                 if self._winner is None:
-                    mark(error, self._over())
+                    mark(error, Sent(self._over(), own))
                     raise
             elif not self._take():
-                mark(error, self._over())
+                mark(error, Sent(self._over(), own))
                 raise
         else:
             if self._copies is None:
                 return result
             if self._winner is not None and self.task is not None:  # it swallowed our cancelling and answered
                 self.task.uncancel()
-            return Raced(result, self._over(), None)
+            return Raced(result, Sent(self._over()))
         copies = self._over()
         assert self._winner is not None
-        return Raced(self._winner.work.result(), copies, own)
+        return Raced(self._winner.work.result(), Sent(copies, own))
 
     def expire(self) -> None:
         """A copy is due, or the limit has come."""

@@ -12,12 +12,12 @@ from typing import Any
 
 from poet.calls.cell import Cell
 from poet.calls.deadline import DEADLINE
-from poet.calls.hedge import Copy, Raced, mark, may_hedge, outcome_of, tell
+from poet.calls.hedge import Copy, Raced, Sent, mark, may_hedge, outcome_of, tell
 from poet.calls.operate import WORTH_RETRYING
 from poet.calls.plan import Plan
 from poet.calls.workers import CREW, Crew, Job
 from poet.errors import PoetTimeout, Shed
-from poet.model.execution import Attempt, Outcome
+from poet.model.execution import Outcome
 
 LONGEST_WAIT = 3600.0  # of one look at the queue, whose own limit is not endless [s]
 
@@ -32,7 +32,7 @@ def racing(
         try:
             return race.run()
         except BaseException as error:
-            mark(error, race.over())
+            mark(error, race.sent())
             raise
 
     return raced
@@ -46,7 +46,8 @@ class _Race:
         self._ended: SimpleQueue[Job] = SimpleQueue()
         self._start, self._limit = now(), DEADLINE.get()
         self._primary = self._begin()
-        self._failure: tuple[BaseException, Outcome] | None = None  # of the first request
+        self._failure: BaseException | None = None  # of the first request
+        self._own: tuple[Outcome, float] | None = None  # how it ended, and after how long [s]
         self._copies: list[Copy] = []
         self._due = 1  # number of the copy that is due next
 
@@ -72,22 +73,23 @@ class _Race:
                 self._fail(copy, error)
                 continue
             if copy is None:
-                copies = self.over()
-                return Raced(result, copies, None) if copies else result
+                sent = self.sent()
+                return Raced(result, sent) if sent.copies else result
             copy.end(Outcome.SUCCESS, self._now(), self._cell)
             tell(self._cell, "hedge_won")
-            own = Outcome.CANCELLED if self._failure is None else self._failure[1]
-            return Raced(result, self.over(), own)
+            if self._own is None:
+                self._own = Outcome.CANCELLED, self._now() - self._start
+            return Raced(result, self.sent())
 
-    def over(self) -> tuple[Attempt, ...]:
-        """The attempt is over: leave behind what still runs. What became of the copies."""
+    def sent(self) -> Sent:
+        """The attempt is over: leave behind what still runs. What became of all."""
         self._primary.abandon("cancelled")
         now = self._now()
         for copy in self._copies:
             if copy.attempt is None:
                 copy.work.abandon("cancelled")
                 copy.end(Outcome.CANCELLED, now, self._cell)
-        return tuple(copy.attempt for copy in self._copies if copy.attempt is not None)
+        return Sent(tuple(copy.attempt for copy in self._copies if copy.attempt is not None), self._own)
 
     def _begin(self) -> Job:
         return self._crew.submit(self._task, self._cell.name, now=self._now, tell=self._cell.tell, ended=self._ended)
@@ -111,11 +113,10 @@ class _Race:
         """Go on while another may answer. Raises the first request's error where none can."""
         outcome = outcome_of(self._cell, error)
         if copy is None:
-            self._failure = error, outcome
+            self._failure, self._own = error, (outcome, self._now() - self._start)
         else:
             copy.end(outcome, self._now(), self._cell)
-        if self._failure is None:
+        if self._failure is None or self._own is None:
             return
-        first, how = self._failure
-        if how not in WORTH_RETRYING or all(copy.attempt is not None for copy in self._copies):
-            raise first
+        if self._own[0] not in WORTH_RETRYING or all(copy.attempt is not None for copy in self._copies):
+            raise self._failure

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from types import MappingProxyType
 
 from poet.calls.cell import Cell
+from poet.calls.hedge import NONE_SENT, Sent, outcome_of
 from poet.calls.plan import Plan
 from poet.calls.pushback import LONGEST_PUSHBACK, pushback
 from poet.calls.transient import was_not_processed
@@ -102,24 +102,19 @@ class Operation:
     def disturbed(self, error: BaseException, now: float) -> None:
         """Something was raised during a pause: the call is over."""
         self.error, self.cut_off = error, False
-        self._close(self._classify(error), now)
+        self._close(outcome_of(self.cell, error), now)
 
     def failed(
-        self, error: BaseException, now: float, *, cut_off: bool = False, copies: Sequence[Attempt] = ()
+        self, error: BaseException, now: float, *, cut_off: bool = False, sent: Sent = NONE_SENT
     ) -> float | None:
         """The pause before the next attempt [s], or None: give up; the call is then handed over.
 
-        cut_off: we ended the attempt at its limit, whatever the error's type. copies: its hedges.
+        cut_off: we ended the attempt at its limit, whatever the error's type. sent: its requests.
         """
-        self.outcome = outcome = Outcome.TIMEOUT if cut_off else self._classify(error)
+        self.outcome = outcome = Outcome.TIMEOUT if cut_off else outcome_of(self.cell, error)
         self.error, self.cut_off = error, cut_off
-        seconds = max(0.0, now - self.began)
         failures = self.number
-        self.attempts.append(Attempt(outcome, seconds, self.waited))
-        self.attempts.extend(copies)
-        brakes = self.cell.brakes
-        if brakes.guarded:
-            brakes.ended(self.began, now, outcome)
+        seconds = self._note(outcome, now, sent)
         self._tell("attempt_failed", failures, seconds, outcome=_WORDS[outcome])
         pause = self._pause(error, outcome, failures, now) if outcome in WORTH_RETRYING else None
         if pause is None:
@@ -128,20 +123,25 @@ class Operation:
             self.waited = pause
         return pause
 
-    def answered(self, now: float, limit: float, copies: Sequence[Attempt] = (), own: Outcome | None = None) -> None:
-        """The attempt has answered: hand the call over. copies: its hedges; own: how it ended where one of them won."""
+    def answered(self, now: float, limit: float, sent: Sent = NONE_SENT) -> None:
+        """The attempt has answered: hand the call over. sent: its requests."""
         outcome = Outcome.SUCCESS if now <= limit else Outcome.LATE
-        own = outcome if own is None else own
         retried = bool(self.attempts)
-        self.attempts.append(Attempt(own, max(0.0, now - self.began), self.waited))
-        self.attempts.extend(copies)
-        brakes = self.cell.brakes
-        if brakes.guarded:
-            brakes.ended(self.began, now, own)
+        self._note(outcome, now, sent)
         if retried:
-            brakes.bucket.give_back()
+            self.cell.brakes.bucket.give_back()
         self.error = None
         self._close(outcome, now)
+
+    def _note(self, outcome: Outcome, now: float, sent: Sent) -> float:
+        """Write the attempt down; how long its first request took [s]."""
+        own, seconds = (outcome, max(0.0, now - self.began)) if sent.own is None else sent.own
+        self.attempts.append(Attempt(own, seconds, self.waited))
+        self.attempts.extend(sent.copies)
+        brakes = self.cell.brakes
+        if brakes.guarded:
+            brakes.ended(self.began, self.began + seconds, own)
+        return seconds
 
     def _pause(self, error: BaseException, outcome: Outcome, failures: int, now: float) -> float | None:
         cell, plan, brakes = self.cell, self.plan, self.cell.brakes
@@ -174,12 +174,6 @@ class Operation:
             return None
         self._tell("retry", failures, wait=pause, pushback=asked is not None)
         return pause
-
-    def _classify(self, error: BaseException) -> Outcome:
-        try:
-            return self.cell.classify(error)
-        except Exception:  # noqa: BLE001 - a user's predicate that fails must not hide the error it was asked about
-            return Outcome.REFUSED
 
     def _probes(self, failures: int) -> bool:
         plan = self.plan

@@ -14,6 +14,7 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 Perceive = Callable[..., Any]  # the arguments -> (args, kwargs), or (args, kwargs, features); or None: as they are
 LONGEST_TEXT = 200  # of a feature [characters]
 MOST_FEATURES = 32
+MOST_BITS = 512  # of a whole number
 
 
 class Perceiver:
@@ -91,11 +92,21 @@ class Perceiver:
         if len(features) > MOST_FEATURES:
             raise PerceiveError(self._name, f"at most {MOST_FEATURES} features are kept, got {len(features)}")
         for name, value in features.items():
-            fits = isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
-            if not (fits or (isinstance(value, str) and len(value) <= LONGEST_TEXT)) or not isinstance(name, str):
+            if not (isinstance(name, str) and len(name) <= LONGEST_TEXT and _fits(value)):
                 raise PerceiveError(
                     self._name,
                     f"the feature {name!r} must be a finite number, True, False or a text of at most {LONGEST_TEXT} "
                     f"characters, got {type(value).__name__}",
                 )
         return tuple(sorted(features.items()))
+
+
+def _fits(value: object) -> bool:
+    """Whether a store can keep it."""
+    if isinstance(value, bool):
+        return True
+    if isinstance(value, int):
+        return value.bit_length() <= MOST_BITS
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, str) and len(value) <= LONGEST_TEXT

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from poet.calls.cell import Cell
 from poet.calls.deadline import DEADLINE, TIME
 from poet.calls.enforce import Enforcer, Unsatisfying
-from poet.calls.hedge import Raced, copies_of
+from poet.calls.hedge import Raced, sent_before
 from poet.calls.operate import FEATURES, Operation
 from poet.calls.perceive import Perceiver
 from poet.calls.plan import Plan
@@ -151,14 +151,14 @@ def _sync_call(body: Body, plain: Body, cell: Cell, stages: Stages) -> Body:
             end = now()
             publish(outer)
             operation = Operation(cell, plan, start, limit, outer)
-            pause = operation.failed(error, end, copies=copies_of(error))
+            pause = operation.failed(error, end, sent=sent_before(error))
             if pause is None:
                 raise
         else:
             end = now()
             publish(outer)
             if race is not None and type(result) is Raced:
-                Operation(cell, plan, start, limit, outer).answered(end, limit, result.copies, result.own)
+                Operation(cell, plan, start, limit, outer).answered(end, limit, result.sent)
                 return result.result
             if slots is not None:
                 slots.append(None)
@@ -193,7 +193,7 @@ def _sync_call(body: Body, plain: Body, cell: Cell, stages: Stages) -> Body:
             except BaseException as error:
                 end = now()
                 publish(outer)
-                wait = operation.failed(error, end, copies=copies_of(error))
+                wait = operation.failed(error, end, sent=sent_before(error))
                 if wait is None:
                     raise
                 pause = wait
@@ -201,7 +201,7 @@ def _sync_call(body: Body, plain: Body, cell: Cell, stages: Stages) -> Body:
                 end = now()
                 publish(outer)
                 if race is not None and type(result) is Raced:
-                    operation.answered(end, limit, result.copies, result.own)
+                    operation.answered(end, limit, result.sent)
                     return result.result
                 operation.answered(end, limit)
                 return result
@@ -278,7 +278,7 @@ def _async_call(body: AsyncBody, plain: AsyncBody, cell: Cell, stages: Stages) -
             publish(outer)
             cut_off = is_ours(error, attempt, task, cancelling)
             operation = Operation(cell, plan, start, limit, outer)
-            pause = operation.failed(error, end, cut_off=cut_off, copies=copies_of(error))
+            pause = operation.failed(error, end, cut_off=cut_off, sent=sent_before(error))
             if pause is None:
                 if cut_off:
                     raise PoetTimeout(name, limit - start) from error
@@ -290,7 +290,7 @@ def _async_call(body: AsyncBody, plain: AsyncBody, cell: Cell, stages: Stages) -
             if attempt.fired:  # the body swallowed our cancellation and answered all the same
                 task.uncancel()
             if race is not None and type(result) is Raced:
-                Operation(cell, plan, start, limit, outer).answered(end, limit, result.copies, result.own)
+                Operation(cell, plan, start, limit, outer).answered(end, limit, result.sent)
                 return result.result
             if slots is not None:
                 slots.append(None)
@@ -336,7 +336,7 @@ def _async_call(body: AsyncBody, plain: AsyncBody, cell: Cell, stages: Stages) -
                 watch.leave(attempt)
                 publish(outer)
                 cut_off = is_ours(error, attempt, task, cancelling)
-                wait = operation.failed(error, end, cut_off=cut_off, copies=copies_of(error))
+                wait = operation.failed(error, end, cut_off=cut_off, sent=sent_before(error))
                 if wait is None:
                     if cut_off:
                         raise PoetTimeout(name, limit - began) from error
@@ -349,7 +349,7 @@ def _async_call(body: AsyncBody, plain: AsyncBody, cell: Cell, stages: Stages) -
                 if attempt.fired:
                     task.uncancel()
                 if race is not None and type(result) is Raced:
-                    operation.answered(end, limit, result.copies, result.own)
+                    operation.answered(end, limit, result.sent)
                     return result.result
                 operation.answered(end, limit)
                 return result

@@ -10,8 +10,10 @@ from poet.cli import views
 from poet.cli.find import find, short_name
 from poet.cli.views import Document
 from poet.cli.words import TIMES
-from poet.errors import ConfigurationError, StoreError, nearest
+from poet.errors import ConfigurationError, StoreCorrupt, StoreError, StoreTooNew, nearest
+from poet.model.execution import Execution
 from poet.model.explanation import Explanation
+from poet.model.function import FunctionKey
 from poet.model.parameters import Standing
 from poet.model.tunable import Real, Value
 from poet.seams import FunctionRecord, Store
@@ -42,6 +44,22 @@ def _found(store: Store, name: str) -> tuple[FunctionRecord, str]:
     return record, short_name(record, records)
 
 
+def _lately(store: Store, function: FunctionKey, now: float) -> list[Execution] | None:
+    """The calls of the last hour, or the newest of them."""
+    return _newest(store, function, views.NEWEST, now - views.LATELY)
+
+
+def _newest(store: Store, function: FunctionKey, limit: int, since: float = 0.0) -> list[Execution] | None:
+    """The newest calls that started at or after ``since`` [Unix s], oldest first; None where they cannot be read.
+
+    What holds can be told without them; ``poet doctor`` says what is wrong with them.
+    """
+    try:
+        return list(store.executions(function, since=since, limit=limit))
+    except (StoreCorrupt, StoreTooNew):
+        return None
+
+
 def status(store: Store, asked: Asked) -> Document:
     """All functions and processes."""
     records = store.functions()
@@ -50,6 +68,7 @@ def status(store: Store, asked: Asked) -> Document:
             record,
             store.standing(record.key),
             store.history(record.key),
+            _lately(store, record.key, asked.now),
             short=short_name(record, records),
             learning=asked.learning,
         )
@@ -67,6 +86,8 @@ def show(store: Store, name: str, asked: Asked) -> Document:
         store.standing(key),
         store.versions(key),
         store.history(key),
+        _lately(store, key, asked.now),
+        _newest(store, key, views.LISTED),
         short=short,
         learning=asked.learning,
         now=asked.now,

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from poet.cli import words
-from poet.cli.views import Diff, Document
+from poet.cli.views import NEWEST, Diff, Document
 
 WIDE = 124  # columns from which the reason of the last change fits beside the figures
 BAR = 30  # longest bar [columns]
@@ -28,6 +28,8 @@ from poet import poet, remaining
 def fetch(url: str) -> bytes:
     return urlopen(url, timeout=remaining()).read()"""
 
+_SHED = "not made, as a breaker was open or a limit reached"
+_UNREAD = "the calls of the last hour cannot be read; poet doctor says why"
 STATE_STYLES = {"learning": "green", "paused": "yellow", "pinned": "cyan", "declared only": "dim", "no calls": "dim"}
 
 
@@ -126,6 +128,16 @@ def _below(doc: Document) -> Iterable[tuple[str, str]]:
     fare, now = doc["processes"], doc["at"]
     yield "processes", f"{fare['alive']} seen in the last minute, {fare['seen_today']} within a day"
     yield "dropped", words.plural(fare["dropped"], "execution")
+    seen = [(words.printable(row["short_name"]), row["recent"]) for row in doc["functions"]]
+    shed = [f"{name} {n['shed']} of {words.plural(n['calls'], 'call')}" for name, n in seen if n and n["shed"]]
+    if shed:
+        yield "shed", f"{', '.join(shed)}: {_SHED}"
+    hedged = [f"{name} {words.requests(n['requests'], n['hedges'])}" for name, n in seen if n and n["hedges"]]
+    if hedged:
+        yield "hedged", "; ".join(hedged)
+    unread = [name for name, n in seen if n is None]
+    if unread:
+        yield "unread", f"{', '.join(unread)}: {_UNREAD}"
     said = str(fare["faults"])
     last = fare["last_fault"]
     if last:
@@ -153,6 +165,24 @@ def _show(doc: Document, _: int, zone: tzinfo | None) -> Iterable[RenderableType
             f"{row['estimate']['n']} calls" if row["estimate"] else words.NOTHING,
         )
     yield _indented(table)
+    if doc["last_calls"]:
+        yield Text()
+        yield _say("newest calls", "bold")
+        yield _indented(_calls(doc["last_calls"], now))
+
+
+def _calls(calls: Sequence[Document], now: float) -> Table:
+    told = any(call["context"] for call in calls)
+    table = _table("when", "outcome", "took", "made", *(["features"] if told else []), right=("took",))
+    for call in calls:
+        table.add_row(
+            words.ago(call["at"], now),
+            _name(f"{call['outcome']} {call['error'] or ''}"),
+            words.span(call["seconds"]),
+            words.requests(call["requests"], call["hedges"]),
+            *([_say(words.features(call["context"]))] if told else []),
+        )
+    return table
 
 
 def _range(name: str, estimate: Document | None) -> str:
@@ -175,6 +205,14 @@ def _show_facts(doc: Document, now: float, zone: tzinfo | None) -> Iterable[tupl
     goal = ", ".join(f"{name} {x:g}" for name, x in doc["objective"].items() if x is not None)
     yield "objective", goal or "the default"
     yield "calls", _counted(doc)
+    recent = doc["recent"]
+    if recent is None:
+        yield "recent", _UNREAD
+    elif recent["calls"]:
+        asked = words.requests(recent["requests"], recent["hedges"])
+        shed = f"; {words.plural(recent['shed'], 'call')} {_SHED}" if recent["shed"] else ""
+        of = "the newest" if recent["calls"] >= NEWEST else "in the last hour"
+        yield "recent", f"{words.plural(recent['calls'], 'call')}, {of}: {asked}{shed}"
     yield "last call", _when(doc["last_call"], now, zone)
     live = doc["version"]
     yield "version", f"{live['version']} of {doc['versions']}, {live['origin']} by {live['author']}"

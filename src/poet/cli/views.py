@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from poet.model.estimate import Estimate
+from poet.model.execution import Attempt, Execution, Outcome
 from poet.model.explanation import Explanation, Forecast
 from poet.model.parameters import Change, ParameterSet, Standing
 from poet.model.tunable import Value
@@ -23,6 +24,9 @@ FORMAT = 1  # grows when a key changes its meaning or goes
 ALIVE = 60.0  # a process that reported within this time runs [s]
 NO_VERSION: Document = {"origin": None, "evidence": None, "parent": None, "diff": {}, "values": None}
 RECENT = 86_400.0  # faults of processes seen within this time are still news [s]
+LATELY = 3_600.0  # calls within this time tell what a function asks for now [s]
+NEWEST = 1000  # of them are counted, at most
+LISTED = 5  # newest calls, however old
 
 
 def document(command: str, **parts: Any) -> Document:
@@ -90,14 +94,58 @@ def counters(record: FunctionRecord) -> Document:
     }
 
 
+def recent(calls: Sequence[Execution] | None) -> Document | None:
+    """What ``calls`` asked of the service: those of the last hour, or the newest of these. None: they cannot be read.
+
+    ``requests``: attempts that were made, hedges included; ``shed``: calls that were not made.
+    """
+    if calls is None:
+        return None
+    made = [attempt for execution in calls for attempt in _made(execution)]
+    return {
+        "calls": len(calls),
+        "requests": len(made),
+        "hedges": sum(attempt.hedge for attempt in made),
+        "shed": sum(execution.outcome is Outcome.SHED for execution in calls),
+    }
+
+
+def call(execution: Execution) -> Document:
+    """One call with its attempts and features; ``at`` is its start."""
+    made = _made(execution)
+    return {
+        "id": execution.id,
+        "at": execution.started,
+        "seconds": execution.seconds,
+        "outcome": execution.outcome.name.lower(),
+        "error": execution.error or None,
+        "version": execution.version,
+        "requests": len(made),
+        "hedges": sum(attempt.hedge for attempt in made),
+        "attempts": [{**attempt._asdict(), "outcome": attempt.outcome.name.lower()} for attempt in execution.attempts],
+        "context": dict(execution.context),
+    }
+
+
+def _made(execution: Execution) -> list[Attempt]:
+    return [attempt for attempt in execution.attempts if attempt.outcome is not Outcome.SHED]
+
+
 def status_row(
-    record: FunctionRecord, standing: Standing, history: Sequence[Change], *, short: str, learning: str
+    record: FunctionRecord,
+    standing: Standing,
+    history: Sequence[Change],
+    lately: Sequence[Execution] | None,
+    *,
+    short: str,
+    learning: str,
 ) -> Document:
-    """One function in ``poet status``."""
+    """One function in ``poet status``; ``lately``: the calls for ``recent``."""
     return {
         **identity(record, short),
         "state": state(record, standing, learning),
         **counters(record),
+        "recent": recent(lately),
         "version": standing.live.version,
         "declared": dict(record.declared),
         "live": dict(standing.live),
@@ -136,12 +184,14 @@ def show(
     standing: Standing,
     versions: Sequence[ParameterSet],
     history: Sequence[Change],
+    lately: Sequence[Execution] | None,
+    newest: Sequence[Execution] | None,
     *,
     short: str,
     learning: str,
     now: float,
 ) -> Document:
-    """What holds for one function now."""
+    """What holds for one function now; ``lately``: the calls for ``recent``, ``newest``: those to list, newest last."""
     live = standing.live
     names = [*record.declared, *(name for name in live if name not in record.declared)]
     return document(
@@ -153,6 +203,8 @@ def show(
         learner=record.learner or None,
         objective=dict(record.objective),
         **counters(record),
+        recent=recent(lately),
+        last_calls=None if newest is None else [call(execution) for execution in reversed(newest)],
         parameters={
             name: {
                 "declared": record.declared.get(name),

@@ -106,6 +106,24 @@ def plural(n: int, thing: str) -> str:
     return f"{n} {thing}" if n == 1 else f"{n} {thing}{'es' if thing.endswith('s') else 's'}"
 
 
+def requests(n: int, hedges: int = 0) -> str:
+    """How often a service was asked; hedges are among the ``n``.
+
+    >>> requests(1), requests(2, 1), requests(0)
+    ('1 request', '2 requests, 1 hedged', '0 requests')
+    """
+    return plural(n, "request") + (f", {hedges} hedged" if hedges else "")
+
+
+def features(context: Mapping[str, Value]) -> str:
+    """What a call told of its input.
+
+    >>> features({"region": "eu", "size": 12, "cached": False, "load": 0.123456, "tag": ""})
+    'region eu, size 12, cached False, load 0.1235, tag –'
+    """
+    return ", ".join(f"{printable(name) or NOTHING} {value('', x) or NOTHING}" for name, x in context.items())
+
+
 def ago(at: float, now: float) -> str:
     """How long before ``now`` [Unix s] a moment was; 0 says that it never came.
 

@@ -42,33 +42,34 @@ class Performance(NamedTuple):
     outcome: Outcome
     seconds: float
     requests: int
-    attempts: tuple[Attempt, ...]  # a hedged attempt is one, however many copies it sent
+    attempts: tuple[Attempt, ...]  # one per request: behind an attempt stands its copy, if it sent one
 
 
 def perform(service: Service, plan: Plan, draws: Draws) -> Performance:
     """One call under ``plan``, by these dice. A permanent error looks like any other to the caller."""
     factor, doomed = service.factor(draws.work), draws.permanent < service.permanent
-    seconds, requests = 0.0, 0
+    seconds = 0.0
     attempts: list[Attempt] = []
     outcome, chance = Outcome.TIMEOUT, service.error
     for k in range(plan.retries + 1):
         pause = draws.jitter[k] * plan.longest_pause(k) if k else 0.0
         if outcome is Outcome.ERROR:
             chance = service.error_after(pause)
-        outcome, took, sent = _attempt(service, plan, draws, k, factor, chance, doomed=doomed)
-        seconds, requests, chance = seconds + pause + took, requests + sent, service.error
-        attempts.append(Attempt(outcome, took, pause))
+        outcome, took, requests = _attempt(service, plan, draws, k, factor, chance, pause, doomed=doomed)
+        seconds, chance = seconds + pause + took, service.error
+        attempts += requests
         if outcome is Outcome.SUCCESS:
             break
-    return Performance(outcome, seconds, requests, tuple(attempts))
+    return Performance(outcome, seconds, len(attempts), tuple(attempts))
 
 
 def _attempt(
-    service: Service, plan: Plan, draws: Draws, k: int, factor: float, chance: float, *, doomed: bool
-) -> tuple[Outcome, float, int]:
-    """Attempt ``k``: how it ended, after how long [s], with how many requests.
+    service: Service, plan: Plan, draws: Draws, k: int, factor: float, chance: float, pause: float, *, doomed: bool
+) -> tuple[Outcome, float, tuple[Attempt, ...]]:
+    """Attempt ``k``: how it ended, after how long [s], and what became of each of its requests.
 
     factor: the call's work. chance: probability that it errs; doomed: it errs whatever the chance.
+    pause: before it [s].
     """
 
     def request(copy: int, chance: float) -> tuple[bool, float]:
@@ -78,18 +79,33 @@ def _attempt(
 
     errs, end = request(0, chance)
     if not plan.hedged or end <= plan.hedge_delay:
-        if end > plan.timeout:
-            return Outcome.TIMEOUT, plan.timeout, 1
-        return (Outcome.ERROR if errs else Outcome.SUCCESS), end, 1
+        outcome = Outcome.TIMEOUT if end > plan.timeout else Outcome.ERROR if errs else Outcome.SUCCESS
+        took = min(end, plan.timeout)
+        return outcome, took, (Attempt(outcome, took, pause),)
     # What is going to fail the first request has begun already, and fails the copy unless it fades in between.
     copy_errs, lasted = request(1, service.error_after(plan.hedge_delay) if errs else service.error)
     copy_end = plan.hedge_delay + lasted
     answered = min(math.inf if errs else end, math.inf if copy_errs else copy_end)
     if answered <= plan.timeout:
-        return Outcome.SUCCESS, answered, 2
-    if errs and copy_errs and max(end, copy_end) <= plan.timeout:
-        return Outcome.ERROR, max(end, copy_end), 2
-    return Outcome.TIMEOUT, plan.timeout, 2
+        outcome, took = Outcome.SUCCESS, answered
+    elif errs and copy_errs and max(end, copy_end) <= plan.timeout:
+        outcome, took = Outcome.ERROR, max(end, copy_end)
+    else:
+        outcome, took = Outcome.TIMEOUT, plan.timeout
+    # What still runs when the attempt is over is given up; at the attempt's limit the first has come to its own.
+    given_up = Outcome.TIMEOUT if outcome is Outcome.TIMEOUT else Outcome.CANCELLED
+    first = given_up if end > took else Outcome.ERROR if errs else Outcome.SUCCESS
+    copy = Outcome.CANCELLED if copy_end > took else Outcome.ERROR if copy_errs else Outcome.SUCCESS
+    if first is copy is Outcome.SUCCESS:  # at the very same moment: one answer is used
+        copy = Outcome.CANCELLED
+    return (
+        outcome,
+        took,
+        (
+            Attempt(first, min(end, took), pause),
+            Attempt(copy, min(lasted, took - plan.hedge_delay), plan.hedge_delay, hedge=True),
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -200,11 +200,11 @@ class Database:
                 raise
             # a folder that we may not write to, and nobody writes: then the file alone is the whole truth
             connection, found = self._looked_into(address + "&immutable=1")
-        if found < schema.VERSION:
+        if found < schema.READABLE:
             connection.close()
             raise StoreUnavailable(
                 str(self.path),
-                f"its layout is of version {found}, older than {schema.VERSION}" if found else "it is empty",
+                f"its layout is of version {found}, older than {schema.READABLE}" if found else "it is empty",
                 "run the program that writes it once",
             )
         self._adopt(connection)

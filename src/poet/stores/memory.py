@@ -14,7 +14,7 @@ from poet.model.function import FunctionKey
 from poet.model.parameters import Change, ParameterSet, Standing
 from poet.model.tunable import Value
 from poet.seams import SYSTEM_CLOCK, Clock, Finding, FunctionRecord, ProcessReport
-from poet.stores import rules
+from poet.stores import features, rules
 
 
 @dataclass(slots=True)
@@ -144,9 +144,14 @@ class MemoryStore:
             return list(self._of(function).changes)
 
     def append(self, function: FunctionKey, executions: Sequence[Execution]) -> None:
-        """Keep executions; those whose writer and sequence are kept already are passed over. Raises UnknownFunction."""
+        """Keep executions; those whose writer and sequence are kept already are passed over.
+
+        Raises UnknownFunction, and ValueError where a feature cannot be kept (``features.check``).
+        """
         with self._open():
             kept = self._of(function)
+            for execution in executions:
+                features.check(execution.context)
             for rows in rules.by_writer(executions).values():
                 for execution in rows:
                     place = (execution.writer, execution.sequence)

@@ -91,8 +91,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             last_fault TEXT NOT NULL
         ) WITHOUT ROWID""",
     ),
+    # No table changes. But from here on chunks may be of format PXc2, which an older release would take for damage:
+    # so it must not open the file.
+    (),
 )
 VERSION = len(MIGRATIONS)
+READABLE = 1  # oldest version that can be looked at as it is: its tables say what those of ``VERSION`` say
 
 
 def migrate(connection: sqlite3.Connection, found: int) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from poet.errors import StaleParameters, StoreCorrupt, UnknownFunction, UnknownVersion
+from poet.errors import StaleParameters, StoreCorrupt, StoreTooNew, UnknownFunction, UnknownVersion
 from poet.model.estimate import Estimate
 from poet.model.execution import Execution
 from poet.model.function import FunctionKey
@@ -198,7 +198,8 @@ class SqliteStore:
         """Keep executions; those whose writer and sequence are kept already are passed over.
 
         So an append may be repeated after a failure that left open whether it was kept.
-        Raises UnknownFunction, and ValueError where a duration is negative or not finite.
+        Raises UnknownFunction, and ValueError where a duration is negative or not finite or a feature cannot be kept
+        (``features.check``).
         """
         with self._file.writing() as file:
             number = _known(file, function)
@@ -221,7 +222,8 @@ class SqliteStore:
         """Stored executions, oldest first; the newest ``limit`` of those started at or after ``since`` [Unix s].
 
         They are those of the moment of asking; memory holds a few chunks at a time, or ``limit`` executions.
-        Raises UnknownFunction here, and StoreCorrupt on the way where a chunk is damaged.
+        Raises UnknownFunction here, and on the way StoreCorrupt where a chunk is damaged, StoreTooNew where a newer
+        POET has begun to write chunks that this one cannot read.
         """
         with self._file.snapshot() as file:
             number = _known(file, function)
@@ -330,6 +332,11 @@ class SqliteStore:
     def _decoded(self, body: bytes, writer: str) -> list[Execution]:
         try:
             return chunk.decode(body, writer)
+        except chunk.NewerChunk as error:
+            # the file itself was brought up to date while we had it open
+            raise StoreTooNew(
+                str(self.path), f"executions of {writer}: {error}", "upgrade this one; nothing was changed in the file"
+            ) from error
         except (ValueError, TypeError) as error:
             raise StoreCorrupt(
                 str(self.path), f"executions of {writer} are damaged: {error}", "`poet doctor` lists all damage"
@@ -356,12 +363,16 @@ class SqliteStore:
 
     def _newest(self, chunks: list[_Chunk], since: float, limit: int) -> Iterator[Execution]:
         """The newest ``limit``, oldest first; reads no chunk that cannot hold one of them."""
-        newest: list[Execution] = []
+        newest: list[tuple[tuple[float, str, int], Execution]] = []  # a heap by age, the oldest on top
         for piece in sorted(chunks, key=lambda piece: piece.newest, reverse=True):
-            if len(newest) >= limit and (not newest or piece.newest < newest[-1].started):
+            if len(newest) >= limit and (not newest or piece.newest < newest[0][1].started):
                 break
-            newest = heapq.nlargest(limit, (*newest, *self._rows(piece, since)), key=rules.age)
-        return iter(newest[::-1])
+            for row in self._rows(piece, since):
+                if len(newest) < limit:
+                    heapq.heappush(newest, (rules.age(row), row))
+                else:
+                    heapq.heappushpop(newest, (rules.age(row), row))
+        return iter([row for _, row in sorted(newest)])
 
 
 class _Chunk(NamedTuple):

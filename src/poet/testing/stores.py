@@ -24,7 +24,7 @@ import pytest
 
 from poet.errors import StaleParameters, StoreUnavailable, UnknownFunction, UnknownVersion
 from poet.model.estimate import Estimate
-from poet.model.execution import Attempt, Execution, Outcome
+from poet.model.execution import Attempt, Context, Execution, Outcome
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
 from poet.model.tunable import Value
@@ -79,6 +79,21 @@ def failure(sequence: int, *, writer: str = "w1") -> Execution:
     """A call of two attempts: the first timed out, the second failed."""
     attempts = (Attempt(Outcome.TIMEOUT, 1.0), Attempt(Outcome.ERROR, 0.5, 0.25))
     return Execution(writer, sequence, START + sequence, 1.75, Outcome.ERROR, 2, attempts, "ConnectionResetError")
+
+
+def hedged(sequence: int, *, writer: str = "w1") -> Execution:
+    """A call of which a copy was sent after 0.5 s, and answered first."""
+    attempts = (Attempt(Outcome.CANCELLED, 0.75), Attempt(Outcome.SUCCESS, 0.25, 0.5, hedge=True))
+    return Execution(writer, sequence, START + sequence, 0.75, Outcome.SUCCESS, 2, attempts)
+
+
+def shed(sequence: int, *, writer: str = "w1") -> Execution:
+    """A call that was not made."""
+    attempts = (Attempt(Outcome.SHED, 0.0),)
+    return Execution(writer, sequence, START + sequence, 0.0, Outcome.SHED, 2, attempts, "CircuitOpen")
+
+
+FEATURES: Context = (("region", "eu"), ("size", 3), ("load", 0.1), ("cached", False), ("user", 2**64 - 1))
 
 
 class StoreContract:
@@ -364,6 +379,78 @@ class StoreContract:
         (kept,) = store.functions()
         assert (kept.calls, kept.failures, kept.seconds, kept.last_call) == (3, 1, 2.25, START + 2)
 
+    def test_hedges_are_told_from_retries(self, store: Store) -> None:
+        store.register(record())
+        retried = hedged(1)._replace(attempts=tuple(attempt._replace(hedge=False) for attempt in hedged(1).attempts))
+        alone = execution(2, attempts=(Attempt(Outcome.SUCCESS, 0.25, hedge=True),))
+        rows = [hedged(0), retried, alone]
+        store.append(KEY, rows)
+        assert list(store.executions(KEY)) == rows
+
+    def test_a_shed_call_is_a_call_without_an_answer(self, store: Store) -> None:
+        store.register(record())
+        rows = [execution(0), shed(1)]
+        store.append(KEY, rows)
+        assert list(store.executions(KEY)) == rows
+        (kept,) = store.functions()
+        assert (kept.calls, kept.failures, kept.seconds, kept.last_call) == (2, 1, 0.25, START + 1)
+
+    def test_features_keep_their_kinds_their_order_and_their_gaps(self, store: Store) -> None:
+        store.register(record())
+        contexts: list[Context] = [
+            FEATURES,
+            (),
+            FEATURES[::-1],
+            (("size", 3.0),),
+            (("size", True),),
+            (("size", "3"), ("zero", -0.0), ("tiny", 5e-324), ("big", -(10**40))),
+            (("naïve 時間 \u2028 'quoted\" \x00", "\ud800"), ("", "")),
+            FEATURES,
+        ]
+        rows = [execution(i, context=context) for i, context in enumerate(contexts)]
+        for row in rows:  # so that small pieces are put together, too
+            store.append(KEY, [row])
+        kept = list(store.executions(KEY))
+        assert kept == rows
+        assert repr([row.context for row in kept]) == repr(contexts)  # 1, 1.0 and True are equal, and not the same
+
+    def test_features_of_many_executions_are_kept(self, store: Store) -> None:
+        store.register(record())
+        rows = [
+            execution(i, context=(("region", ("eu", "us")[i % 2]), ("size", i), ("load", i / 7))[: i % 4])
+            for i in range(2300)
+        ]
+        for start in range(0, len(rows), 90):
+            store.append(KEY, rows[start : start + 90])
+        assert list(store.executions(KEY)) == rows
+        assert list(store.executions(KEY, limit=40)) == rows[-40:]
+
+    def test_as_many_and_as_long_features_as_are_promised_are_kept(self, store: Store) -> None:
+        store.register(record())
+        context: Context = tuple((f"{i:0200}", "\U0001f600" * 200) for i in range(32))
+        rows = [execution(0, context=context), execution(1, context=(("digest", 2**512 - 1), ("debt", 1 - 2**512)))]
+        store.append(KEY, rows)
+        assert list(store.executions(KEY)) == rows
+
+    def test_features_that_cannot_be_kept_are_refused_by_name_with_their_whole_batch(self, store: Store) -> None:
+        store.register(record())
+        odd: Any = None
+        contexts: list[tuple[Context, str]] = [
+            ((("load", float("nan")),), "load"),
+            ((("load", float("-inf")),), "load"),
+            ((("query", "x" * 201),), "query"),
+            ((("user", 2**512),), "user"),
+            ((("user", odd),), "user"),
+            ((("size", 1), ("size", 2)), "size"),
+            (tuple((f"f{i}", i) for i in range(33)), "f32"),
+            ((("x" * 201, 1),), "xxx"),
+        ]
+        for context, name in contexts:
+            with pytest.raises(ValueError, match=name):
+                store.append(KEY, [execution(0), execution(1, context=context), execution(0, writer="w2")])
+        assert list(store.executions(KEY)) == []
+        assert store.functions()[0].calls == 0
+
     def test_executions_of_several_writers_are_merged_by_their_start(self, store: Store) -> None:
         store.register(record())
         ours = [execution(i) for i in range(2500)]
@@ -537,7 +624,7 @@ class SharedStoreContract(StoreContract):
         first.register(record())
         first.publish(KEY, draft(), expected=1)
         first.steer(KEY, author="ada", reason="fixed", pinned={"retries": 1})
-        rows = [execution(0), failure(1)]
+        rows = [execution(0), failure(1), hedged(2), shed(3), execution(4, context=FEATURES)]
         first.append(KEY, rows)
         first.save_learner(KEY, b"state")
         first.report(report("w1"))

@@ -60,28 +60,41 @@ class Inbox:
 
 
 class Tally:
-    """Counts and moving averages of one function since the process began."""
+    """Counts and moving averages of one function since the process began.
 
-    __slots__ = ("calls", "failures", "last", "outcomes", "rate", "requests", "seconds", "success")
+    A shed call has failed for its caller, and counts as such; but nothing was asked, so it is no request, and it took
+    no time that would say how long calls take.
+    """
+
+    __slots__ = ("calls", "failures", "hedges", "last", "outcomes", "rate", "requests", "seconds", "shed", "success")
 
     def __init__(self, rate: float) -> None:
         """rate: weight of the newest execution in the moving averages, in (0, 1] [1]."""
         self.rate = rate
-        self.calls = self.failures = self.requests = 0
+        self.calls = self.failures = 0
+        self.requests = 0  # attempts that were made, hedges included
+        self.hedges = 0
+        self.shed = 0  # calls that were not made
         self.success: float | None = None  # moving average of successes, in [0, 1]
-        self.seconds: float | None = None  # moving average of durations [s]
+        self.seconds: float | None = None  # moving average of the durations of calls that were made [s]
         self.outcomes = [0] * len(Outcome)
         self.last = 0.0  # Unix time of the newest call [s]
 
     def add(self, execution: Execution) -> None:
-        """Count it; O(1)."""
+        """Count it; O(attempts)."""
         good, seconds = float(execution.outcome.good), execution.seconds
         self.calls += 1
         self.failures += not good
-        self.requests += len(execution.attempts)
+        for attempt in execution.attempts:
+            if attempt.outcome is not Outcome.SHED:
+                self.requests += 1
+                self.hedges += attempt.hedge
         self.outcomes[execution.outcome] += 1
         self.success = good if self.success is None else self.success + self.rate * (good - self.success)
-        self.seconds = seconds if self.seconds is None else self.seconds + self.rate * (seconds - self.seconds)
+        if execution.outcome is Outcome.SHED:
+            self.shed += 1
+        else:
+            self.seconds = seconds if self.seconds is None else self.seconds + self.rate * (seconds - self.seconds)
         self.last = max(self.last, execution.started)
 
 

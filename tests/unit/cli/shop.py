@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from poet.model.estimate import Estimate
-from poet.model.execution import Attempt, Execution, Outcome
+from poet.model.execution import Attempt, Context, Execution, Outcome
 from poet.model.explanation import Explanation, Forecast
 from poet.model.function import FunctionKey
 from poet.model.objective import Objective
@@ -37,6 +37,18 @@ def executions(n: int, *, writer: str = "w1", start: float = OPENING, failing: i
         error = "OSError" if outcome is Outcome.ERROR else ""
         rows.append(Execution(writer, i, start + 10.0 * i, 0.2, outcome, 1, (Attempt(outcome, 0.2),), error))
     return rows
+
+
+def fresh() -> list[Execution]:
+    """The newest calls, oldest first: one that a hedge won, one that was shed, one that nobody answered."""
+    hedged = (Attempt(Outcome.CANCELLED, 0.75), Attempt(Outcome.SUCCESS, 0.25, 0.5, hedge=True))
+    features: Context = (("region", "eu-west-1"), ("size", 12_000), ("cached", False), ("load", 0.123456))
+    shed, limit = (Attempt(Outcome.SHED, 0.0),), (Attempt(Outcome.TIMEOUT, 1.25),)
+    return [
+        Execution("w9", 0, NOW - 300, 0.75, Outcome.SUCCESS, 3, hedged, "", features),
+        Execution("w9", 1, NOW - 200, 0.0, Outcome.SHED, 3, shed, "CircuitOpen", features[:1]),
+        Execution("w9", 2, NOW - 100, 1.25, Outcome.TIMEOUT, 3, limit, "PoetTimeout"),
+    ]
 
 
 def learned(live: ParameterSet, *, timeout: float, retries: int, reason: str, evidence: int) -> ParameterSet:

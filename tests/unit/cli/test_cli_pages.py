@@ -86,6 +86,56 @@ def test_status_tells_moments_by_their_distance() -> None:
     assert "2, the last: store: disk is full (process 4712 on depot, 10 m ago)" in said
 
 
+def test_show_tells_hedges_shed_calls_and_features() -> None:
+    store = filled()
+    store.append(PRICES, shop.fresh())
+    said = page(commands.show(store, "prices.fetch", Asked(now=NOW)), 124)
+    assert "3 calls, in the last hour: 3 requests, 1 hedged; 1 call not made, as a breaker was open" in said
+    lines = [" ".join(line.split()) for line in said.splitlines() if "m ago" in line and "last call" not in line]
+    assert lines == [
+        "1 m ago timeout PoetTimeout 1.25 s 1 request",
+        "3 m ago shed CircuitOpen 0 s 0 requests region eu-west-1",
+        "5 m ago success 750 ms 2 requests, 1 hedged region eu-west-1, size 12000, cached False, load 0.1235",
+    ]
+
+
+def test_show_says_that_calls_cannot_be_read() -> None:
+    doc = commands.show(filled(), "prices.fetch", Asked(now=NOW)) | {"recent": None, "last_calls": None}
+    said = page(doc)
+    assert "the calls of the last hour cannot be read; poet doctor says why" in " ".join(said.split())
+    assert "newest calls" not in said
+
+
+def test_a_page_without_features_hedges_or_shed_calls_does_not_speak_of_them() -> None:
+    for said in (page(commands.show(filled(), name, Asked(now=NOW))) for name in ("prices.fetch", "nightly report")):
+        for word in ("features", "hedged", "not made"):
+            assert word not in said
+    assert "newest calls" not in said
+    said = page(commands.status(filled(), Asked(now=NOW)))
+    assert not any(line.startswith(("shed", "hedged", "unread")) for line in said.splitlines())
+
+
+def test_features_cannot_steer_a_terminal_and_fit_the_page() -> None:
+    store = filled()
+    odd = (("re\x1b[31mgion\n", "x" * 200), ("", ""))
+    store.append(PRICES, [shop.fresh()[0]._replace(context=odd)])
+    said = page(commands.show(store, "prices.fetch", Asked(now=NOW)))
+    assert "\x1b" not in said
+    assert max(map(len, said.splitlines())) <= 80
+    assert "– –" in said
+
+
+def test_status_names_the_functions_that_hedge_shed_or_cannot_be_read() -> None:
+    store = filled()
+    store.append(PRICES, shop.fresh())
+    doc = commands.status(store, Asked(now=NOW))
+    doc["functions"][3]["recent"] = None
+    said = page(doc, 124)
+    assert "shed      prices.fetch 1 of 3 calls: not made, as a breaker was open or a limit reached" in said
+    assert "hedged    prices.fetch 3 requests, 1 hedged" in said
+    assert "unread    stock.fetch: the calls of the last hour cannot be read; poet doctor says why" in said
+
+
 def test_history_is_told_in_the_zone_asked_for() -> None:
     said = page(commands.history(filled(), "prices.fetch", Asked(now=NOW, last=2)))
     assert "2023-11-14 23:13:20" in said

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from hypothesis import given
@@ -8,8 +9,10 @@ from hypothesis import strategies as st
 
 from poet.cli import commands, views
 from poet.cli.commands import Asked
-from poet.model.execution import Outcome
+from poet.errors import StoreCorrupt
+from poet.model.execution import Execution, Outcome
 from poet.model.explanation import Explanation
+from poet.model.function import FunctionKey
 from poet.model.parameters import Change, ParameterSet, Standing
 from poet.seams import ProcessReport
 from poet.stores.memory import MemoryStore
@@ -69,6 +72,68 @@ def test_show_has_each_parameter_with_its_interval_and_pin() -> None:
     assert doc["parameters"]["retries"] == {"declared": 3, "live": 1, "pinned": 1, "estimate": None}
     assert doc["parameters"]["timeout"]["live"] == 0.84321
     assert (doc["versions"], doc["version"]["origin"]) == (4, "manual")
+
+
+def test_requests_hedges_and_shed_calls_of_the_last_hour_are_counted() -> None:
+    store = filled()
+    store.append(PRICES, shop.fresh())
+    rows = {row["short_name"]: row["recent"] for row in commands.status(store, ASKED)["functions"]}
+    assert rows["prices.fetch"] == {"calls": 3, "requests": 3, "hedges": 1, "shed": 1}
+    assert rows["send"] == {"calls": 0, "requests": 0, "hedges": 0, "shed": 0}
+    assert commands.show(store, "prices.fetch", ASKED)["recent"] == rows["prices.fetch"]
+    later = ASKED._replace(now=NOW + views.LATELY - 250)
+    assert commands.status(store, later)["functions"][2]["recent"]["calls"] == 2
+    assert commands.show(store, "prices.fetch", later)["recent"]["calls"] == 2
+
+
+def test_of_many_calls_in_an_hour_the_newest_are_counted() -> None:
+    store = filled()
+    many = shop.executions(1500, writer="w7", start=NOW - 3_000.0)
+    store.append(PRICES, [call._replace(started=NOW - 3_000.0 + call.sequence) for call in many])
+    shed = shop.fresh()[1]
+    store.append(PRICES, [shed._replace(sequence=7, started=NOW - 2_999.5)])
+    assert commands.show(store, "prices.fetch", ASKED)["recent"] == {
+        "calls": views.NEWEST,
+        "requests": views.NEWEST,
+        "hedges": 0,
+        "shed": 0,
+    }
+
+
+def test_show_lists_the_newest_calls_with_attempts_and_features() -> None:
+    store = filled()
+    store.append(PRICES, shop.fresh())
+    timeout, shed, hedged, *older = commands.show(store, "prices.fetch", ASKED)["last_calls"]
+    assert timeout["attempts"] == [{"outcome": "timeout", "seconds": 1.25, "waited": 0.0, "hedge": False}]
+    assert (timeout["error"], timeout["context"], timeout["version"]) == ("PoetTimeout", {}, 3)
+    assert (shed["outcome"], shed["requests"], shed["hedges"], shed["error"]) == ("shed", 0, 0, "CircuitOpen")
+    assert (hedged["id"], hedged["at"], hedged["seconds"], hedged["outcome"]) == ("w9-0", NOW - 300, 0.75, "success")
+    assert (hedged["requests"], hedged["hedges"], hedged["error"]) == (2, 1, None)
+    assert hedged["attempts"][1] == {"outcome": "success", "seconds": 0.25, "waited": 0.5, "hedge": True}
+    assert hedged["context"] == {"region": "eu-west-1", "size": 12_000, "cached": False, "load": 0.123456}
+    assert [call["id"] for call in older] == ["w1-99", "w1-98"]
+    assert commands.show(store, "nightly report", ASKED)["last_calls"] == []
+
+
+def test_a_function_that_was_not_called_for_long_still_shows_its_last_calls() -> None:
+    doc = commands.show(filled(), "prices.fetch", ASKED._replace(now=NOW + 1e6))
+    assert (doc["recent"]["calls"], len(doc["last_calls"])) == (0, views.LISTED)
+
+
+class Damaged(MemoryStore):
+    """A store of which no execution can be read."""
+
+    def executions(self, function: FunctionKey, *, since: float = 0.0, limit: int | None = None) -> Iterator[Execution]:
+        raise StoreCorrupt("the test", "it is damaged")
+
+
+def test_what_holds_is_told_even_where_the_calls_cannot_be_read() -> None:
+    clock = shop.clock()
+    store = Damaged(clock=clock)
+    shop.fill(store, clock)
+    doc = commands.show(store, "prices.fetch", ASKED)
+    assert (doc["version"]["version"], doc["recent"], doc["last_calls"]) == (3, None, None)
+    assert {row["recent"] for row in commands.status(store, ASKED)["functions"]} == {None}
 
 
 def test_explain_counts_the_difference_to_live() -> None:

@@ -122,6 +122,12 @@ def test_the_fingerprint_tells_signatures_apart_and_ignores_the_body() -> None:
         errors.StoreCorrupt("x.db", "damaged", "restore it"),
         errors.UnknownArgument("x", ("y",)),
         errors.ResultRejected("f"),
+        errors.ResultRejected("f", "too short"),
+        errors.PerceiveError("f", "no region"),
+        errors.InputRejected("f", "too long"),
+        errors.CircuitOpen("f", "payments", 12.5),
+        errors.Overloaded("f", "calls to payments", 8),
+        errors.EnforceError("f", "no schema"),
     ],
     ids=lambda e: type(e).__name__,
 )
@@ -130,3 +136,15 @@ def test_errors_carry_their_facts_through_a_pickle(error: Exception) -> None:
     assert type(again) is type(error)
     assert str(again) == str(error) != ""
     assert vars(again) == vars(error)
+
+
+def test_errors_of_a_call_name_their_stage_and_what_to_catch() -> None:
+    shed: tuple[errors.Shed, ...] = (errors.CircuitOpen("f", "payments", 12.5), errors.Overloaded("f", "calls", 8))
+    assert [error.stage for error in shed] == ["operate", "operate"]
+    assert str(shed[0]) == "f: operate: the circuit of payments is open for 12.5 s more"
+    assert str(shed[1]) == "f: operate: 8 calls already, that is the limit"
+    assert isinstance(errors.PoetTimeout("f", 1.0), TimeoutError)
+    assert not isinstance(shed[0], TimeoutError)
+    assert isinstance(errors.InputRejected("f", "too long"), ValueError)
+    assert errors.InputRejected("f", "too long").stage == "perceive"
+    assert errors.ResultRejected("f").stage == "enforce"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from poet.model.execution import Execution, Outcome
+from poet.model.execution import Attempt, Execution, Outcome
 from poet.sim.evaluate import expected_utility, oracle, oracle_series
 from poet.sim.play import Fixed, PercentileRule, changes, perform, play, regret, share
 from poet.sim.scenarios import SCENARIOS, START, step_slowdown
@@ -71,6 +71,60 @@ def test_an_execution_tells_all_that_happened() -> None:
         assert execution.version == 1
     assert clock.wall() == pytest.approx(moment)
     assert {execution.outcome for execution in policy.told} >= {Outcome.SUCCESS, Outcome.ERROR}
+
+
+def test_a_hedged_attempt_tells_what_became_of_both_requests() -> None:
+    """Each ends by itself or with the attempt; that ends with the first answer, with both errors, or at its limit."""
+    plan = Plan(0.5, 2, 0.1, 0.1)
+    service = Service(
+        (Mode(0.7, 0.1, 0.5), Mode(0.3, 0.4, 0.6)), hang=0.1, error=0.3, error_latency=Mode(1.0, 0.2, 0.5)
+    )
+    dice = Dice(3, "hedged", 2000)
+    seen = set()
+    for t in range(2000):
+        done = perform(service, plan, dice.call(t))
+        assert done.requests == len(done.attempts)
+        groups: list[list[Attempt]] = []
+        for attempt in done.attempts:
+            groups += [] if attempt.hedge else [[]]
+            groups[-1].append(attempt)
+        assert len(groups) <= 3
+        spent = 0.0
+        for group in groups:
+            first, *copies = group
+            if not copies:
+                seen.add((first.outcome,))
+                spent += first.waited + first.seconds
+                assert first.seconds <= 0.1  # it ended before the copy was due
+                continue
+            (copy,) = copies
+            assert copy.waited == 0.1
+            took = max(first.seconds, 0.1 + copy.seconds)
+            spent += first.waited + took
+            assert first.seconds > 0.1 or first.outcome is Outcome.ERROR
+            assert took <= 0.5 + 1e-12
+            assert [first.outcome, copy.outcome].count(Outcome.SUCCESS) <= 1
+            if Outcome.TIMEOUT in (first.outcome, copy.outcome):
+                assert took == pytest.approx(0.5)
+            seen.add((first.outcome, copy.outcome))
+        assert done.seconds == pytest.approx(spent)
+        ends = {attempt.outcome for attempt in groups[-1]}
+        assert done.outcome.good == (Outcome.SUCCESS in ends)
+        if done.outcome is Outcome.ERROR:
+            assert ends == {Outcome.ERROR}
+    success, error, timeout, cancelled = Outcome.SUCCESS, Outcome.ERROR, Outcome.TIMEOUT, Outcome.CANCELLED
+    assert seen == {
+        (success,),
+        (error,),
+        (success, cancelled),
+        (success, error),
+        (cancelled, success),
+        (error, success),
+        (error, error),
+        (error, cancelled),
+        (timeout, cancelled),
+        (timeout, error),
+    }
 
 
 def test_pauses_are_jittered_over_their_whole_range() -> None:

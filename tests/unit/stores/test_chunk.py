@@ -5,17 +5,19 @@ import struct
 import tracemalloc
 import zlib
 from array import array
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poet.model.execution import Attempt, Execution, Outcome
+from poet.model.execution import Attempt, Context, Execution, Outcome
 from poet.stores import chunk
+from unit.stores.strategies import CONTEXTS
 
 DURATIONS = st.floats(0, 1e30)
-ATTEMPTS = st.builds(Attempt, st.sampled_from(Outcome), DURATIONS, DURATIONS)
+ATTEMPTS = st.builds(Attempt, st.sampled_from(Outcome), DURATIONS, DURATIONS, st.booleans())
 NAMES = st.sampled_from(["", "ValueError", "KeyError"]) | st.text(max_size=4) | st.just("\ud800")
 ROWS = st.builds(
     Execution,
@@ -27,7 +29,9 @@ ROWS = st.builds(
     st.integers(0, 2**64 - 1),
     st.lists(ATTEMPTS, max_size=4).map(tuple),
     NAMES,
+    CONTEXTS,
 )
+MAGICS = (b"PXc1", b"PXc2")
 CHUNKS = st.lists(ROWS, min_size=1, max_size=30, unique_by=lambda row: row.sequence).map(
     lambda rows: sorted(rows, key=lambda row: row.sequence)
 )
@@ -39,7 +43,7 @@ def single(number: float) -> float:
 
 def rounded(row: Execution) -> Execution:
     """What the module promises to keep, worked out another way."""
-    attempts = tuple(Attempt(a.outcome, single(a.seconds), single(a.waited)) for a in row.attempts)
+    attempts = tuple(Attempt(a.outcome, single(a.seconds), single(a.waited), a.hedge) for a in row.attempts)
     return row._replace(started=round(row.started * 1000) / 1000, seconds=single(row.seconds), attempts=attempts)
 
 
@@ -53,8 +57,14 @@ def test_what_is_decoded_is_what_was_encoded_up_to_the_stated_precision(rows: li
     blob = chunk.encode(rows)
     kept = chunk.decode(blob, "w")
     assert kept == [rounded(row) for row in rows]
+    assert repr(kept) == repr([rounded(row) for row in rows])  # 1, 1.0 and True are equal, and not the same
     assert all(type(row.outcome) is Outcome for row in kept)
     assert chunk.encode(kept) == blob
+
+
+def test_a_pause_too_short_to_be_kept_is_none() -> None:
+    row = plain(0, attempts=(Attempt(Outcome.SUCCESS, 0.5, 1e-60),))
+    assert chunk.encode([row]) == chunk.encode([plain(0)])
 
 
 @given(st.lists(st.floats(0, 3e38), min_size=1, max_size=20))
@@ -88,31 +98,77 @@ def test_a_missing_end_or_a_byte_too_many_is_found(rows: list[Execution], data: 
             chunk.decode(wrong, "w")
 
 
+def packed(body: bytes, magic: bytes) -> bytes:
+    return struct.pack("<4sI", magic, len(body)) + zlib.compress(body)
+
+
+@pytest.mark.parametrize("magic", MAGICS)
 @settings(max_examples=300)
-@given(st.binary(max_size=400))
-def test_a_well_packed_body_of_nonsense_is_refused_or_read_but_never_anything_else(tail: bytes) -> None:
+@given(tail=st.binary(max_size=400))
+def test_a_well_packed_body_of_nonsense_is_refused_or_read_but_never_anything_else(magic: bytes, tail: bytes) -> None:
     """Past the checksum: every length and number inside is checked before it is believed."""
     for head in (b"", struct.pack("<IQq", 3, 0, 0), struct.pack("<IQq", 2**32 - 1, 2**64 - 1, -(2**63))):
-        body = head + tail
-        blob = struct.pack("<4sI", b"PXc1", len(body)) + zlib.compress(body)
         with suppress(ValueError):
-            assert len(chunk.decode(blob, "w")) <= chunk.ROWS
+            assert len(chunk.decode(packed(head + tail, magic), "w")) <= chunk.ROWS
 
 
-@given(CHUNKS, st.data())
+@pytest.mark.parametrize("magic", MAGICS)
+@given(rows=CHUNKS, data=st.data())
 def test_a_body_with_one_byte_changed_is_refused_or_read_but_never_anything_else(
-    rows: list[Execution], data: st.DataObject
+    magic: bytes, rows: list[Execution], data: st.DataObject
 ) -> None:
     body = bytearray(zlib.decompress(chunk.encode(rows)[8:]))
     body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
-    blob = struct.pack("<4sI", b"PXc1", len(body)) + zlib.compress(bytes(body))
     with suppress(ValueError):
-        assert len(chunk.decode(blob, "w")) <= chunk.ROWS
+        assert len(chunk.decode(packed(bytes(body), magic), "w")) <= chunk.ROWS
+
+
+@given(CHUNKS)
+def test_what_the_first_release_could_say_is_read_from_its_format_to_the_bit(rows: list[Execution]) -> None:
+    """The formats differ in the features at the end, in the hedges' flag and in one outcome; nothing else."""
+    before = [_as_before(row) for row in rows]
+    body = zlib.decompress(chunk.encode(before)[8:])
+    assert body[-5:] == bytes((0, 0, 0, 0, 1))  # no feature has a name
+    assert chunk.decode(packed(body[:-5], b"PXc1"), "w") == [rounded(row) for row in before]
+
+
+def _as_before(row: Execution) -> Execution:
+    def known(outcome: Outcome) -> Outcome:
+        return Outcome.ERROR if outcome is Outcome.SHED else outcome
+
+    attempts = tuple(Attempt(known(a.outcome), a.seconds, a.waited) for a in row.attempts)
+    return row._replace(outcome=known(row.outcome), attempts=attempts, context=())
+
+
+def test_the_first_release_knew_no_hedges_and_shed_nothing() -> None:
+    hedged = plain(0, attempts=(Attempt(Outcome.SUCCESS, 0.5), Attempt(Outcome.CANCELLED, 0.25, 0.25, hedge=True)))
+    shed = plain(0, outcome=Outcome.SHED, attempts=(Attempt(Outcome.SHED, 0.5),))
+    for row, number in ((hedged, Outcome.CANCELLED | 0x08), (shed, Outcome.SHED)):
+        body = zlib.decompress(chunk.encode([row])[8:])[:-5]
+        with pytest.raises(ValueError, match=f"no outcome has the number {number}"):
+            chunk.decode(packed(body, b"PXc1"), "w")
+
+
+@pytest.mark.parametrize("magic", [b"PXc3", b"PXc9"])
+def test_a_chunk_of_a_newer_release_is_told_from_a_damaged_one(magic: bytes) -> None:
+    with pytest.raises(chunk.NewerChunk, match=f"a newer POET wrote it: its format is {magic.decode()}"):
+        chunk.decode(packed(bytes(100), magic), "w")
+
+
+@pytest.mark.parametrize("magic", [b"PXc0", b"PXcA", b"PXd2"])
+def test_what_has_no_magic_number_of_ours_is_no_chunk(magic: bytes) -> None:
+    with pytest.raises(ValueError, match="not a chunk") as caught:
+        chunk.decode(packed(bytes(100), magic), "w")
+    assert type(caught.value) is ValueError
+
+
+def test_an_outcome_leaves_room_for_the_flag_beside_it() -> None:
+    assert max(Outcome) < 0x08
 
 
 @pytest.mark.parametrize("announced", [1 << 23, 1 << 24, 1 << 31])
 def test_a_small_blob_cannot_ask_for_much_memory(announced: int) -> None:
-    bomb = struct.pack("<4sI", b"PXc1", announced) + zlib.compress(bytes(1 << 24), 9)
+    bomb = struct.pack("<4sI", b"PXc2", announced) + zlib.compress(bytes(1 << 24), 9)
     tracemalloc.start()
     with pytest.raises(ValueError):
         chunk.decode(bomb[:4000], "w")
@@ -139,6 +195,7 @@ def test_a_small_blob_cannot_ask_for_much_memory(announced: int) -> None:
         ([plain(0, started=1e30)], "started must"),
         ([plain(0, version=-1)], "numbers must be in"),
         ([plain(0, version=2**64)], "numbers must be in"),
+        ([plain(0), plain(1, context=(("size", float("nan")),))], "feature 'size' must be finite"),
     ],
 )
 def test_what_cannot_be_kept_is_refused_with_the_reason(rows: list[Execution], complaint: str) -> None:
@@ -146,8 +203,8 @@ def test_what_cannot_be_kept_is_refused_with_the_reason(rows: list[Execution], c
         chunk.encode(rows)
 
 
-def test_a_chunk_of_an_earlier_day_can_still_be_read() -> None:
-    """Drawn with ``encode(...).hex()`` of the first release: the layout is for good, as stores are full of it."""
+def test_a_chunk_of_the_first_release_can_still_be_read() -> None:
+    """Drawn with its ``encode(...).hex()``: the layout is for good, as stores are full of it."""
     blob = bytes.fromhex(
         "5058633157000000789c6366606060678080dab8b0770b191918981894191899ae3d6763864a3034d83bd83170323332"
         "b3b000e5191839bc532b5d8b8af28b18198090898911acc8c1de1ea29ac10e00ebee0b50"
@@ -168,15 +225,88 @@ def test_a_chunk_of_an_earlier_day_can_still_be_read() -> None:
     ]
 
 
-def test_a_thousand_executions_of_a_realistic_mix_stay_below_ten_kilobytes() -> None:
-    rng = random.Random(7)
+def test_a_chunk_of_the_second_format_can_still_be_read() -> None:
+    """Drawn with ``encode(...).hex()`` when it came: hedges, shed calls and features of every kind."""
+    blob = bytes.fromhex(
+        "5058633222010000789c4d8e314ec3401045ff8cd766a3f41c801378134392c66b0951a5a0a3448aec555809c5681d17"
+        "8984e46b241dc7e02234dc21550e905d1b10ff3733a33f4f5f00b8c2a0f7e7a7d307010cdc00c45fe7ef8462fc932e34"
+        "3092094542081f038de5bd75656bb78f6f66b334bb07e76a471e41c4cc14cbdfd7ae40a7b5ceff589d778e3c09944404"
+        "3bb3b6f5a6b17b53aeca1753bdd6abaab26bd36cc32df254c15188c74ce4fb458210f7435f85d9b46d13f61e192214a6"
+        "de803c1e823ef5b0d2b552f3f476a1ee26e94ccd32a5a6e9349b643fe1a1a32c0817a1812a13"
+    )
+    lost = (Attempt(Outcome.CANCELLED, 0.5), Attempt(Outcome.SUCCESS, 0.25, 0.25, hedge=True))
+    rows = [
+        plain(7, started=1795000000.125, version=3),
+        Execution(
+            "w",
+            8,
+            1795000001.0,
+            2.0,
+            Outcome.ERROR,
+            4,
+            (Attempt(Outcome.TIMEOUT, 1.0), Attempt(Outcome.ERROR, 0.75, 0.25)),
+            "KeyError",
+            (("region", "eu"), ("size", 3), ("cached", False), ("load", 0.1), ("digest", 2**70)),
+        ),
+        plain(9, started=1795000001.25, version=4, attempts=lost, context=(("size", -1), ("region", "us"))),
+        Execution(
+            "w",
+            300,
+            1795000000.5,
+            0.0,
+            Outcome.SHED,
+            4,
+            (Attempt(Outcome.SHED, 0.0),),
+            "CircuitOpen",
+            (("size", 3.0),),
+        ),
+    ]
+    assert repr(chunk.decode(blob, "w")) == repr(rows)
+
+
+def realistic(rng: random.Random, features: Callable[[], Context] = tuple) -> list[Execution]:
+    """A thousand calls, 5 % of them retried."""
     rows, now = [], 1.8e9
     for i in range(1000):
         now += rng.expovariate(10)
         first, second, pause = rng.lognormvariate(-2, 0.6), rng.lognormvariate(-2, 0.6), rng.uniform(0, 0.2)
-        row = plain(i, started=now, seconds=first, attempts=(Attempt(Outcome.SUCCESS, first),))
+        row = plain(i, started=now, seconds=first, attempts=(Attempt(Outcome.SUCCESS, first),), context=features())
         if rng.random() < 0.05:
             attempts = (Attempt(Outcome.ERROR, first), Attempt(Outcome.SUCCESS, second, pause))
             row = row._replace(seconds=first + pause + second, attempts=attempts)
         rows.append(row)
-    assert len(chunk.encode(rows)) < 6_000  # seconds alone are 4,000, of which deflate can save little
+    return rows
+
+
+def test_a_thousand_executions_of_a_realistic_mix_stay_below_six_kilobytes() -> None:
+    assert (
+        len(chunk.encode(realistic(random.Random(7)))) < 6_000
+    )  # seconds alone are 4,000, of which little can be saved
+
+
+def test_hedges_and_shed_calls_cost_next_to_nothing() -> None:
+    rng = random.Random(7)
+    rows = realistic(rng)
+    for i in range(0, 1000, 20):
+        took = rows[i].seconds
+        hedged = (Attempt(Outcome.CANCELLED, took), Attempt(Outcome.SUCCESS, took / 2, took / 2, hedge=True))
+        rows[i] = rows[i]._replace(attempts=hedged)
+        shed = (Attempt(Outcome.SHED, 0.0),)
+        rows[i + 1] = rows[i + 1]._replace(outcome=Outcome.SHED, seconds=2e-6, attempts=shed, error="CircuitOpen")
+    assert len(chunk.encode(rows)) < 7_000
+
+
+def test_a_thousand_executions_with_features_stay_below_twenty_kilobytes() -> None:
+    rng = random.Random(7)
+
+    def features() -> Context:
+        return (
+            ("region", rng.choice(("eu-west-1", "us-east-1", "ap-south-1"))),
+            ("cached", rng.random() < 0.3),
+            ("characters", int(rng.lognormvariate(6, 1))),
+            ("load", rng.random()),  # all bits of it random: 8,000 bytes that nothing can save
+        )
+
+    assert len(chunk.encode(realistic(rng, features))) < 20_000
+    rng = random.Random(7)
+    assert len(chunk.encode(realistic(rng, lambda: features()[:3]))) < 9_000

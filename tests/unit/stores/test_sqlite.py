@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import multiprocessing
 import os
 import sqlite3
@@ -13,12 +14,12 @@ from typing import Any
 import pytest
 
 from poet.errors import StoreCorrupt, StoreTooNew, StoreUnavailable, UnknownFunction
-from poet.model.execution import Execution
+from poet.model.execution import Attempt, Execution, Outcome
 from poet.seams import Finding
 from poet.stores import rules, schema
 from poet.stores.lease import Lease
 from poet.stores.sqlite import SqliteStore
-from poet.testing.stores import KEY, OTHER, START, draft, execution, failure, record, report
+from poet.testing.stores import KEY, OTHER, START, draft, execution, failure, hedged, record, report, shed
 
 
 @pytest.fixture
@@ -264,12 +265,88 @@ def test_a_check_names_the_release_of_sqlite_and_the_space(path: Path) -> None:
     assert "free" in found["disk space"].detail
 
 
-def test_a_file_of_the_first_layout_opens(path: Path, sql: Callable[..., list[Any]]) -> None:
-    assert sql("PRAGMA user_version") == [(1,)]
+def test_a_file_says_whose_it_is_and_of_which_layout(path: Path, sql: Callable[..., list[Any]]) -> None:
+    """Releases that know the first layout only refuse the second, as they could not read its chunks."""
     assert sql("PRAGMA application_id") == [(0x504F4554,)]
-    store = SqliteStore(path)
-    assert (store.standing(KEY).live.version, store.functions()[0].calls) == (2, 1600)
+    assert sql("PRAGMA user_version") == [(2,)]
+
+
+@pytest.fixture
+def old(path: Path) -> Path:
+    """A file that the first release made: two versions, and 1,050 calls appended fifty at a time."""
+    path.write_bytes(gzip.decompress((Path(__file__).parent / "first_layout.db.gz").read_bytes()))
+    return path
+
+
+def as_told(i: int) -> Execution:
+    """Call ``i`` of the old file."""
+    start = 1_795_000_000.0 + i / 8
+    if i % 10 == 9:
+        tries = (Attempt(Outcome.TIMEOUT, 1.25), Attempt(Outcome.ERROR, 0.5, 0.25))
+        return Execution("w1", i, start, 2.0, Outcome.ERROR, 2, tries, "ConnectionResetError")
+    outcome = (Outcome.SUCCESS, Outcome.LATE, Outcome.REFUSED, Outcome.CANCELLED)[i % 4 if i % 5 == 0 else 0]
+    error = "" if outcome.good else "KeyError"
+    return Execution("w1", i, start, 0.25, outcome, 1, (Attempt(outcome, 0.25),), error)
+
+
+def check_old(store: SqliteStore) -> None:
+    """All that the first release put in is there, to the bit."""
+    (function,) = store.functions()
+    standing = store.standing(KEY)
+    assert (function.calls, function.last_call) == (1050, as_told(1049).started)
+    assert (standing.live.version, standing.live["timeout"], standing.live.parent) == (2, 1.25, 1)
+    assert [change.version for change in store.history(KEY)] == [1, 2]
+    assert store.load_learner(KEY) == b"what it knew"
+    assert store.processes()[0].last_fault == "store: disk is full"
+    assert list(store.executions(KEY)) == [as_told(i) for i in range(1050)]
+    assert [finding for finding in store.check() if not finding.ok] == []
+
+
+def test_a_file_of_the_first_layout_is_brought_up_to_date_where_it_is(old: Path, sql: Callable[..., list[Any]]) -> None:
+    assert sql("PRAGMA user_version") == [(1,)]
+    store = SqliteStore(old)
+    check_old(store)
     store.close()
+    assert sql("PRAGMA user_version") == [(2,)]
+    again = SqliteStore(old)
+    check_old(again)
+    again.close()
+
+
+def test_an_onlooker_reads_a_file_of_the_first_layout_and_leaves_it_as_it_is(old: Path) -> None:
+    before = old.read_bytes()
+    onlooker = SqliteStore(old, readonly=True)
+    check_old(onlooker)
+    onlooker.close()
+    assert old.read_bytes() == before
+
+
+def test_what_is_new_is_merged_with_what_the_first_release_has_begun(old: Path, sql: Callable[..., list[Any]]) -> None:
+    new = [
+        shed(1050),
+        hedged(1051),
+        *(execution(i, context=(("region", "eu"), ("size", i))) for i in range(1052, 1090)),
+    ]
+    store = SqliteStore(old)
+    store.append(KEY, new)
+    assert list(store.executions(KEY)) == [*map(as_told, range(1050)), *new]
+    assert [finding for finding in store.check() if not finding.ok] == []
+    store.close()
+    found = [(body[:4], executions) for body, executions in sql("SELECT body, executions FROM chunk ORDER BY last")]
+    assert found == [(b"PXc1", 1000), (b"PXc2", 90)]  # the full one is never written again
+
+
+def test_chunks_of_a_newer_release_are_told_from_damaged_ones(path: Path, sql: Callable[..., list[Any]]) -> None:
+    """As where it has brought the file up to date while we had it open."""
+    store = SqliteStore(path)
+    for identity, body in sql("SELECT id, body FROM chunk"):
+        sql("UPDATE chunk SET body = ? WHERE id = ?", b"PXc3" + body[4:], identity)
+    with pytest.raises(StoreTooNew, match="upgrade"):
+        list(store.executions(KEY))
+    with pytest.raises(StoreTooNew, match="upgrade"):
+        store.append(KEY, [execution(1599)])
+    store.close()
+    assert "a newer POET wrote it" in wrong(path)["executions"]
 
 
 def test_a_path_below_a_file_is_refused_with_advice(path: Path) -> None:

@@ -241,11 +241,11 @@ def _async_call(body: AsyncBody, plain: AsyncBody, cell: Cell, stages: Stages) -
             return await plain(*args, **kwargs)
         try:
             loop = get_running_loop()
+            task = current_task(loop)
         except RuntimeError:  # not asyncio's
+            task = None
+        if task is None:  # outside of the handler: else what the body raises would seem to come of that error
             return await elsewhere(plan, args, kwargs)
-        task = current_task(loop)
-        if task is None:
-            raise ConfigurationError(f"{name} must run inside an asyncio task")
         cancelling = task.cancelling()
         start = now()
         limit = start + plan.first
@@ -276,13 +276,17 @@ def _async_call(body: AsyncBody, plain: AsyncBody, cell: Cell, stages: Stages) -
             end = now()
             watch.leave(attempt)
             publish(outer)
-            cut_off = is_ours(error, attempt, task, cancelling)
+            sent = sent_before(error)
             operation = Operation(cell, plan, start, limit, outer)
-            pause = operation.failed(error, end, cut_off=cut_off, sent=sent_before(error))
-            if pause is None:
-                if cut_off:
-                    raise PoetTimeout(name, limit - start) from error
-                raise
+            if is_ours(error, attempt, task, cancelling):
+                timeout = PoetTimeout(name, limit - start)  # also what a refused retry raises: not our cancelling
+                pause = operation.failed(timeout, end, cut_off=True, sent=sent)
+                if pause is None:
+                    raise timeout from error
+            else:
+                pause = operation.failed(error, end, sent=sent)
+                if pause is None:
+                    raise
         else:
             end = now()
             watch.leave(attempt)
@@ -335,12 +339,16 @@ def _async_call(body: AsyncBody, plain: AsyncBody, cell: Cell, stages: Stages) -
                 end = now()
                 watch.leave(attempt)
                 publish(outer)
-                cut_off = is_ours(error, attempt, task, cancelling)
-                wait = operation.failed(error, end, cut_off=cut_off, sent=sent_before(error))
-                if wait is None:
-                    if cut_off:
-                        raise PoetTimeout(name, limit - began) from error
-                    raise
+                sent = sent_before(error)
+                if is_ours(error, attempt, task, cancelling):
+                    timeout = PoetTimeout(name, limit - began)
+                    wait = operation.failed(timeout, end, cut_off=True, sent=sent)
+                    if wait is None:
+                        raise timeout from error
+                else:
+                    wait = operation.failed(error, end, sent=sent)
+                    if wait is None:
+                        raise
                 pause = wait
             else:
                 end = now()
@@ -354,11 +362,11 @@ def _async_call(body: AsyncBody, plain: AsyncBody, cell: Cell, stages: Stages) -
                 operation.answered(end, limit)
                 return result
 
-    async def elsewhere(plan: Plan, args: Any, kwargs: Any) -> Any:
+    def elsewhere(plan: Plan, args: Any, kwargs: Any) -> Awaitable[Any]:
         """Under trio; anything else cannot be served."""
         from poet.calls.trio_call import call_under_trio
 
-        return await call_under_trio(body, cell, now, plan, args, kwargs)
+        return call_under_trio(body, cell, now, plan, args, kwargs)
 
     return call
 

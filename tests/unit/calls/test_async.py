@@ -354,3 +354,27 @@ def test_many_calls_cancelled_at_random_each_end_in_exactly_one_outcome() -> Non
     executions = list(house.store.executions(fetch.poet._trainee.key))
     assert len(executions) == calls
     assert len({e.sequence for e in executions}) == calls
+
+
+def test_a_retry_that_a_breaker_refuses_gives_the_timeout_before_it_and_not_our_cancelling() -> None:
+    house = House()
+    breaker = poet.Breaker(min_calls=2, window=4, open_for=50.0)
+    dependency = poet.Dependency("db", breaker=breaker, budget=poet.Budget(floor=1000))
+
+    @house.poet(timeout=1.0, retries=3, backoff=8.0, dependency=dependency)
+    async def slow() -> None:
+        await asyncio.sleep(60)
+
+    @house.poet(timeout=1.0, retries=0, dependency="db")
+    async def other() -> None:
+        raise ConnectionError
+
+    async def main() -> None:
+        task = asyncio.ensure_future(slow())
+        await asyncio.sleep(1.0 + 1e-4)  # it is pausing before its second attempt
+        with pytest.raises(ConnectionError):
+            await other()
+        with pytest.raises(poet.PoetTimeout):
+            await task
+
+    run(main(), house.clock)

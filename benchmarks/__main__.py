@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import learning, overhead, recorded, storage
+from benchmarks import crowd, hedging, learning, limits, load, overhead, peers, recorded, storage
 from benchmarks.table import show
 
 
@@ -12,6 +12,11 @@ def main(arguments: list[str]) -> int:
     study = "--study" in arguments
     parts = [
         show("What a call costs", overhead.run()),
+        show("Beside the peers", peers.run()),
+        show("What each limit does to six bodies", limits.run()),
+        show("When to send a copy", hedging.run()),
+        show("Load on a dependency in trouble", load.run(seeds=5 if study else 2)),
+        show("A crowd", crowd.run()),
         show("What is stored", storage.run()),
         show("What learning reaches", learning.run(seeds=20 if study else 5)),
         show("Recorded services", recorded.run(orders=20 if study else 6)),

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         UnknownArgument,
         UnknownFunction,
         UnknownVersion,
+        WorkerError,
     )
     from poet.model.dependency import Breaker, Budget, Dependency
     from poet.model.estimate import Estimate
@@ -68,6 +69,7 @@ _HOMES = {
         "UnknownArgument",
         "UnknownFunction",
         "UnknownVersion",
+        "WorkerError",
     ),
     "poet.model.dependency": ("Breaker", "Budget", "Dependency"),
     "poet.model.estimate": ("Estimate",),
@@ -112,6 +114,7 @@ __all__ = [
     "UnknownArgument",
     "UnknownFunction",
     "UnknownVersion",
+    "WorkerError",
     "configure",
     "deadline",
     "flush",

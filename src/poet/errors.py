@@ -74,7 +74,7 @@ class PoetTimeout(OperateError, TimeoutError):
     def __init__(self, function: str, limit: float) -> None:
         Exception.__init__(self, function, limit)
         self.function, self.limit = function, limit
-        self.reason = f"no answer within {limit:.6g} s"
+        self.reason = f"no answer within {limit:.4g} s"
 
     def __str__(self) -> str:
         return f"{self.function}: {self.reason}"
@@ -100,6 +100,13 @@ class Overloaded(Shed):
         Exception.__init__(self, function, limited, limit)
         self.function, self.limited, self.limit = function, limited, limit
         self.reason = f"{limit} {limited} already, that is the limit"
+
+
+class WorkerError(OperateError, RuntimeError):
+    """The body raised, but its own exception cannot be pickled, and this one names it.
+
+    Define that one in a module, and let it hand all its arguments to ``super().__init__``.
+    """
 
 
 class EnforceError(StageError):

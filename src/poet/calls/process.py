@@ -30,7 +30,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
 
 from poet.calls.deadline import DEADLINE
-from poet.errors import ConfigurationError, OperateError, Overloaded, PoetError, PoetTimeout
+from poet.errors import ConfigurationError, OperateError, Overloaded, PoetError, PoetTimeout, WorkerError
 from poet.model.event import Event
 
 Body = Callable[..., Any]
@@ -51,13 +51,6 @@ def _dumps(value: Any) -> bytes:
     buffer = io.BytesIO()
     ForkingPickler(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
     return buffer.getvalue()  # not a view of it: with one in a cycle of garbage, some releases of Python crash
-
-
-class WorkerError(OperateError, RuntimeError):
-    """The body raised, but its own exception cannot be pickled, and this one names it.
-
-    Define that one in a module, and let it hand all its arguments to ``super().__init__``.
-    """
 
 
 def in_process(

@@ -55,7 +55,7 @@ def wrap(function: Body, cell: Cell, stages: Stages) -> Body:
     kind, clock = kind_of(function), stages.clock
     is_async = kind == "async"
     plain = body = function if clock is SYSTEM_CLOCK else _in_time(function, clock, kind)
-    warm: Callable[[], None] | None = None
+    warm: Callable[[float], None] | None = None
     if stages.mode == "thread":
         from poet.calls.workers import threaded
 
@@ -72,7 +72,9 @@ def wrap(function: Body, cell: Cell, stages: Stages) -> Body:
     if stages.timeout_arg is not None:
         from poet.calls.inject import injected
 
-        plain, body = (injected(function, each, stages.timeout_arg) for each in (plain, body))
+        plain, body = (
+            injected(function, each, stages.timeout_arg, name=cell.name, now=clock.now) for each in (plain, body)
+        )
     if kind == "generator" or kind == "async generator":
         from poet.calls.streams import async_stream, stream
 
@@ -83,7 +85,7 @@ def wrap(function: Body, cell: Cell, stages: Stages) -> Body:
         return functools.wraps(function)(call)
     if stages.enforcer is not None:
         plain, body = (_enforced(each, stages.enforcer, is_async) for each in (plain, body))
-    call = _async_call(body, plain, cell, stages) if is_async else _sync_call(body, plain, cell, stages)
+    call = _async_call(body, plain, cell, stages) if is_async else _sync_call(body, plain, cell, stages, warm)
     if stages.repeats:
         call = _giving(call, is_async)
     if stages.perceiver is not None:
@@ -110,7 +112,10 @@ def expired(cell: Cell, plan: Plan, now: float) -> PoetTimeout:
     return error
 
 
-def _sync_call(body: Body, plain: Body, cell: Cell, stages: Stages) -> Body:
+def _sync_call(
+    body: Body, plain: Body, cell: Cell, stages: Stages, warm: Callable[[float], None] | None = None
+) -> Body:
+    """warm: called before an attempt is begun, with the moment that it must not wait beyond."""
     now, sleep, flip, name = stages.clock.now, stages.clock.sleep, cell.flip, cell.name
     publish, around = DEADLINE.set, DEADLINE.get
     channel = cell.channel
@@ -183,6 +188,8 @@ def _sync_call(body: Body, plain: Body, cell: Cell, stages: Stages) -> Body:
         while True:
             try:
                 sleep(pause)
+                if warm is not None:
+                    warm(operation.end)
             except BaseException as error:
                 operation.disturbed(error, now())
                 raise
@@ -508,10 +515,10 @@ def _keyed(call: Body, argument: str, is_async: bool) -> Body:
     return keyed
 
 
-def _warmed(call: Body, warm: Callable[[], None], cell: Cell) -> Body:
+def _warmed(call: Body, warm: Callable[[float], None], cell: Cell) -> Body:
     def warmed(*args: Any, **kwargs: Any) -> Any:
         if not cell.off:
-            warm()
+            warm(DEADLINE.get())
         return call(*args, **kwargs)
 
     return warmed

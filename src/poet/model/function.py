@@ -39,9 +39,9 @@ class FunctionKey(NamedTuple):
 
 def _module_of(function: Callable[..., Any]) -> str:
     """The module's name; for a script its file's stem, as every script is called ``__main__``."""
-    if function.__module__ != "__main__":
+    if function.__module__ not in ("__main__", "__mp_main__"):  # the latter in processes that multiprocessing spawns
         return function.__module__
-    main = sys.modules.get("__main__")
+    main = sys.modules.get(function.__module__)
     spec = getattr(main, "__spec__", None)
     if spec is not None:
         return str(spec.name)

@@ -23,7 +23,7 @@ class Brakes:
         self.bucket = Bucket(spec.budget, now)
         self.circuit = None if spec.breaker is None else Circuit(spec.name, spec.breaker, tell)
         # Free places as things in a deque: taking and giving one back is atomic without a lock.
-        self.slots = None if spec.concurrency is None else deque([None] * spec.concurrency)
+        self.slots = None if spec.concurrency is None else deque([None] * spec.concurrency, spec.concurrency)
         self.guarded = self.circuit is not None or self.slots is not None  # whether attempts need to enter
 
     def renew(self, now: float) -> None:

@@ -46,7 +46,7 @@ class Circuit:
 
     def renew(self) -> None:
         """Begin anew: closed, with nothing counted."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a stream may be closed by the garbage collector, wherever that runs
         self.state: State = "closed"
         self.shut = False  # whether the state is another than closed
         self.ended.clear()

@@ -43,7 +43,7 @@ class Bucket:
 
     def renew(self, now: float) -> None:
         """Begin anew, with nothing counted."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._since, self._spent = now, 0.0  # of the window that runs
         self._mark = self._total()  # calls when it began
         self._before = (0.0, 0.0)  # calls and spent of the window before

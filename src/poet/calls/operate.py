@@ -215,3 +215,10 @@ class Operation:
         cell.tell(
             Event(kind, cell.name, cell.brakes.spec.name, attempt, seconds, wait, pushback, outcome, error, detail)
         )
+
+
+def expired(cell: Cell, plan: Plan, now: float) -> PoetTimeout:
+    """The error of a call whose deadline has passed before it began; it is handed over."""
+    error = PoetTimeout(cell.name, 0.0)
+    Operation(cell, plan, now, now, now).shed(error, now)
+    return error

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from poet.calls.cell import Cell
 from poet.calls.deadline import DEADLINE, NEVER, TIME
 from poet.calls.hedge import outcome_of
-from poet.calls.operate import FEATURES, WORTH_RETRYING, Operation
+from poet.calls.operate import FEATURES, WORTH_RETRYING, Operation, expired
 from poet.calls.perceive import Perceiver
 from poet.calls.plan import Plan
 from poet.errors import ConfigurationError, PoetTimeout, Shed
@@ -307,9 +307,7 @@ def _admission(cell: Cell, now: Callable[[], float]) -> Callable[[Plan], tuple[f
         outer = around()
         if limit > outer:
             if outer <= start:
-                error = PoetTimeout(name, 0.0)
-                Operation(cell, plan, start, start, start).shed(error, start)
-                raise error
+                raise expired(cell, plan, start)
             limit = outer
         if enter is not None:
             try:

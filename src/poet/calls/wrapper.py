@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from os import urandom
@@ -13,7 +14,7 @@ from poet.calls.cell import Cell
 from poet.calls.deadline import DEADLINE, TIME
 from poet.calls.enforce import Enforcer, Unsatisfying
 from poet.calls.hedge import Raced, sent_before
-from poet.calls.operate import FEATURES, Operation
+from poet.calls.operate import FEATURES, Operation, expired
 from poet.calls.perceive import Perceiver
 from poet.calls.plan import Plan
 from poet.errors import ConfigurationError, PoetTimeout, Shed
@@ -79,9 +80,8 @@ def wrap(function: Body, cell: Cell, stages: Stages) -> Body:
         from poet.calls.streams import async_stream, stream
 
         make = stream if kind == "generator" else async_stream
-        call: Body = make(body, cell, clock, stages.between)
-        if stages.perceiver is not None:
-            call = _perceived_stream(call, stages.perceiver, kind)
+        keyed = None if stages.key_arg is None else _keying(function, stages.key_arg)
+        call: Body = make(body, cell, clock, stages.between, perceiver=stages.perceiver, keyed=keyed)
         return functools.wraps(function)(call)
     if stages.enforcer is not None:
         plain, body = (_enforced(each, stages.enforcer, is_async) for each in (plain, body))
@@ -103,13 +103,6 @@ def refuse_what_cannot_be_wrapped(function: Body) -> None:
         raise ConfigurationError(f"put @poet below @{type(function).__name__}, next to the function")
     if inspect.isclass(function) or not inspect.isroutine(function):
         raise ConfigurationError(f"@poet decorates functions and methods, got {function!r}")
-
-
-def expired(cell: Cell, plan: Plan, now: float) -> PoetTimeout:
-    """The error of a call whose deadline has passed before it began; it is handed over."""
-    error = PoetTimeout(cell.name, 0.0)
-    Operation(cell, plan, now, now, now).shed(error, now)
-    return error
 
 
 def _sync_call(
@@ -472,28 +465,21 @@ def _perceived(call: Body, perceiver: Perceiver, is_async: bool) -> Body:
     return perceived
 
 
-def _perceived_stream(call: Body, perceiver: Perceiver, kind: Kind) -> Body:
-    """The same for generators: perceived when the first item is asked for."""
-    if kind == "async generator":
+def _keying(
+    function: Body, argument: str
+) -> Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]:
+    """What puts a key into the arguments of a call of ``function`` that gives none, by name or by position."""
+    names = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    place = names.index(argument) if argument in names else math.inf
 
-        async def perceived_items(*args: Any, **kwargs: Any) -> Any:
-            args, kwargs, context = await perceiver.look_async(args, kwargs)
-            FEATURES.set(context)
-            items = call(*args, **kwargs)
-            try:
-                async for item in items:
-                    yield item
-            finally:
-                await items.aclose()
+    def keyed(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if len(args) > place:
+            return tuple(urandom(16).hex() if i == place and a is None else a for i, a in enumerate(args)), kwargs
+        if kwargs.get(argument) is None:
+            kwargs[argument] = urandom(16).hex()
+        return args, kwargs
 
-        return perceived_items
-
-    def perceived(*args: Any, **kwargs: Any) -> Any:
-        args, kwargs, context = perceiver.look(args, kwargs)
-        FEATURES.set(context)
-        return (yield from call(*args, **kwargs))
-
-    return perceived
+    return keyed
 
 
 def _keyed(call: Body, argument: str, is_async: bool) -> Body:

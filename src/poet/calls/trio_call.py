@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from poet.calls.cell import Cell
 from poet.calls.deadline import DEADLINE, NEVER
 from poet.calls.hedge import NONE_SENT, Copy, Sent, may_hedge, outcome_of, tell
-from poet.calls.operate import FEATURES, WORTH_RETRYING, Operation
+from poet.calls.operate import FEATURES, WORTH_RETRYING, Operation, expired
 from poet.calls.plan import Plan
 from poet.errors import ConfigurationError, PoetTimeout, Shed
 from poet.model.execution import LATE, Outcome
@@ -54,9 +54,7 @@ async def call_under_trio(
     outer = DEADLINE.get()
     if limit > outer:
         if outer <= start:
-            overdue = PoetTimeout(name, 0.0)
-            Operation(cell, plan, start, start, start).shed(overdue, start)
-            raise overdue
+            raise expired(cell, plan, start)
         limit = outer
     if brakes.guarded:
         try:

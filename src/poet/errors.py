@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
+
+from poet import forebears
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -20,11 +23,23 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known are: {', '.join(names)}"
 
 
-class PoetError(Exception):
-    """Root of all that we raise on purpose."""
+class PoetError(forebears.POETError):
+    """Root of all that we raise on purpose. The ``forebears`` are there for code that catches their names."""
+
+    def __init__(self, *facts: object) -> None:
+        Exception.__init__(self, *facts)
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """The facts that it carries, by name; the function as ``function_name``."""
+        facts = {name: fact for name, fact in vars(self).items() if not name.startswith("_")}
+        return {"function_name" if name == "function" else name: fact for name, fact in facts.items()}
 
 
-class ConfigurationError(PoetError, ValueError):
+class ConfigurationError(PoetError, forebears.ConfigurationError, ValueError):
     """A value was refused at the door. Correct it; a retry cannot help."""
 
 
@@ -52,23 +67,23 @@ class StageError(PoetError):
         return f"{self.function}: {self.stage}: {self.reason}"
 
 
-class PerceiveError(StageError):
+class PerceiveError(StageError, forebears.PerceiveError):
     """``perceive`` failed: the function was not run. Mend ``perceive``; the cause is attached."""
 
     stage = "perceive"
 
 
-class InputRejected(PerceiveError, ValueError):
+class InputRejected(PerceiveError, forebears.InputValidationError):
     """``perceive`` rejected the input: the function was not run. Correct the input; a retry cannot help."""
 
 
-class OperateError(StageError):
+class OperateError(StageError, forebears.OperateError):
     """POET ended an attempt, or did not begin it."""
 
     stage = "operate"
 
 
-class PoetTimeout(OperateError, TimeoutError):
+class PoetTimeout(OperateError, forebears.TimeoutError):
     """An attempt, or the whole call, was cut off at its limit. It may have had its effect all the same."""
 
     def __init__(self, function: str, limit: float) -> None:
@@ -109,13 +124,13 @@ class WorkerError(OperateError, RuntimeError):
     """
 
 
-class EnforceError(StageError):
+class EnforceError(StageError, forebears.EnforceError):
     """``enforce`` failed: whether the result is good is not known. Mend ``enforce``; the cause is attached."""
 
     stage = "enforce"
 
 
-class ResultRejected(EnforceError):
+class ResultRejected(EnforceError, forebears.OutputValidationError):
     """``enforce`` rejected the result: the attempt counts as failed. It is worth another attempt."""
 
     def __init__(self, function: str, reason: str = "enforce rejected the result") -> None:

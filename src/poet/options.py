@@ -155,7 +155,7 @@ class Options:
         if mode != "cooperative" and kind != "sync":
             instead = "it is cancelled at its limit anyway" if kind.startswith("async") else "use a plain function"
             raise ConfigurationError(
-                f"enforce_timeout={mode!r} is for plain functions, {name} is an {kind} function: leave it out, {instead}"
+                f"enforce_timeout={mode!r} is for plain functions, {name} is not ({kind}): leave it out, {instead}"
             )
         hedgeable = kind == "async" or mode == "thread"
         if self.hedge_delay is not None and not hedgeable:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from poet.calls.enforce import OnResult, Unsatisfying
 from poet.errors import ConfigurationError, ResultRejected, Shed
@@ -69,6 +69,24 @@ UNSENT = frozenset(
         "urllib3.NewConnectionError",
     }
 )
+SAME_AS = {"httpx2": "httpx", "httpcore2": "httpcore"}  # successors under another name
+THROTTLED = frozenset(  # codes by which AWS says that it is too much at the moment
+    {
+        "BandwidthLimitExceeded",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    }
+)
 STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 UNDONE = frozenset({425, 429})  # the server says that it has not begun
 UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
@@ -93,8 +111,7 @@ def classify(error: BaseException) -> Outcome:
     status = _status(error)
     if status is not None:
         return Outcome.ERROR if status in STATUSES else Outcome.REFUSED
-    for base in type(error).__mro__:
-        name = f"{base.__module__.partition('.')[0]}.{base.__name__}"
+    for name in _names(error):
         if name in TIMEOUTS:
             return Outcome.TIMEOUT
         if name in CONNECTIONS:
@@ -122,9 +139,8 @@ def was_not_processed(error: BaseException, depth: int = 4) -> bool:
         status = _status(error)
         if status is not None:
             return status in UNDONE
-    for base in type(error).__mro__:
-        if f"{base.__module__.partition('.')[0]}.{base.__name__}" in UNSENT:
-            return True
+    if any(name in UNSENT for name in _names(error)):
+        return True
     if isinstance(error, OSError) and (error.errno in UNREACHABLE or _is_passing_lookup_failure(error)):
         return True
     # requests wraps urllib3's MaxRetryError, which wraps the reason; urllib's URLError has one, too
@@ -132,8 +148,22 @@ def was_not_processed(error: BaseException, depth: int = 4) -> bool:
     return depth > 0 and isinstance(reason, BaseException) and was_not_processed(reason, depth - 1)
 
 
+def _names(error: BaseException) -> Iterator[str]:
+    """What the sets above call the error's class and its bases."""
+    for base in type(error).__mro__:
+        package = base.__module__.partition(".")[0]
+        yield f"{SAME_AS.get(package, package)}.{base.__name__}"
+
+
 def _status(error: Exception) -> int | None:
     """The HTTP status that an error bears, where it bears one."""
+    response = getattr(error, "response", None)
+    if isinstance(response, Mapping):  # botocore's ClientError
+        said, metadata = response.get("Error"), response.get("ResponseMetadata")
+        if isinstance(said, Mapping) and said.get("Code") in THROTTLED:
+            return 429  # whatever the status: some services say 400
+        status = metadata.get("HTTPStatusCode") if isinstance(metadata, Mapping) else None
+        return status if isinstance(status, int) else None
     for holder in (getattr(error, "response", None), error):
         for name in ("status_code", "status", "code"):
             status = getattr(holder, name, None)

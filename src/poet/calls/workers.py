@@ -181,7 +181,7 @@ class Crew:
         nothing was begun.
         """
         if self._abandoned >= self.most_abandoned:
-            raise Overloaded(name, "abandoned attempts still run", self.most_abandoned)
+            raise Overloaded(name, "abandoned attempts run", self.most_abandoned)
         job = Job(self, task, name, now, tell, ended)
         try:
             inbox = self._idle.pop()

@@ -48,8 +48,8 @@ class Budget:
 class Breaker:
     """When calls to a dependency are no longer made, and for how long.
 
-    ``closed``: calls are made. ``open``, for ``open_for`` seconds: they fail at once. Then ``half_open``: one attempt is
-    let through, and its end closes the circuit or opens it again.
+    ``closed``: calls are made. ``open``, for ``open_for`` seconds: they fail at once. Then ``half_open``: one attempt
+    is let through, and its end closes the circuit or opens it again.
 
     failure_rate: share of failed attempts among the last ``window`` that opens it, in (0, 1].
     slow_after: an answer that takes longer is slow, > 0 [s]; None: none is. slow_rate: share of slow ones, the failed

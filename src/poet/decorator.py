@@ -370,9 +370,13 @@ def _options(positional: tuple[Any, ...], named: dict[str, Any]) -> Options:
 
 def _usual_within(tunables: Mapping[str, object]) -> dict[str, Value]:
     """Who draws bounds and says no value means the usual one, as near as they allow."""
-    usual: dict[str, float] = {"timeout": TIMEOUT, "retries": RETRIES}
-    bounds = {name: tunables[name] for name in usual if name in tunables}
-    return {name: t.clip(usual[name]) for name, t in bounds.items() if isinstance(t, Real | Integer)}
+    timeout, retries = tunables.get("timeout"), tunables.get("retries")
+    values: dict[str, Value] = {}
+    if isinstance(timeout, Real):  # another kind is refused further on, as it was given
+        values["timeout"] = timeout.clip(TIMEOUT)
+    if isinstance(retries, Integer):
+        values["retries"] = retries.clip(RETRIES)
+    return values
 
 
 def configure(**settings: Any) -> None:
@@ -400,6 +404,8 @@ class set_testing:  # noqa: N801 - a function that is a context manager, too
     """
 
     def __init__(self, active: bool = True, *, attempts: int = 1) -> None:
+        if active and attempts is None:
+            raise ConfigurationError("attempts must be a whole number >= 1, got None")
         self._before = _default.attempts
         _default.set_testing(attempts if active else None)
 

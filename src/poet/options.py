@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from poet.calls.enforce import Enforce, OnResult, verdict_of
+from poet.calls.enforce import Enforce, OnResult, must_be_awaited, verdict_of
+from poet.calls.inject import check as check_timeout_arg
 from poet.calls.perceive import Perceive
 from poet.calls.transient import RetryOn, classifier, parts
 from poet.calls.wrapper import Mode, kind_of
@@ -17,6 +18,7 @@ from poet.model.objective import Objective
 from poet.model.tunable import Integer, Real, Space, Tunable, Value
 
 Algorithm = Literal["basic", "statistical", "adaptive"]
+FLAGS = ("enable_training", "collect_metrics", "performance_tracking", "idempotent", "enable_cross_function_learning")
 ALGORITHMS = ("adaptive", "basic", "statistical")
 # where nothing is declared
 TIMEOUT = 30.0  # [s]
@@ -27,6 +29,7 @@ LONGEST_TIMEOUT = 120.0  # what learning may raise a timeout to, unless the user
 MOST_RETRIES = 5
 MOST_HEDGES = 2
 SHORTEST = 0.001  # what learning may lower a timeout or a hedge's delay to, unless the user declares bounds [s]
+LONGEST_SPAN = 1e300  # what is longer is no float any more when it is multiplied [s]
 MODES: tuple[Mode, ...] = ("cooperative", "thread", "signal", "process")
 
 
@@ -72,7 +75,7 @@ class Options:
             span = getattr(self, name)
             if span is None and name != "timeout":
                 continue
-            if isinstance(span, bool) or not isinstance(span, int | float) or not 0 < span < float("inf"):
+            if isinstance(span, bool) or not isinstance(span, int | float) or not 0 < span <= LONGEST_SPAN:
                 raise ConfigurationError(f"{name} must be a finite number of seconds > 0, got {span!r}")
         if (
             isinstance(self.backoff, bool)
@@ -86,7 +89,7 @@ class Options:
             share = getattr(self, name)
             if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
                 raise ConfigurationError(f"{name} must be in (0, 1], got {share!r}")
-        for name in ("enable_training", "collect_metrics", "performance_tracking", "idempotent"):
+        for name in FLAGS:
             if not isinstance(getattr(self, name), bool):
                 raise ConfigurationError(f"{name} must be True or False, got {getattr(self, name)!r}")
         for name in ("domain", "name"):
@@ -154,8 +157,9 @@ class Options:
         mode = self.enforce_timeout
         if mode != "cooperative" and kind != "sync":
             instead = "it is cancelled at its limit anyway" if kind.startswith("async") else "use a plain function"
+            what = f"an {kind}" if kind.startswith("async") else f"a {kind}"
             raise ConfigurationError(
-                f"enforce_timeout={mode!r} is for plain functions, {name} is not ({kind}): leave it out, {instead}"
+                f"enforce_timeout={mode!r} is for plain functions, {name} is {what} function: leave it out, {instead}"
             )
         hedgeable = kind == "async" or mode == "thread"
         if self.hedge_delay is not None and not hedgeable:
@@ -170,12 +174,22 @@ class Options:
         if self.item_timeout is not None and not streams:
             raise ConfigurationError(f"item_timeout is for generators, {name} is none; use timeout")
         for argument in ("perceive", "enforce"):
-            if inspect.iscoroutinefunction(getattr(self, argument)) and not kind.startswith("async"):
+            if must_be_awaited(getattr(self, argument)) and not kind.startswith("async"):
                 raise ConfigurationError(
                     f"{argument} of {name} is async, {name} is not: make {argument} a plain function"
                 )
+        if must_be_awaited(self.cost):
+            raise ConfigurationError(f"cost of {name} is async: make it a plain function")
+        if self.timeout_arg is not None:
+            check_timeout_arg(function, self.timeout_arg)
+            told = self.timeout_arg if isinstance(self.timeout_arg, str) else self.timeout_arg[0]
+            if told == self.key_arg:
+                raise ConfigurationError(f"key_arg and timeout_arg of {name} name one argument, {told!r}: name two")
         if self.key_arg is not None:
             _check_argument(function, "key_arg", self.key_arg)
+        for tunable in ("hedges", "hedge_delay"):
+            if tunable in (self.tunables or {}) and not (self.idempotent and hedgeable):
+                raise ConfigurationError(f"{name} cannot be hedged: leave out the tunable {tunable!r}")
         return replace(self, hedging=self.idempotent and hedgeable and (self.enable_training or bool(self.hedge_delay)))
 
     @property
@@ -222,6 +236,9 @@ class Options:
         retries = known["retries"]
         if isinstance(retries, Integer) and retries.low < 0:
             raise ConfigurationError(f"the bounds of retries must be >= 0, got low {retries.low!r}")
+        hedges = known.get("hedges")
+        if isinstance(hedges, Integer) and hedges.low < 0:
+            raise ConfigurationError(f"the bounds of hedges must be >= 0, got low {hedges.low!r}")
         if not self.idempotent:  # what is repeated only where it had no effect does not show what repeating is worth
             known["retries"] = Integer(self.retries, self.retries)
         return Space(backoff=Real(0.0, LONGEST_BACKOFF), **known)

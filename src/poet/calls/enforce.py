@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import math
 import types
 from collections.abc import Callable, Sequence
-from typing import Any, get_origin
+from typing import Any, NoReturn, get_origin
 
 from poet.errors import ConfigurationError, EnforceError, PoetError, ResultRejected
 
@@ -21,6 +22,12 @@ class Unsatisfying(PoetError):
         self.result = self.response = result  # a response may say in its headers how long to wait
 
 
+def must_be_awaited(function: object) -> bool:
+    """Whether what ``function`` gives is a coroutine, as far as its looks tell."""
+    calling = getattr(type(function), "__call__", None)  # noqa: B004 - looked at, not called
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(calling)
+
+
 class OnResult:
     """What ``on_result`` gives."""
 
@@ -29,6 +36,8 @@ class OnResult:
     def __init__(self, predicate: Callable[[Any], object]) -> None:
         if not callable(predicate):
             raise ConfigurationError(f"on_result takes a predicate of the result, got {predicate!r}")
+        if must_be_awaited(predicate):
+            raise ConfigurationError(f"on_result takes a plain predicate, not an async one, got {predicate!r}")
         self.predicate = predicate
 
 
@@ -65,7 +74,7 @@ class Enforcer:
         self._name, self._cost, self._refine = name, cost, refine
         self._verdict = None if enforce is None else verdict_of(enforce)
         self._predicates = [each.predicate for each in repeat]
-        self.is_async = inspect.iscoroutinefunction(enforce)
+        self.is_async = enforce is not None
 
     def check(self, result: Any) -> Any:
         """The result to use. Raises ResultRejected, EnforceError, Unsatisfying."""
@@ -73,8 +82,13 @@ class Enforcer:
         if self._verdict is not None:
             try:
                 answer = self._verdict(result)
-            except Exception as error:
-                raise self._failed(error, result) from error
+                if inspect.isawaitable(answer):
+                    close = getattr(answer, "close", None)
+                    if close is not None:
+                        close()
+                    raise TypeError("what it gives must be awaited, and the function is not async")  # noqa: TRY301
+            except Exception as error:  # noqa: BLE001 - raised again, with its stage
+                self._fail(error, result)
             self._say(answer, result)
         return result
 
@@ -86,15 +100,15 @@ class Enforcer:
                 answer = self._verdict(result)
                 if inspect.isawaitable(answer):
                     answer = await answer
-            except Exception as error:
-                raise self._failed(error, result) from error
+            except Exception as error:  # noqa: BLE001 - raised again, with its stage
+                self._fail(error, result)
             self._say(answer, result)
         return result
 
     def _before(self, result: Any) -> Any:
         for predicate in self._predicates:
             try:
-                again = predicate(result)
+                again = bool(predicate(result))
             except Exception as error:
                 raise EnforceError(self._name, f"on_result's predicate raised {_said(error)}") from error
             if again:
@@ -103,27 +117,35 @@ class Enforcer:
             return result
         try:
             return self._refine(result)
-        except Exception as error:
-            raise self._failed(error, result) from error
+        except Exception as error:  # noqa: BLE001 - raised again, with its stage
+            self._fail(error, result)
 
     def _say(self, answer: object, result: Any) -> None:
-        if answer is False:
+        if answer is False or (_is_numpys_bool(answer) and not answer):
             raise self._charged(ResultRejected(self._name), result)
 
-    def _failed(self, error: Exception, result: Any) -> Exception:
+    def _fail(self, error: Exception, result: Any) -> NoReturn:
         if isinstance(error, ResultRejected):
-            return self._charged(error, result)
+            raise self._charged(error, result)
         if isinstance(error, ValueError | AssertionError | _Mismatch):
-            return self._charged(ResultRejected(self._name, str(error) or type(error).__name__), result)
-        return EnforceError(self._name, _said(error))
+            raise self._charged(ResultRejected(self._name, str(error) or type(error).__name__), result) from error
+        raise EnforceError(self._name, _said(error)) from error
 
     def _charged(self, error: Exception, result: Any) -> Exception:
         if self._cost is not None:
             try:
-                error.cost = float(self._cost(result))  # type: ignore[attr-defined]  # read by the operation
+                cost = float(self._cost(result))
+                if not math.isfinite(cost):
+                    raise ValueError(f"a cost must be a finite number, got {cost!r}")  # noqa: TRY301
+                error.cost = cost  # type: ignore[attr-defined]  # read by the operation
             except Exception as fault:
                 raise EnforceError(self._name, f"cost raised {_said(fault)}") from fault
         return error
+
+
+def _is_numpys_bool(answer: object) -> bool:
+    kind = type(answer)
+    return kind.__module__ == "numpy" and kind.__name__ in ("bool", "bool_")
 
 
 class _Mismatch(Exception):
@@ -135,11 +157,14 @@ def verdict_of(enforce: Enforce) -> Verdict:
     for name in ("model_validate", "validate_python"):  # a pydantic model, a TypeAdapter; pydantic is not imported
         validate = getattr(enforce, name, None)
         if callable(validate):
-            from_json = getattr(enforce, "model_validate_json" if name == "model_validate" else "validate_json")
+            from_json = getattr(enforce, "model_validate_json" if name == "model_validate" else "validate_json", None)
+            if not callable(from_json):
+                raise ConfigurationError(f"enforce={enforce!r} has {name}, but cannot read JSON: give a pydantic model")
             return _pydantic(enforce, validate, from_json)
     if isinstance(enforce, type | types.UnionType) or (isinstance(enforce, tuple) and enforce):
         try:
-            isinstance(None, enforce)
+            for each in _parts(enforce):  # one by one, as isinstance stops at the first that fits
+                isinstance(None, each)
         except TypeError as error:
             raise ConfigurationError(
                 f"enforce={enforce!r} cannot be checked: give a plain type, or pydantic.TypeAdapter({enforce!r})"

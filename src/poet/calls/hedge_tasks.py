@@ -130,7 +130,13 @@ class Race(Guarded):
 
     def _take(self) -> bool:
         """Whether a copy has answered, and nobody but us has cancelled the task; what we did is taken back."""
-        return self._winner is not None and self.task is not None and self.task.uncancel() <= self._cancelling
+        if self._winner is None or self.task is None:
+            return False
+        left = self.task.uncancel()
+        if self.fired and left > self._cancelling:  # the limit came while the first request cleaned up: ours, too
+            self.fired = False
+            left = self.task.uncancel()
+        return left <= self._cancelling
 
     @property
     def _running(self) -> bool:

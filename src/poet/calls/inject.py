@@ -66,6 +66,11 @@ def injected(
     return told
 
 
+def check(function: Body, timeout_arg: TimeoutArg) -> None:
+    """Raises ConfigurationError where ``function`` cannot be told so."""
+    _place(function, _parsed(timeout_arg)[0])
+
+
 def _smaller(passed: Any, ours: Any) -> Any:
     if not (_is_number(passed) and _is_number(ours)):
         return passed

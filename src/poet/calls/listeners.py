@@ -12,25 +12,26 @@ Callback = Callable[[Event], object]
 class Listeners:
     """Called in the thread of the call, and only where something other than a first success happens."""
 
-    __slots__ = ("_callbacks", "_fault")
+    __slots__ = ("_entries", "_fault")
 
     def __init__(self, fault: Callable[[str, BaseException], None]) -> None:
         """fault: told of a listener that raises, which never breaks the call."""
-        self._callbacks: tuple[Callback, ...] = ()
+        self._entries: tuple[tuple[Callback], ...] = ()
         self._fault = fault
 
     def add(self, callback: Callback) -> Callable[[], None]:
         """Call ``callback`` with every event from now on; the result ends that."""
-        self._callbacks = (*self._callbacks, callback)
+        entry = (callback,)  # one's own, as the same one may be added twice
+        self._entries = (*self._entries, entry)
 
         def remove() -> None:
-            self._callbacks = tuple(other for other in self._callbacks if other is not callback)
+            self._entries = tuple(other for other in self._entries if other is not entry)
 
         return remove
 
     def tell(self, event: Event) -> None:
         """Hand ``event`` to all."""
-        for callback in self._callbacks:
+        for (callback,) in self._entries:
             try:
                 callback(event)
             except Exception as error:  # noqa: BLE001 - a listener never breaks a call

@@ -8,17 +8,19 @@ from contextvars import ContextVar
 from types import MappingProxyType
 
 from poet.calls.cell import Cell
+from poet.calls.enforce import Unsatisfying
 from poet.calls.hedge import NONE_SENT, Sent, outcome_of
 from poet.calls.plan import Plan
 from poet.calls.pushback import LONGEST_PUSHBACK, pushback
 from poet.calls.transient import was_not_processed
-from poet.errors import PoetTimeout, Shed
+from poet.errors import PoetTimeout, ResultRejected, Shed
 from poet.model.event import Event, Kind
 from poet.model.execution import Attempt, Context, Detail, Outcome
 from poet.settings import BACKOFF_CAP
 
 FEATURES: ContextVar[Context] = ContextVar("poet_features", default=())  # what ``perceive`` has told of the input
-RETRIED = "_poet_retried"  # on an error: a nested call of ours has retried, in vain
+RETRIED = "_poet_retried"  # on an error: the limit of the attempt within which a call has retried in vain [s]
+DEEPEST = 20  # links of a chain of causes that are looked at
 WORTH_RETRYING = frozenset({Outcome.ERROR, Outcome.TIMEOUT})
 _WORDS = MappingProxyType({outcome: outcome.name.lower() for outcome in Outcome})
 
@@ -42,12 +44,14 @@ class Operation:
     __slots__ = (
         "attempts",
         "began",
+        "below",
         "cell",
         "cut_off",
         "end",
         "error",
-        "nested",
+        "limit",
         "outcome",
+        "outer",
         "plan",
         "spent",
         "start",
@@ -59,7 +63,8 @@ class Operation:
         """limit: of the first attempt; outer: the deadline around the call; moments on the monotonic clock [s]."""
         self.cell, self.plan, self.start = cell, plan, start
         self.end = min(outer, start + plan.deadline)
-        self.nested = outer < math.inf  # within an attempt of another call of ours
+        self.limit, self.outer = limit, outer  # of the attempt that runs, and of the one around it
+        self.below = False  # whether a call within the last attempt has retried in vain
         # A probed longer limit holds for all attempts of its call. Halfway, as sums of clock readings round.
         self.stretch = limit - start > (plan.first + plan.stretched) / 2
         self.began = start
@@ -90,7 +95,8 @@ class Operation:
                 assert self.error is not None
                 raise self.error from None
         self.began = now
-        return min(now + (self.plan.stretched if self.stretch else self.plan.timeout), self.end)
+        self.limit = min(now + (self.plan.stretched if self.stretch else self.plan.timeout), self.end)
+        return self.limit
 
     def shed(self, error: BaseException, now: float) -> None:
         """The first attempt was not made: hand the call over."""
@@ -102,6 +108,7 @@ class Operation:
     def disturbed(self, error: BaseException, now: float) -> None:
         """Something was raised during a pause: the call is over."""
         self.error, self.cut_off = error, False
+        self.cell.brakes.bucket.give_back()  # taken for a request that was not sent
         self._close(outcome_of(self.cell, error), now)
 
     def failed(
@@ -113,6 +120,7 @@ class Operation:
         """
         self.outcome = outcome = Outcome.TIMEOUT if cut_off else outcome_of(self.cell, error)
         self.error, self.cut_off = error, cut_off
+        self.below = _retried_within(error, self.limit)
         failures = self.number
         seconds = self._note(outcome, now, sent)
         self._tell("attempt_failed", failures, seconds, outcome=_WORDS[outcome])
@@ -147,13 +155,12 @@ class Operation:
         cell, plan, brakes = self.cell, self.plan, self.cell.brakes
         if failures > plan.retries and not self._probes(failures):
             return None
-        if not cell.idempotent and not was_not_processed(error):
+        if not cell.idempotent and not _had_no_effect(error):
             return None
-        if getattr(error, RETRIED, False):  # retries within retries multiply the load
-            delattr(error, RETRIED)
+        if self.below:  # retries within retries multiply the load
             return None
         if cell.cost_limit is not None:
-            self.spent += getattr(error, "cost", 0.0)
+            self.spent += getattr(error, "cost", 0.0) if isinstance(error, Unsatisfying | ResultRejected) else 0.0
             if self.spent >= cell.cost_limit:
                 self._tell("budget_spent", failures, detail="cost")
                 return None
@@ -169,7 +176,7 @@ class Operation:
             return None
         if brakes.circuit is not None and brakes.circuit.shut:
             return None
-        if not brakes.bucket.take(now):
+        if not plan.instant and not brakes.bucket.take(now):  # a user's test is no load
             self._tell("budget_spent", failures)
             return None
         self._tell("retry", failures, wait=pause, pushback=asked is not None)
@@ -181,10 +188,9 @@ class Operation:
 
     def _give_up(self, outcome: Outcome, now: float) -> None:
         error = self.error
-        retries = self.number - 2
-        if self.nested and retries > 0 and error is not None:
+        if self.outer < math.inf and (self.below or self.number > 2) and error is not None:
             with suppress(AttributeError):  # an error without a dictionary of its own
-                setattr(error, RETRIED, True)
+                setattr(error, RETRIED, self.outer)
         if outcome in WORTH_RETRYING:
             self._tell("gave_up", self.number - 1, outcome=_WORDS[outcome])
         self._close(outcome, now)
@@ -215,6 +221,28 @@ class Operation:
         cell.tell(
             Event(kind, cell.name, cell.brakes.spec.name, attempt, seconds, wait, pushback, outcome, error, detail)
         )
+
+
+def _had_no_effect(error: BaseException) -> bool:
+    try:
+        return was_not_processed(error)
+    except Exception:  # noqa: BLE001 - an odd error must not hide itself behind another; any doubt counts as an effect
+        return False
+
+
+def _retried_within(error: BaseException, limit: float) -> bool:
+    """Whether a call within the attempt that had this ``limit`` has retried in vain; the mark is taken off.
+
+    One that bears another limit was left by an earlier call, and the error has come up again.
+    """
+    found, link = False, error
+    for _ in range(DEEPEST):
+        found = found or vars(link).pop(RETRIED, None) == limit if hasattr(link, "__dict__") else found
+        cause = link.__cause__ or link.__context__
+        if cause is None:
+            break
+        link = cause
+    return found
 
 
 def expired(cell: Cell, plan: Plan, now: float) -> PoetTimeout:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from poet.errors import ConfigurationError, InputRejected, PerceiveError, PoetError
 from poet.model.execution import Context
@@ -33,8 +33,8 @@ class Perceiver:
         if self._user is not None:
             try:
                 given = self._user(*args, **kwargs)
-            except Exception as error:
-                raise self._failed(error) from error
+            except Exception as error:  # noqa: BLE001 - raised again, with its stage
+                self._fail(error)
         return self._finished(given, args, kwargs)
 
     async def look_async(
@@ -45,10 +45,10 @@ class Perceiver:
         if self._user is not None:
             try:
                 given = self._user(*args, **kwargs)
-                if self.is_async:
+                if inspect.isawaitable(given):
                     given = await given
-            except Exception as error:
-                raise self._failed(error) from error
+            except Exception as error:  # noqa: BLE001 - raised again, with its stage
+                self._fail(error)
         return self._finished(given, args, kwargs)
 
     def _finished(
@@ -62,16 +62,16 @@ class Perceiver:
             return args, kwargs
         try:
             given: Arguments = self._domain(*args, **kwargs)
-        except Exception as error:
-            raise self._failed(error) from error
+        except Exception as error:  # noqa: BLE001 - raised again, with its stage
+            self._fail(error)
         return given
 
-    def _failed(self, error: Exception) -> Exception:
+    def _fail(self, error: Exception) -> NoReturn:
         if isinstance(error, PoetError) and not isinstance(error, ConfigurationError):
-            return error
+            raise error
         if isinstance(error, ValueError | AssertionError):
-            return InputRejected(self._name, str(error) or type(error).__name__)
-        return PerceiveError(self._name, f"{type(error).__name__}: {error}")
+            raise InputRejected(self._name, str(error) or type(error).__name__) from error
+        raise PerceiveError(self._name, f"{type(error).__name__}: {error}") from error
 
     def _unpacked(
         self, given: Any, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -17,6 +17,13 @@ def pushback(error: BaseException, wall: float | None = None) -> float | None:
     ``retry-after-ms``, ``x-should-retry: false``, gRPC's ``grpc-retry-pushback-ms`` (negative: do not retry); or from
     the error's attribute ``retry_after``. wall: Unix time of now [s].
     """
+    try:
+        return _asked(error, wall)
+    except Exception:  # noqa: BLE001 - an odd error must not hide itself behind another
+        return None
+
+
+def _asked(error: BaseException, wall: float | None) -> float | None:
     headers = _headers(error)
     if headers is not None:
         if _text(headers, "x-should-retry").lower() == "false":
@@ -25,6 +32,8 @@ def pushback(error: BaseException, wall: float | None = None) -> float | None:
             text = _text(headers, name)
             if text:
                 milliseconds = _number(text)
+                if milliseconds is None and name.startswith("grpc"):
+                    return math.inf  # as gRPC A6 has it
                 if milliseconds is not None:
                     return math.inf if milliseconds < 0 else milliseconds / 1000
         text = _text(headers, "retry-after")
@@ -78,9 +87,13 @@ def _number(text: str) -> float | None:
 
 
 def _until(text: str, wall: float) -> float | None:
-    from email.utils import parsedate_to_datetime  # needed only for dates
+    from datetime import UTC  # needed only for dates
+    from email.utils import parsedate_to_datetime
 
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - wall)
+        moment = parsedate_to_datetime(text)
+        if moment.tzinfo is None:  # asctime's form names no zone: it is GMT all the same
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, moment.timestamp() - wall)
     except (TypeError, ValueError, OverflowError):
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from poet.calls.enforce import OnResult, Unsatisfying
+from poet.calls.enforce import OnResult, Unsatisfying, must_be_awaited
 from poet.errors import ConfigurationError, ResultRejected, Shed
 from poet.model.execution import Outcome
 
@@ -141,7 +141,7 @@ def was_not_processed(error: BaseException, depth: int = 4) -> bool:
             return status in UNDONE
     if any(name in UNSENT for name in _names(error)):
         return True
-    if isinstance(error, OSError) and (error.errno in UNREACHABLE or _is_passing_lookup_failure(error)):
+    if isinstance(error, OSError) and _is_passing_lookup_failure(error):
         return True
     # requests wraps urllib3's MaxRetryError, which wraps the reason; urllib's URLError has one, too
     reason = getattr(error, "reason", None) or next(iter(error.args), None)
@@ -192,7 +192,7 @@ def classifier(retry_on: RetryOn | None) -> Callable[[BaseException], Outcome]:
             if not issubclass(each, Exception):
                 raise ConfigurationError(f"retry_on takes types of Exception, got {each!r}")
             types.append(each)
-        elif callable(each):
+        elif callable(each) and not must_be_awaited(each):
             predicates.append(each)
         else:
             raise ConfigurationError(

@@ -23,6 +23,7 @@ from poet.seams import SYSTEM_CLOCK, Clock
 
 Body = Callable[..., Any]
 AsyncBody = Callable[..., Awaitable[Any]]
+Keying = Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
 Mode = Literal["cooperative", "thread", "signal", "process"]
 Kind = Literal["sync", "async", "generator", "async generator"]
 
@@ -76,22 +77,22 @@ def wrap(function: Body, cell: Cell, stages: Stages) -> Body:
         plain, body = (
             injected(function, each, stages.timeout_arg, name=cell.name, now=clock.now) for each in (plain, body)
         )
+    keying = None if stages.key_arg is None else _keying(function, stages.key_arg)
     if kind == "generator" or kind == "async generator":
         from poet.calls.streams import async_stream, stream
 
         make = stream if kind == "generator" else async_stream
-        keyed = None if stages.key_arg is None else _keying(function, stages.key_arg)
-        call: Body = make(body, cell, clock, stages.between, perceiver=stages.perceiver, keyed=keyed)
+        call: Body = make(body, cell, clock, stages.between, perceiver=stages.perceiver, keyed=keying)
         return functools.wraps(function)(call)
     if stages.enforcer is not None:
         plain, body = (_enforced(each, stages.enforcer, is_async) for each in (plain, body))
     call = _async_call(body, plain, cell, stages) if is_async else _sync_call(body, plain, cell, stages, warm)
     if stages.repeats:
         call = _giving(call, is_async)
+    if keying is not None:
+        call = _keyed(call, keying, is_async)
     if stages.perceiver is not None:
         call = _perceived(call, stages.perceiver, is_async)
-    if stages.key_arg is not None:
-        call = _keyed(call, stages.key_arg, is_async)
     if warm is not None:
         call = _warmed(call, warm, cell)
     return functools.wraps(function)(call)
@@ -465,9 +466,7 @@ def _perceived(call: Body, perceiver: Perceiver, is_async: bool) -> Body:
     return perceived
 
 
-def _keying(
-    function: Body, argument: str
-) -> Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]:
+def _keying(function: Body, argument: str) -> Keying:
     """What puts a key into the arguments of a call of ``function`` that gives none, by name or by position."""
     names = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
     place = names.index(argument) if argument in names else math.inf
@@ -482,20 +481,18 @@ def _keying(
     return keyed
 
 
-def _keyed(call: Body, argument: str, is_async: bool) -> Body:
+def _keyed(call: Body, keying: Keying, is_async: bool) -> Body:
     """``call`` whose attempts all bear one key, so that a server can tell a repetition from another request."""
     if is_async:
 
         async def keyed_async(*args: Any, **kwargs: Any) -> Any:
-            if kwargs.get(argument) is None:
-                kwargs[argument] = urandom(16).hex()
+            args, kwargs = keying(args, kwargs)
             return await call(*args, **kwargs)
 
         return keyed_async
 
     def keyed(*args: Any, **kwargs: Any) -> Any:
-        if kwargs.get(argument) is None:
-            kwargs[argument] = urandom(16).hex()
+        args, kwargs = keying(args, kwargs)
         return call(*args, **kwargs)
 
     return keyed

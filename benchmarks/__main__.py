@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import crowd, hedging, learning, limits, load, overhead, peers, recorded, storage
+from benchmarks import crowd, hedged_calls, hedging, learning, limits, load, overhead, peers, recorded, storage
 from benchmarks.table import show
 
 
@@ -15,6 +15,7 @@ def main(arguments: list[str]) -> int:
         show("Beside the peers", peers.run()),
         show("What each limit does to six bodies", limits.run()),
         show("When to send a copy", hedging.run()),
+        show("Hedged calls", hedged_calls.run()),
         show("Load on a dependency in trouble", load.run(seeds=5 if study else 2)),
         show("A crowd", crowd.run()),
         show("What is stored", storage.run()),

@@ -33,6 +33,7 @@ from poet.training.trainee import Inbox, Tally, Trainee
 from poet.training.trainer import Faults, Trainer, complain
 
 FIRST_CALL_WAIT = 0.25  # longest time that a first call waits for what was learned before [s]
+PLANNED = 0.925  # of a budget's share that learning plans hedges with: the rest is for retries, and for clusters
 EXIT_WAIT = 5.0  # longest time that leaving the interpreter waits for training [s]
 
 
@@ -406,7 +407,7 @@ class Agent:
                 options.declared,
                 seed,
                 rate=options.learning_rate,
-                hedge_budget=enrolment.brakes.spec.budget.share,
+                hedge_budget=PLANNED * enrolment.brakes.spec.budget.share,
             )
             state = trainer.store.load_learner(enrolment.key)
             if state is not None:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 
+from poet.learning.notes import was_shed
 from poet.model.execution import Execution, Outcome
 from poet.model.explanation import Explanation
 from poet.model.tunable import Integer, Real, Space, Tunable, Value
@@ -40,8 +41,9 @@ class BasicRule:
 
     def update(self, executions: Sequence[Execution]) -> None:
         """Fold them in, oldest first. Never changes them."""
-        self._seen += len(executions)
-        self._round = [*self._round, *map(_verdict, executions[-ROUND:])][-ROUND:]
+        made = [execution for execution in executions if not was_shed(execution)]
+        self._seen += len(made)
+        self._round = [*self._round, *map(_verdict, made[-ROUND:])][-ROUND:]
 
     def suggest(self, live: Mapping[str, Value]) -> Suggestion | None:
         """A nudge where ten executions have come in since the last and most of them call for the same, else None."""
@@ -120,6 +122,6 @@ def _read(state: bytes) -> tuple[int, list[float]]:
 
 def _verdict(execution: Execution) -> float:
     if execution.outcome.good:
-        seconds = execution.attempts[-1].seconds if execution.attempts else execution.seconds
+        seconds = next((a.seconds for a in reversed(execution.attempts) if not a.hedge), execution.seconds)
         return float(seconds) if 0 <= seconds < math.inf else -2.0
     return -2.0 if execution.outcome in _BLAMELESS else -1.0

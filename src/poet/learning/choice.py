@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from poet.kernels.online import repetition, survival
 from poet.kernels.online.bins import EDGES, readable
+from poet.kernels.online.hedging import Ways, hedged
 from poet.kernels.online.restart import Outlook, World, outlook, pauses
 from poet.kernels.online.survival import Array, Grid
 from poet.learning.folding import Picture
@@ -78,6 +79,8 @@ class Plan(NamedTuple):
 
     timeout: float  # [s]
     retries: int
+    hedges: int = 0
+    hedge_delay: float = 0.0  # [s]; 0 where there are no hedges
 
 
 class Decision(NamedTuple):
@@ -91,16 +94,24 @@ class Decision(NamedTuple):
     answered: float  # share of attempts' answers that come within the new timeout
 
 
-def mean_world(picture: Picture, limits: Limits) -> World:
-    """The picture's mean, as one guess."""
+def mean_world(picture: Picture, limits: Limits, memory: int | None = None) -> World:
+    """The picture's mean, or that of one of its memories, as one guess."""
     fading = repetition.jittered_fading(pauses(limits.backoff, limits.cap, limits.most))
+    weights = picture.weights if memory is None else np.eye(len(picture.weights))[memory]
     return World(
-        (picture.weights @ picture.answered)[None],
-        (picture.weights @ picture.failed)[None],
+        (weights @ picture.answered)[None],
+        (weights @ picture.failed)[None],
         np.array([picture.errors.sum(axis=1) @ repetition.PERMANENT]),
         (fading @ picture.errors.sum(axis=0))[None],
         np.array([picture.repeats @ repetition.REPEATS]),
     )
+
+
+def foreseen(world: World, plan: Plan, grid: Grid, bounds: Array) -> Outlook:
+    """The outlook of all timeouts of ``grid`` and all retries, with the hedges of ``plan``."""
+    if not plan.hedges:
+        return outlook(world, grid, bounds)
+    return Outlook(*(part[:, :, 0] for part in hedged(world, grid, bounds, Ways.of((plan.hedges, plan.hedge_delay)))))
 
 
 def drawn_worlds(picture: Picture, limits: Limits, n: int, last: float, rng: np.random.Generator) -> World:
@@ -162,6 +173,10 @@ class _Case(NamedTuple):
     def least(self) -> float:
         """Gain below which a change is not worth its while."""
         return LEAST_GAIN * self.wish.objective.value
+
+    def foreseen(self, world: World, grid: Grid) -> Outlook:
+        """The outlook of all timeouts of ``grid`` and all retries; the hedges stay as they are."""
+        return foreseen(world, self.live, grid, self.bounds)
 
     def judged(self, outlook: Outlook, *, by_success: bool) -> Array:
         """Worth of each candidate per call; a refused call ends at once, whatever the plan."""
@@ -233,7 +248,7 @@ def _surveyed(case: _Case, limits: Limits, retried: float, reach: float) -> _Sur
     """Score every candidate once, on the mean picture."""
     mean = mean_world(case.picture, case.limits)
     candidates = timeouts(limits, case.live.timeout, mean.answered[0])
-    whole = outlook(mean, Grid.of(candidates), case.bounds)
+    whole = case.foreseen(mean, Grid.of(candidates))
     utility = case.judged(whole, by_success=False)[:, 0]
     success = whole.success[:, 0]
     allowed = _allowed(candidates, case.live, limits, case.limits.most, retried)
@@ -261,7 +276,7 @@ def _screened(case: _Case, survey: _Survey, rng: np.random.Generator) -> tuple[P
     used, place = np.unique(np.append(columns, survey.now[1]), return_inverse=True)
     reach = survey.timeouts[used]
     worlds = drawn_worlds(case.picture, case.limits, SCREEN, float(reach[-1]), rng)
-    scores = case.judged(outlook(worlds, Grid.of(reach), case.bounds), by_success=survey.short)
+    scores = case.judged(case.foreseen(worlds, Grid.of(reach)), by_success=survey.short)
     gains = scores[retries, :, place[:-1]] - scores[survey.now[0], :, place[-1]]
     means = gains.mean(axis=1)
     if survey.short:  # to be short must be credible itself; more retries give more success in every draw
@@ -272,7 +287,7 @@ def _screened(case: _Case, survey: _Survey, rng: np.random.Generator) -> tuple[P
         return None, longing
     # where success is short, all of these mend it: then the most useful one, and it comes first
     chosen = int(np.argmax(credible)) if survey.short else int(np.argmax(np.where(credible, means, -np.inf)))
-    return Plan(float(survey.timeouts[columns[chosen]]), int(retries[chosen])), longing
+    return case.live._replace(timeout=float(survey.timeouts[columns[chosen]]), retries=int(retries[chosen])), longing
 
 
 def _confirmed(case: _Case, plan: Plan, by_success: bool, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -281,7 +296,7 @@ def _confirmed(case: _Case, plan: Plan, by_success: bool, rng: np.random.Generat
     The best of many looks better than it is; these draws know nothing of the many.
     """
     worlds = drawn_worlds(case.picture, case.limits, CONFIRM, max(plan.timeout, case.live.timeout), rng)
-    both = outlook(worlds, Grid.of(np.array([case.live.timeout, plan.timeout])), case.bounds)
+    both = case.foreseen(worlds, Grid.of(np.array([case.live.timeout, plan.timeout])))
     scores = case.judged(both, by_success=by_success)
     return scores[case.live.retries, :, 0], scores[plan.retries, :, 1]
 
@@ -289,7 +304,7 @@ def _confirmed(case: _Case, plan: Plan, by_success: bool, rng: np.random.Generat
 def _optima(case: _Case, survey: _Survey, rng: np.random.Generator) -> tuple[Array, npt.NDArray[np.intp]]:
     """Timeout [s] and retries that each of some draws would choose for itself: (SCREEN,) each."""
     worlds = drawn_worlds(case.picture, case.limits, SCREEN, float(survey.timeouts[-1]), rng)
-    scores = case.judged(outlook(worlds, Grid.of(survey.timeouts), case.bounds), by_success=False)
+    scores = case.judged(case.foreseen(worlds, Grid.of(survey.timeouts)), by_success=False)
     scores = np.where(survey.allowed[:, None, :], scores, -np.inf)
     flat = scores.transpose(1, 0, 2).reshape(SCREEN, -1)
     retries, columns = np.unravel_index(np.argmax(flat, axis=1), survey.allowed.shape)
@@ -333,22 +348,28 @@ def prospects(
     wide = limits._replace(most=most)
     times, column = np.unique([plan.timeout for plan in plans], return_inverse=True)
     drawn = drawn_worlds(picture, wide, CONFIRM, float(times[-1]), rng)
-    whole = outlook(drawn, Grid.of(times), pauses(limits.backoff, limits.cap, most))
+    bounds = pauses(limits.backoff, limits.cap, most)
+    wholes = {}
     going = 1 - picture.refused  # a refused call ends at once, whatever the plan
     objective = wish.objective
-    worth = objective.value * whole.success - (objective.latency_cost or 0.0) * whole.seconds
-    worth = going * (worth - objective.attempt_cost * (whole.requests - 1))
-    first = worth[plans[0].retries, :, column[0]]
-    found = []
+    found: list[Prospect] = []
+    first = np.zeros(0)
     for plan, place in zip(plans, column, strict=True):
-        success, seconds, requests = (float(part[plan.retries, :, place].mean()) for part in whole)
-        mine = worth[plan.retries, :, place]
+        way = (plan.hedges, plan.hedge_delay)
+        if way not in wholes:
+            wholes[way] = foreseen(drawn, plan, Grid.of(times), bounds)
+        mine = Outlook(*(part[plan.retries, :, place] for part in wholes[way]))
+        worth = objective.value * mine.success - (objective.latency_cost or 0.0) * mine.seconds
+        worth = going * (worth - objective.attempt_cost * (mine.requests - 1))
+        if not found:
+            first = worth
+        success, seconds, requests = (float(part.mean()) for part in mine)
         found.append(
             Prospect(
                 plan,
-                estimate(mine, seen),
-                estimate(mine - first, seen),
-                float((mine > first).mean()),
+                estimate(worth, seen),
+                estimate(worth - first, seen),
+                float((worth > first).mean()),
                 going * success,
                 going * seconds,
                 1 + going * (requests - 1),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -13,8 +13,9 @@ import numpy.typing as npt
 from poet.kernels.online import repetition, survival
 from poet.kernels.online.bins import BINS, FINE
 from poet.kernels.online.ewma import Ewma, mean, observe_all
-from poet.kernels.online.survival import Array, Grid, Hazards, read
-from poet.learning.notes import KIND, MEMORIES, REFUSED_HALF_LIFE, Note, duration
+from poet.kernels.online.hedging import Durations
+from poet.kernels.online.survival import KNOTS, WIDTHS, Array, Grid, Hazards, read
+from poet.learning.notes import CENSORED, KIND, MEMORIES, REFUSED_HALF_LIFE, Copy, Note, duration, marked
 from poet.model.execution import Outcome
 
 SHARE = (
@@ -89,22 +90,28 @@ def folded(
     picture: Picture | None,
     keeps: Sequence[float],
     record_keep: float,
+    *,
+    copies: Sequence[Copy] = (),
+    doubt: float | None = None,
 ) -> State:
-    """``state`` after ``n_calls`` calls whose attempts are ``notes``, oldest first.
+    """``state`` after ``n_calls`` calls whose attempts are ``notes`` and whose hedges are ``copies``, oldest first.
 
     picture: of ``state``; None where it is empty.
     keeps: share of a count that is kept per call, one per memory, in (0, 1); record_keep: of the memories' record.
+    doubt: half-life of what is believed of repeating latency [calls]; None: only new evidence moves it.
     """
     picture = picture or pictured(state)[0]
     calls = _by_call(notes)
     expected = float(picture.repeats @ repetition.REPEATS)
     after_errors = [sequence for attempts in calls if (sequence := _sequence(attempts, Outcome.ERROR))]
     after_timeouts = [(attempts, sequence) for attempts in calls if (sequence := _sequence(attempts, Outcome.TIMEOUT))]
+    dependent = 1.0 - DEPENDENT * expected
+    repeats = state.repeats if doubt is None else _doubted(state.repeats, n_calls, doubt)
     return State(
-        _counted(state.counts, _weighed(calls, 1.0 - DEPENDENT * expected), n_calls, keeps),
+        _counted(state.counts, _weighed(calls, dependent) + _weighed_copies(copies, dependent), n_calls, keeps),
         _recorded(state, picture, [attempts[0] for attempts in calls], n_calls, record_keep),
         _after_errors(state.errors, after_errors, picture),
-        _after_timeouts(state.repeats, after_timeouts, picture),
+        _after_copies(_after_timeouts(repeats, after_timeouts, picture), copies, picture),
         observe_all(
             state.refused,
             sum(attempts[-1].outcome == Outcome.REFUSED for attempts in calls),
@@ -136,17 +143,26 @@ def _weighed(calls: Sequence[Sequence[Note]], dependent: float) -> list[tuple[in
     for attempts in calls:
         weight = 1.0
         for note in attempts:
-            cell = KIND[note.outcome] * BINS + note.bin
-            if note.position:  # cut off within its bin: at risk in the part of it before the cut
-                share = weight * note.position / FINE
-                cells.append((note.call, cell + 1, share))
-                cells.append((note.call, cell, weight - share))
-            else:
-                cells.append((note.call, cell, weight))
+            cells += _cells(note, weight)
             weight = dependent if note.outcome == Outcome.TIMEOUT else 0.0
             if weight < LEAST_WEIGHT:
                 break
     return cells
+
+
+def _cells(note: Note | Copy, weight: float) -> list[tuple[int, int, float]]:
+    cell = KIND[note.outcome] * BINS + note.bin
+    if note.position and KIND[note.outcome] == CENSORED:  # at risk in the part of its bin before the cut
+        share = weight * note.position / FINE
+        return [(note.call, cell + 1, share), (note.call, cell, weight - share)]
+    return [(note.call, cell, weight)]
+
+
+def _weighed_copies(copies: Sequence[Copy], dependent: float) -> list[tuple[int, int, float]]:
+    """The same of hedges: each is a sample of latency as far as latency does not repeat."""
+    if dependent < LEAST_WEIGHT:
+        return []
+    return [cell for copy in copies for cell in _cells(copy, dependent)]
 
 
 def _counted(
@@ -192,6 +208,36 @@ def _after_timeouts(
     return repetition.updated(belief, repetition.PRIOR.repeats, repetition.after_timeouts(seen))
 
 
+def _after_copies(belief: Array, copies: Sequence[Copy], picture: Picture) -> Array:
+    """How much latency is believed to repeat, after more hedges of slow requests.
+
+    Where it repeats, no copy answers as soon as the request that it copies should have. A copy that was given up before
+    has shown so only as long as it ran.
+    """
+    shown: list[tuple[int, bool, float]] = []  # call, whether it answered in time, and the time that it had [s]
+    for copy in copies:
+        slow, ran = marked(copy.slow)[0], duration(copy)
+        if copy.outcome in _ANSWERS:
+            shown.append((copy.call, ran <= slow, slow))
+        elif KIND[copy.outcome] == CENSORED and copy.outcome != Outcome.REFUSED:
+            shown.append((copy.call, False, min(ran, slow)))
+    if not shown:
+        return belief
+    times = np.array([seconds for *_, seconds in shown])
+    chances = read(picture.weights @ picture.answered, Grid.of(times))[0].tolist()
+    calls: dict[int, list[tuple[bool, float]]] = {}
+    for (call, answered, _), chance in zip(shown, chances, strict=True):
+        calls.setdefault(call, []).append((answered, chance))
+    return repetition.updated(belief, repetition.PRIOR.repeats, repetition.after_timeouts(list(calls.values())))
+
+
+def _doubted(belief: Array, n_calls: int, half_life: float) -> Array:
+    """A log posterior drawn back towards its prior by ``n_calls`` calls without any evidence."""
+    start = repetition.PRIOR.repeats
+    faded: Array = start + 0.5 ** (n_calls / half_life) * (belief - start)
+    return faded
+
+
 def _sequence(attempts: Sequence[Note], cause: Outcome) -> list[Note]:
     """The retries that directly followed ``cause``, up to and with the first that ended otherwise; verdicts only."""
     found: list[Note] = []
@@ -226,6 +272,14 @@ def restarted(state: State, stale: Sequence[bool]) -> State:
     counts = state.counts.copy()
     counts[np.array(stale)] = counts[0]
     return state._replace(counts=counts, record=np.zeros(MEMORIES))
+
+
+def durations(marks: Iterable[int]) -> Durations:
+    """Marked durations, see ``notes.marked``, put in order."""
+    codes = np.fromiter(marks, np.intp)
+    bins = codes >> 9
+    seconds = KNOTS[bins] + np.append(WIDTHS, 0.0)[bins] * (codes & 0xFF) / FINE
+    return Durations.of(seconds, codes >> 8 & 1 == 0)
 
 
 def packed(state: State) -> bytes:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from poet.kernels.online.bins import seconds_at
-from poet.model.execution import Outcome
+from poet.kernels.online.bins import BINS, bin_of, position, seconds_at
+from poet.model.execution import Execution, Outcome
 
 HALF_LIVES = (8.0, 60.0, 300.0, 1500.0, 8000.0)  # of the competing memories [calls]
 MEMORIES = len(HALF_LIVES)
@@ -24,7 +24,7 @@ KIND: dict[int, int] = {
     Outcome.TIMEOUT: CENSORED,
     Outcome.REFUSED: CENSORED,  # whatever it answered, it was no sample of how long an answer takes
     Outcome.CANCELLED: CENSORED,
-}
+}  # SHED is missing: an attempt that was not made is no sample of anything
 
 
 class Note(NamedTuple):
@@ -37,9 +37,46 @@ class Note(NamedTuple):
     pause: int  # before it [ms]
 
 
-FORMAT = struct.Struct("<BBBBH")
+class Copy(NamedTuple):
+    """A hedge: a copy of an attempt that was slow. Like a note, and kept apart, as it is neither first nor a retry."""
+
+    call: int
+    outcome: int
+    bin: int
+    position: int
+    slow: int  # how long the request that it copies had run by then, as a ``mark``
 
 
-def duration(note: Note) -> float:
+FORMAT = struct.Struct("<BBBBH")  # of both
+
+RECENT = 768  # newest first attempts that are kept one by one, of those that took long enough to be hedged
+
+
+def was_shed(execution: Execution) -> bool:
+    """Whether the call was not made, so that there is nothing to learn from it: every attempt of it was shed."""
+    attempts = execution.attempts
+    # the first is asked by itself, as that is enough for nearly all
+    return bool(attempts) and attempts[0][0] == Outcome.SHED and all(a[0] == Outcome.SHED for a in attempts)
+
+
+def duration(note: Note | Copy) -> float:
     """Seconds of a noted attempt that was cut off, to 1/FINE of its bin."""
     return seconds_at(note.bin, note.position)
+
+
+def mark(seconds: float, cut_off: bool = False) -> int:
+    """A duration, >= 0 [s], to 1/FINE of its bin, and whether the attempt was cut off then: in [0, 65535]."""
+    bin_ = bin_of(seconds)
+    return (bin_ << 1 | cut_off) << 8 | position(seconds, bin_)  # FINE fills one byte
+
+
+def marked(mark_: int) -> tuple[float, bool]:
+    """The inverse of ``mark``. Raises ValueError where ``mark_`` is none.
+
+    >>> marked(mark(30.0, cut_off=True))
+    (30.0, True)
+    """
+    bin_, place = mark_ >> 9, mark_ & 0xFF
+    if not 0 <= bin_ < BINS or (bin_ == BINS - 1 and place):
+        raise ValueError(f"no mark of a duration: {mark_!r}")
+    return seconds_at(bin_, place), bool(mark_ >> 8 & 1)

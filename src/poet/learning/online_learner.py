@@ -31,7 +31,9 @@ from poet.settings import BACKOFF_CAP
 if TYPE_CHECKING:
     import numpy as np
 
-    from poet.learning.choice import Limits, Plan, Wish
+    from poet.learning.choice import Limits, Plan, Verdict, Wish
+    from poet.learning.hedge_survey import Scope
+    from poet.learning.hedging import Choice
 
 __all__ = ["ExecutionFeedback", "OnlineLearner"]
 
@@ -45,10 +47,14 @@ GENEROUS = 10.0  # usual latencies from which on a declared timeout says how lon
 STEADFAST = 100.0  # usual latencies that are waited for where it does not say so
 LONGING = 4.0  # times as many longer limits where a longer timeout seems better and too little was seen of it
 
+MOST_HEDGES = 2  # copies of one request that are made use of
+
+_NAMES = ("timeout", "retries", "backoff", "hedges", "hedge_delay")
 _FIRST_LOOK = 5  # calls
 _STEP = 4.0  # calls from one look to the next, growing while nothing changes
 _LONGING_STEP = 16.0
 _LONGEST_STEP = 96.0
+_THOROUGH = 4  # looks, as far apart as they get, of which one weighs all that may be done about slow attempts
 
 _MAGIC = b"POETonl1"
 _MOST_BYTES = 1 << 24  # of an unpacked state
@@ -57,6 +63,8 @@ _LENGTHS = struct.Struct("<III")  # name, facts, arrays
 
 class OnlineLearner:
     """Learns ``timeout`` and ``retries`` of one function from its executions; implements ``poet.seams.Learner``.
+
+    Where ``hedges`` is in the space it learns whether to send copies of slow requests, too, how many and when.
 
     base_learning_rate: how fast the old is forgotten, in (0, 1]; 0.05 halves the weight of an execution after 8, 60,
         300, 1500 and 8000 more of them (competing memories), twice the rate after half as many.
@@ -67,9 +75,13 @@ class OnlineLearner:
     exploration_rate: share of calls that may look beyond the live values, in [0, 1], up to four times as much while
         next to nothing is known of retries; it bites only on calls that fail anyway, and never beyond half of them.
     objective: what a call is worth; its latency cost, where None, is derived from the first 20 answers and then kept.
-    space: hard bounds of ``timeout`` [s] and ``retries``; what is missing there is not tuned.
+    space: hard bounds of ``timeout`` [s], ``retries``, ``hedges`` (copies of a slow request, of which at most two are
+        made use of) and ``hedge_delay`` (when the first is sent, the second after twice that [s]); what is missing
+        there is not tuned.
     declared: the values that hold at first; ``backoff`` [s], where the live values have none, is the bound of the pause
         before the first retry, and doubles with each up to ``backoff_cap``; a pause is uniform below its bound.
+    hedge_budget: copies per call that hedging may send on average, in [0, 1]. A hard limit beside it should be some 8 %
+        higher: copies come in clusters, and those that it refuses are the tail's.
     seed: of the posterior draws. Two learners of equal arguments that see the same do the same.
 
     Raises ConfigurationError where an argument is out of range.
@@ -86,6 +98,7 @@ class OnlineLearner:
         space: Space | None = None,
         declared: Mapping[str, Value] | None = None,
         backoff_cap: float = BACKOFF_CAP,
+        hedge_budget: float = 0.1,
         seed: int = 0,
     ) -> None:
         for name, value, fits, range_ in (
@@ -94,6 +107,7 @@ class OnlineLearner:
             ("confidence_threshold", confidence_threshold, 0 <= confidence_threshold < 1, "[0, 1)"),
             ("exploration_rate", exploration_rate, 0 <= exploration_rate <= 1, "[0, 1]"),
             ("backoff_cap", backoff_cap, 0 <= backoff_cap < math.inf, "[0, inf)"),
+            ("hedge_budget", hedge_budget, 0 <= hedge_budget <= 1, "[0, 1]"),
         ):
             if not fits:
                 raise ConfigurationError(f"{name} must be in {range_}, got {value!r}")
@@ -102,6 +116,7 @@ class OnlineLearner:
         self._space = space if space is not None else SPACE
         self._declared = {**DECLARED, **(declared or {})}
         self._cap = backoff_cap
+        self._hedge_budget = hedge_budget
         self._seed = seed
         self._gate = max(0.9, confidence_threshold)
         self._exploration = exploration_rate
@@ -116,7 +131,11 @@ class OnlineLearner:
 
     def _no_evidence(self) -> Evidence:
         rate, momentum = self._arguments[:2]
-        return Evidence(pace=rate / 0.05, record_keep=1 - (1 - momentum) / 5 if momentum != 0.9 else RECORD_KEEP)
+        return Evidence(
+            pace=rate / 0.05,
+            record_keep=1 - (1 - momentum) / 5 if momentum != 0.9 else RECORD_KEEP,
+            hedging=isinstance(self._space.get("hedges"), Integer),
+        )
 
     # ------------------------------------------------------------ the seam
 
@@ -153,16 +172,15 @@ class OnlineLearner:
         """Why ``live``, or why not; it changes nothing."""
         from poet.learning import words
 
-        wish = self._wish()
-        timeout, retries, _ = self._plan_of(live)
         return words.explanation(
             self._evidence,
-            self._plan(timeout, retries),
-            self._plan(*self._plan_of(self._declared)[:2]),
+            self._plan(live),
+            self._plan(self._declared),
             self._limits(live),
-            wish,
+            self._wish(),
             live,
             self._rng(),
+            self._scope(live),
         )
 
     def dump(self) -> bytes:
@@ -207,25 +225,29 @@ class OnlineLearner:
             space=self._space,
             declared=self._declared,
             backoff_cap=self._cap,
+            hedge_budget=self._hedge_budget,
             seed=seed,
         )
 
     # ------------------------------------------------------------ looking
 
     def _look(self, live: Mapping[str, Value]) -> Suggestion | None:
-        from poet.learning import choice, words
+        from poet.learning import choice, hedge_words, words
 
         evidence = self._evidence
-        self._live = timeout, retries, _ = self._plan_of(live)
-        evidence.limit = timeout
+        self._live = self._plan_of(live)
+        evidence.limit = self._live[0]
         evidence.fold()
         wish = self._wish(fix=True)
-        verdict = choice.Verdict(None)
+        before = self._plan(live)
         self._looks += 1
-        if wish is not None:
+        steady = not evidence.urgent and not self._longing and self._step >= _LONGEST_STEP
+        thorough = not steady or self._looks % _THOROUGH == 0
+        verdict: Verdict = choice.Verdict(None)
+        if wish is not None and (thorough or not (before.hedges and "hedges" in self._space)):
             verdict = choice.decide(
                 evidence.picture(),
-                choice.Plan(timeout, retries),
+                before,
                 self._limits(live),
                 wish,
                 gate=self._gate,
@@ -235,37 +257,74 @@ class OnlineLearner:
                 dice=self._rng,
             )
         decision, self._longing = verdict
-        if decision is not None or evidence.urgent > 1:
+        decided = before if decision is None else decision.plan
+        hedge = None if wish is None else self._hedged(decided, live, wish, thorough=thorough or decision is not None)
+        plan = decided if hedge is None else hedge.plan
+        turned = hedge is not None and bool(hedge.plan.hedges) != bool(before.hedges)
+        if decision is not None or turned or evidence.urgent > 1:
             self._step = _STEP
         elif not evidence.urgent:
             self._step = min(_LONGEST_STEP, self._step * 1.5 + 1)
         step = _STEP if evidence.urgent else min(self._step, _LONGING_STEP) if self._longing else self._step
         self._next_look = evidence.calls + int(min(step, max(_FIRST_LOOK, evidence.calls // 6)))
         evidence.urgent = 0
-        if decision is None or wish is None:
+        if wish is None or plan == before:
             return None
-        limits = self._limits(live)
-        values = dict(live)
-        if "timeout" in self._space:
-            values["timeout"] = choice.rounded(decision.plan.timeout, limits)
-        if "retries" in self._space:
-            values["retries"] = decision.plan.retries
-        values = {name: value for name, value in self._space.clip(values).items() if name in values}
+        values = self._values(plan, live)
         if all(live.get(name) == value for name, value in values.items()):
             return None
         self._live = self._plan_of(values)
-        return Suggestion(
-            values,
-            words.reason(choice.Plan(timeout, retries), decision, wish, evidence.calls),
-            {"timeout": decision.timeout, "retries": decision.retries},
-            evidence.calls,
-        )
+        estimates = {} if decision is None else {"timeout": decision.timeout, "retries": decision.retries}
+        reasons = [] if decision is None else [words.reason(before, decision, wish, evidence.calls)]
+        if hedge is not None:
+            estimates["hedge_delay"] = hedge.delay
+            reasons.append(hedge_words.reason(decided, hedge, evidence.calls))
+        return Suggestion(values, "; ".join(reasons), estimates, evidence.calls)
 
-    def _rng(self) -> np.random.Generator:
+    def _hedged(self, plan: Plan, live: Mapping[str, Value], wish: Wish, *, thorough: bool) -> Choice | None:
+        """Other hedges, to go with ``plan``; None where these stay.
+
+        While nothing changes only every few looks are thorough: where copies are sent, the others ask whether these are
+        too many, as this must not wait.
+        """
+        scope = self._scope(live)
+        if scope is None:
+            return None
+        from poet.learning import hedging
+        from poet.learning.hedge_survey import Setting
+
+        evidence = self._evidence
+        if not plan.hedges and (not thorough or evidence.calls * scope.aim < hedging.SLOW_SEEN):
+            return None
+        setting = Setting.of(evidence.picture(), plan, self._limits(live), scope, evidence.durations())
+        if not thorough and not hedging.pressing(setting, plan):
+            return None
+        choice, evidence.near = hedging.choose(
+            setting, plan, wish, gate=self._gate, seen=evidence.calls, dice=lambda: self._rng(1)
+        )
+        return choice
+
+    def _values(self, plan: Plan, live: Mapping[str, Value]) -> dict[str, Value]:
+        """``live``, changed to ``plan`` within the space."""
+        from poet.learning import choice
+
+        values = dict(live)
+        if "timeout" in self._space:
+            values["timeout"] = choice.rounded(plan.timeout, self._limits(live))
+        if "retries" in self._space:
+            values["retries"] = plan.retries
+        same = plan.hedges == self._hedges_of(live)[0]  # or there are more than are made use of
+        if "hedges" in self._space and not (same and _is_number(live.get("hedges", 0))):
+            values["hedges"] = plan.hedges
+        if plan.hedges and "hedge_delay" in self._space:
+            values["hedge_delay"] = plan.hedge_delay
+        return {name: value for name, value in self._space.clip(values).items() if name in values}
+
+    def _rng(self, *use: int) -> np.random.Generator:
         """Fresh dice, from the seed and what was seen, so that a stored learner goes on as if never stored."""
         import numpy as np
 
-        return np.random.default_rng((self._seed & 0xFFFFFFFFFFFFFFFF, self._evidence.calls, self._looks))
+        return np.random.default_rng((self._seed & 0xFFFFFFFFFFFFFFFF, self._evidence.calls, self._looks, *use))
 
     def _wish(self, *, fix: bool = False) -> Wish | None:
         """What is aimed for; None while there is no scale of latency. ``fix``: keep the derived scale, if ripe."""
@@ -302,10 +361,15 @@ class OnlineLearner:
         backoff = _number(live.get("backoff"), _number(self._declared["backoff"], 0.1))
         return (timeout if timeout > 0 else EDGES[-1], min(max(round(retries), 0), 20), max(backoff, 0.0))
 
-    def _plan(self, timeout: float, retries: int) -> Plan:
+    def _hedges_of(self, live: Mapping[str, Value]) -> tuple[int, float]:
+        """Hedges and hedge delay [s] of ``live``; none where a name is missing, as in old versions."""
+        hedges, delay = round(_number(live.get("hedges"), 0.0)), _number(live.get("hedge_delay"), 0.0)
+        return (min(hedges, MOST_HEDGES), delay) if hedges > 0 and delay > 0 else (0, 0.0)
+
+    def _plan(self, live: Mapping[str, Value]) -> Plan:
         from poet.learning.choice import Plan
 
-        return Plan(timeout, retries)
+        return Plan(*self._plan_of(live)[:2], *self._hedges_of(live))
 
     def _bounds(self, name: str, live: float) -> tuple[float, float]:
         tunable: Tunable | None = self._space.get(name)
@@ -320,6 +384,19 @@ class OnlineLearner:
         low, high = self._bounds("timeout", timeout)
         fewest, most = self._bounds("retries", retries)
         return Limits(max(low, EDGES[0]), high, int(fewest), int(most), backoff, self._cap)
+
+    def _scope(self, live: Mapping[str, Value]) -> Scope | None:
+        """What hedging may choose from; None: it is not tuned here."""
+        hedges = self._space.get("hedges")
+        low, high = self._bounds("hedge_delay", _number(live.get("hedge_delay"), 0.0))
+        if not isinstance(hedges, Integer) or not high > 0:
+            return None
+        from poet.learning.hedge_survey import Scope
+        from poet.learning.hedging import aim
+
+        copies = aim(self._hedge_budget, self._evidence.overdrawn(self._hedge_budget))
+        most = min(hedges.high, MOST_HEDGES)
+        return Scope(min(max(low, EDGES[0]), high), high, min(hedges.low, most), most, copies)
 
     # ------------------------------------------------------------ keeping
 
@@ -369,7 +446,7 @@ class _Named:
             values = facts["more"][name]
             if not isinstance(values, dict):
                 raise TypeError(f"{name} must be a mapping, got {values!r}")
-            getattr(named, f"_{name}").update({key: _finite(value) and value for key, value in values.items()})
+            getattr(named, f"_{name}").update({key: value for key, value in values.items() if _finite(value) >= 0})
         return named
 
     def facts(self) -> dict[str, Any]:
@@ -378,7 +455,7 @@ class _Named:
 
     def after(self, execution: Execution, current: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters of the next call."""
-        known = {name: current[name] for name in ("timeout", "retries", "backoff") if _is_number(current.get(name))}
+        known = {name: current[name] for name in _NAMES if _is_number(current.get(name))}
         # what was told with a probe comes back as the current value: it was for one call, and is not to be built upon
         live = {name: self._kept[name] if self._told.get(name) == value else value for name, value in known.items()}
         learner = self.learner

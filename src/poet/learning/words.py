@@ -9,9 +9,11 @@ import numpy as np
 
 from poet.kernels.online import repetition, survival
 from poet.kernels.online.bins import RATIO
+from poet.learning import hedge_words
 from poet.learning.choice import Decision, Limits, Plan, Prospect, Wish, prospects, rounded
 from poet.learning.evidence import Evidence
 from poet.learning.folding import Picture
+from poet.learning.hedge_survey import Scope, Setting, surveyed
 from poet.model.explanation import Explanation, Forecast
 from poet.model.objective import PATIENCE
 from poet.model.tunable import Value
@@ -50,8 +52,12 @@ def explanation(
     wish: Wish | None,
     values: Mapping[str, Value],
     rng: np.random.Generator,
+    scope: Scope | None = None,
 ) -> Explanation:
-    """The picture behind ``live``, the choices next to it, and what they would cost."""
+    """The picture behind ``live``, the choices next to it, and what they would cost.
+
+    scope: what hedging may choose from; None: it is not tuned.
+    """
     picture = evidence.picture()
     hazards = picture.hazards
     curve = survival.kaplan_meier(*(picture.weights @ part for part in hazards[:3]))
@@ -63,11 +69,17 @@ def explanation(
         sentence = f"{evidence.calls} calls seen: too few to say anything; the values in force hold."
         return Explanation(evidence.calls, None, latency, unanswered, evidence.longest, failures, None, (), (sentence,))
     plans = [live, *_neighbours(live, declared, limits)]
+    copies: Sequence[str] = ()
+    if scope is not None:
+        found = surveyed(Setting.of(picture, live, limits, scope, evidence.durations()), live, wish)
+        copies = (hedge_words.state(live, found, scope, wish),)
+        plans += [plan for plan in hedge_words.neighbours(live, found, scope) if plan not in plans]
     here, *others = prospects(picture, plans, limits, wish, evidence.calls, rng)
     others.sort(key=lambda prospect: -prospect.utility.value)
     sentences = (
         _latency_in_words(latency, unanswered, evidence.longest),
         *_failures_in_words(failures),
+        *copies,
         *(_neighbour_in_words(here, other) for other in others),
         _scale_in_words(wish),
     )
@@ -87,16 +99,20 @@ def explanation(
 def _neighbours(live: Plan, declared: Plan, limits: Limits) -> list[Plan]:
     """Plans next to ``live`` that the bounds allow, and the declared one."""
     near = [
-        Plan(rounded(min(max(live.timeout * factor, limits.low), limits.high), limits), live.retries)
+        live._replace(timeout=rounded(min(max(live.timeout * factor, limits.low), limits.high), limits))
         for factor in (1 / NEAR**2, 1 / NEAR, NEAR, NEAR**2)
     ]
-    near += [Plan(live.timeout, live.retries + step) for step in (-1, 1)]
+    near += [live._replace(retries=live.retries + step) for step in (-1, 1)]
     fitting = [plan for plan in near if limits.fewest <= plan.retries <= limits.most]
     return [plan for plan in dict.fromkeys([*fitting, declared]) if plan != live]
 
 
 def _forecast(prospect: Prospect, values: Mapping[str, Value]) -> Forecast:
-    plan = {"timeout": prospect.plan.timeout, "retries": prospect.plan.retries}
+    plan: dict[str, Value] = {"timeout": prospect.plan.timeout, "retries": prospect.plan.retries}
+    if prospect.plan.hedges or "hedges" in values:
+        plan["hedges"] = prospect.plan.hedges
+    if prospect.plan.hedges:
+        plan["hedge_delay"] = prospect.plan.hedge_delay
     return Forecast({**values, **plan}, prospect.utility, prospect.success, prospect.seconds, prospect.requests)
 
 
@@ -140,9 +156,13 @@ def _failures_in_words(failures: Mapping[str, float]) -> Sequence[str]:
 
 def _neighbour_in_words(here: Prospect, other: Prospect) -> str:
     plan, live = other.plan, here.plan
-    if plan.retries == live.retries:
+    same = plan.retries == live.retries and (plan.timeout == live.timeout or plan.hedges > live.hedges)
+    hedges = (plan.hedges, plan.hedge_delay) == (live.hedges, live.hedge_delay)
+    if not hedges and same:
+        which = hedge_words.which(live, plan)
+    elif hedges and plan.retries == live.retries:
         which = f"Why not a {'lower' if plan.timeout < live.timeout else 'higher'} timeout? {plan.timeout:.3g} s"
-    elif plan.timeout == live.timeout:
+    elif hedges and plan.timeout == live.timeout:
         which = f"Why not {'fewer' if plan.retries < live.retries else 'more'} retries? {plan.retries}"
     else:
         which = f"Why not as declared? {plan.timeout:.3g} s and {plan.retries} retries"

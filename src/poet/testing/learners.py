@@ -87,7 +87,8 @@ class _Life:
         return self
 
     def take(self, suggestion: Suggestion) -> None:
-        assert set(suggestion.values) == set(self.live), f"not the live values' names: {suggestion.values!r}"
+        named = set(suggestion.values)
+        assert set(self.live) <= named <= {*self.live, *self.space}, f"not the live values' names: {named!r}"
         bounded = {name: value for name, value in suggestion.values.items() if name in self.space}
         assert self.space.check(bounded) == bounded  # raises where one is out of bounds
         assert dict(suggestion.values) != dict(self.live), "a suggestion that changes nothing"

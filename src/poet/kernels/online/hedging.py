@@ -1,0 +1,196 @@
+"""What copies of a slow request give: one world is turned into another, and the recursion over attempts stays as it is.
+
+Hedged requests (Dean & Barroso 2013, "The tail at scale"): a copy is sent when the first request has not ended after a
+delay, a second one after twice that delay, and the first answer wins. An error ends the attempt only when all that were
+sent have failed. Copies of a call whose attempts are independent are fresh draws; where latency repeats, a copy is as
+slow as the request that it copies and gains nothing; of a call that fails whatever one does, all copies fail.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from poet.kernels.online.restart import Outlook, World, outlook
+from poet.kernels.online.survival import KNOTS, WIDTHS, Grid
+
+Array = npt.NDArray[np.float64]
+
+MOST_COPIES = 2
+MOST_ERRORS = 0.98  # share of first attempts that err, as in ``restart.outlook``
+SMOOTH = 1.0  # attempts that an even spread within a bin is worth beside those seen there
+
+
+class Ways(NamedTuple):
+    """Ways to hedge an attempt, one beside the other."""
+
+    delays: Grid  # (n_ways,) when the first copy is sent, the second after twice that, > 0 [s]
+    copies: npt.NDArray[np.intp]  # (n_ways,) at most, in [0, MOST_COPIES]
+
+    @classmethod
+    def of(cls, *ways: tuple[int, float]) -> Ways:
+        """Each way as its copies and its delay [s]; the delay of a way without copies does not matter."""
+        return cls(Grid.of(np.array([delay or 1.0 for _, delay in ways])), np.array([copies for copies, _ in ways]))
+
+
+class Hedged(NamedTuple):
+    """What a hedged call gives; each (n_retries + 1, n, n_ways, n_timeouts), the first axis being the retries."""
+
+    success: Array  # probability
+    seconds: Array  # expected duration, pauses included [s]
+    requests: Array  # expected number of requests, copies included
+
+
+def hedged(world: World, timeouts: Grid, bounds: Array, ways: Ways) -> Hedged:
+    """The outlook of a call each of whose attempts is hedged in one of several ways.
+
+    timeouts, bounds: as for ``restart.outlook``; a limit counts from the first request of its attempt, and a copy that
+    would be due at the limit or behind it is not sent.
+    The error of a request is taken to fade before its copy is sent; only a permanent one hits both.
+    """
+    raced = race(world, ways)
+    n, n_ways, _ = raced.answered.shape
+    rows = World(  # calls whose attempts are independent, by way; the same without copies; calls whose latency repeats
+        np.concatenate([raced.answered.reshape(n * n_ways, -1), world.answered, world.answered]),
+        np.concatenate([raced.failed.reshape(n * n_ways, -1), world.failed, world.failed]),
+        np.concatenate([raced.permanent.ravel(), world.permanent, world.permanent]),
+        np.concatenate([np.repeat(world.fading, n_ways, axis=0), world.fading, world.fading]),
+        np.repeat([0.0, 1.0], [n * (n_ways + 1), n]),
+    )
+    told = outlook(rows, timeouts, bounds)
+    shape = (len(bounds) + 1, n, n_ways, len(timeouts.times))
+    due = _due(ways, timeouts)[0]  # curves are straight between knots: a copy behind the limit would shine through
+    apart = Outlook(*(np.where(due, part[:, : -2 * n].reshape(shape), part[:, -2 * n : -n, None]) for part in told))
+    alike = Outlook(*(part[:, -n:, None] for part in told))
+    sent, first_alike = (_by_limit(chances, ways, timeouts) for chances in _sent(world, ways))
+    late = 1 - _value(world.answered, timeouts) - _value(world.failed, timeouts)
+    late = (late / np.maximum(1 - _value(world.answered, timeouts), 1e-12))[:, None]
+    # a retry after a timeout is slow for certain, one after an error as a first attempt is
+    again_alike = late * _due(ways, timeouts).sum(axis=0) + (1 - late) * first_alike
+    share = world.repeats[:, None, None]
+    sent = (1 - share) * apart.requests * sent + share * (first_alike + (alike.requests - 1) * again_alike)
+    success, seconds, requests = ((1 - share) * mine + share * other for mine, other in zip(apart, alike, strict=True))
+    return Hedged(success, seconds, requests + sent)
+
+
+class Race(NamedTuple):
+    """An attempt whose copies run against it."""
+
+    answered: Array  # (n, n_ways, BINS) chance of an answer by each knot
+    failed: Array  # (n, n_ways, BINS) chance that it has failed by each knot
+    permanent: Array  # (n, n_ways) share of these failures that no retry mends
+
+
+def race(world: World, ways: Ways) -> Race:
+    """What becomes of the curves of a first attempt whose copies are fresh draws; ``world.repeats`` is left aside.
+
+    The copies of a call that fails whatever one does are not followed: its attempt fails with its first request.
+    """
+    doomed = (world.permanent * np.minimum(world.failed[:, -1], MOST_ERRORS))[:, None]
+    wrong = world.permanent[:, None] * world.failed  # of the calls that fail whatever one does
+    answered, failed = _raced(world.answered / (1 - doomed), (world.failed - wrong) / (1 - doomed), ways)
+    failed = wrong[:, None] + (1 - doomed[:, None]) * failed
+    share = np.minimum(doomed / np.maximum(failed[..., -1], 1e-12), 1.0)
+    return Race((1 - doomed[:, None]) * answered, failed, share)
+
+
+def copies_sent(world: World, ways: Ways, timeouts: Grid) -> Array:
+    """Expected copies of one attempt: (n, n_ways, n_timeouts). It reads the curves at few places only."""
+    share = world.repeats[:, None]
+    apart, alike = _sent(world, ways)
+    return _by_limit((1 - share) * apart + share * alike, ways, timeouts)
+
+
+def _raced(answered: Array, failed: Array, ways: Ways) -> tuple[Array, Array]:
+    """Curves of the attempt, (n, n_ways, BINS) each, from those of each request, all independent: (n, BINS) each."""
+    own, lost = answered[:, None, :], failed[:, None, :]
+    start, copies = ways.delays.times[:, None], ways.copies[:, None]
+    shape = (len(answered), len(start), -1)
+    early = _value(failed, ways.delays)[..., None]  # failed before a copy was sent: the attempt is over
+    ages = Grid.of(np.maximum(KNOTS - start, 0.0).ravel())
+    copy, lost_copy = _value(answered, ages).reshape(shape), _value(failed, ages).reshape(shape)
+    unanswered, wrong = (1 - early - own) * (1 - copy), (lost - early) * lost_copy
+    if (copies > 1).any():
+        twice = _value(failed, Grid.of(2 * ways.delays.times))[..., None]
+        gone = (twice - early) * early  # both failed before the second copy was sent
+        ages = Grid.of(np.maximum(KNOTS - 2 * start, 0.0).ravel())
+        copy, lost_copy = _value(answered, ages).reshape(shape), _value(failed, ages).reshape(shape)
+        late = (2 * start <= KNOTS) & (copies > 1)
+        unanswered = np.where(late, gone + (unanswered - gone) * (1 - copy), unanswered)
+        wrong = np.where(late, gone + (wrong - gone) * lost_copy, wrong)
+    copied = (start <= KNOTS) & (copies > 0)
+    return np.where(copied, 1 - early - unanswered, own), np.where(copied, early + wrong, lost)
+
+
+def _sent(world: World, ways: Ways) -> tuple[Array, Array]:
+    """Chance that each copy of an attempt falls due, by attempts that are independent and where latency repeats.
+
+    Each (MOST_COPIES, n, n_ways), whether or not the way sends as many. A copy that is as slow as the request that it
+    copies is never ahead of it.
+    """
+    answered, failed, twice = world.answered, world.failed, Grid.of(2 * ways.delays.times)
+    early, lost = _value(answered, ways.delays), _value(failed, ways.delays)
+    answered_then, lost_then = _value(answered, twice), _value(failed, twice)
+    first = 1 - early - lost
+    second = (1 - lost - answered_then) * (1 - early) - (lost_then - lost) * lost
+    alike = 1 - answered_then - lost_then
+    return np.maximum([first, second], 0.0), np.maximum([first, alike], 0.0)
+
+
+def _by_limit(sent: Array, ways: Ways, timeouts: Grid) -> Array:
+    """Expected copies of an attempt under each limit: (n, n_ways, n_timeouts)."""
+    result: Array = (sent[..., None] * _due(ways, timeouts)[:, None]).sum(axis=0)
+    return result
+
+
+def _due(ways: Ways, timeouts: Grid) -> npt.NDArray[np.bool_]:
+    """Whether each copy is due before the limit: (MOST_COPIES, n_ways, n_timeouts)."""
+    number = np.arange(1, MOST_COPIES + 1)[:, None, None]
+    result: npt.NDArray[np.bool_] = (number * ways.delays.times[:, None] < timeouts.times) & (
+        number <= ways.copies[:, None]
+    )
+    return result
+
+
+def _value(curve: Array, grid: Grid) -> Array:
+    """A curve given at the knots, (n, BINS), at the times of ``grid``: (n, n_times)."""
+    low = curve[:, grid.knot]
+    result: Array = low + grid.share * (curve[:, grid.knot + 1] - low)
+    return result
+
+
+class Durations(NamedTuple):
+    """How long single attempts took: their product limit (Kaplan & Meier 1958)."""
+
+    seconds: Array  # (n,) rising [s]
+    alive: Array  # (n + 1,) share that is left after as many of them
+    ended: npt.NDArray[np.intp]  # (n + 1,) how many of the first ones ended, and were not cut off
+
+    @classmethod
+    def of(cls, seconds: Array, ended: npt.NDArray[np.bool_]) -> Durations:
+        """Of single attempts in any order: (n,) each. ended: False where it was cut off, and would have run on."""
+        order = np.argsort(seconds, kind="stable")
+        stays = 1 - ended[order] / np.arange(len(seconds), 0, -1)
+        return cls(
+            seconds[order], np.append(1.0, np.cumprod(stays)), np.append(0, np.cumsum(ended[order], dtype=np.intp))
+        )
+
+
+def magnified(times: Array, seen: Durations) -> Grid:
+    """``times`` as a grid that knows how attempts are spread within each bin; > 0 [s].
+
+    A curve knows its value at the edges of a bin and takes what ends in between to be spread evenly. Where the load of
+    a hedge falls by 2 % from one hundredth of a bin to the next, that is not good enough; so the place within the bin
+    is read from single attempts, with an even spread worth ``SMOOTH`` more.
+    """
+    grid = Grid.of(times)
+    low = KNOTS[grid.knot]
+    first, last = np.searchsorted(seen.seconds, low), np.searchsorted(seen.seconds, low + WIDTHS[grid.knot])
+    by = np.clip(np.searchsorted(seen.seconds, times, side="right"), first, last)
+    fallen = seen.alive[first] - seen.alive[last]
+    seldom = fallen <= 0  # none has ended in this bin
+    part = np.where(seldom, grid.share, (seen.alive[first] - seen.alive[by]) / np.where(seldom, 1.0, fallen))
+    weight = seen.ended[last] - seen.ended[first]
+    return grid._replace(share=np.clip((weight * part + SMOOTH * grid.share) / (weight + SMOOTH), 0.0, 1.0))

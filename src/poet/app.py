@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -425,6 +426,7 @@ class Agent:
             apply=self.settings.learning == "on",
             deliver=enrolment.deliver,
             standing=standing,
+            heard=partial(self.listeners.tell_finished, enrolment.key.name, enrolment.brakes.spec.name),
         )
         trainer.enroll(trainee)
         return trainee

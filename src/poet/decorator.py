@@ -388,13 +388,16 @@ def configure(**settings: Any) -> None:
     _default.reconfigure(Settings.load(**settings))
 
 
-def listen(callback: Callback) -> Callable[[], None]:
+def listen(callback: Callback, *, finished: bool = False) -> Callable[[], None]:
     """Call ``callback`` with every ``Event`` from now on; what is returned ends that.
+
+    finished: also with one of every call that is over, good or bad, for counters and histograms. These come later, in
+        the trainer's thread, and not where ``POET_LEARNING=off``.
 
     It is called in the thread of the call, where something other than a first success happens: a failed attempt, a
     retry, a hedge, a breaker's change … What it raises is counted as a fault and logged once.
     """
-    return _default.listeners.add(callback)
+    return _default.listeners.add(callback, finished=finished)
 
 
 class set_testing:  # noqa: N801 - a function that is a context manager, too

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import assert_type
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, assert_type
 
 import poet as package
-from poet import Execution, Integer, Objective, Real, poet
+from poet import Breaker, Budget, Dependency, Execution, Integer, Objective, Real, on_result, poet
 from poet.decorator import Handle
 
 
@@ -23,6 +24,40 @@ async def empty(x: int) -> float:
 def full(x: int) -> list[int]:
     package.remaining()
     return [x]
+
+
+payments = Dependency("payments", budget=Budget(share=0.2), breaker=Breaker(slow_after=1.0), concurrency=8)
+
+
+@poet(
+    retries=1,
+    dependency=payments,
+    hedge_delay=0.1,
+    hedges=2,
+    retry_on=(KeyError, on_result(lambda answer: answer is None)),
+    enforce=str,
+    perceive=lambda key: ((key,), {}, {"length": len(key)}),
+    key_arg="token",
+    cost=len,
+    cost_limit=3.0,
+)
+async def guarded(key: str, *, token: str | None = None) -> str:
+    return key
+
+
+@poet(enforce_timeout="thread", timeout_arg=("timeout", lambda left: (min(left, 3.05), left)))
+def limited(key: str, timeout: tuple[float, float] = (3.05, 30.0)) -> bytes:
+    return key.encode()
+
+
+@poet(timeout=1.0, item_timeout=0.5, deadline=30.0)
+def stream(key: str) -> Iterator[bytes]:
+    yield key.encode()
+
+
+@poet
+async def stream_later(key: str) -> AsyncIterator[bytes]:
+    yield key.encode()
 
 
 class Client:
@@ -55,6 +90,18 @@ async def use() -> None:
     bare("1")  # type: ignore[arg-type]
     bare(1, quiet=True)  # type: ignore[call-arg]
     Client().fetch(1)  # type: ignore[arg-type]
+    assert_type(await guarded("a"), str)
+    assert_type(limited("a"), bytes)
+    assert_type(stream("a"), Iterator[bytes])
+    async for item in stream_later("a"):
+        assert_type(item, bytes)
+    await guarded(1)  # type: ignore[arg-type]
+    assert_type(limited.poet.using(timeout=1.0)("a"), Any)
+    stop = package.listen(lambda event: print(event.kind, event.seconds), finished=True)
+    stop()
+    with package.set_testing(attempts=2):
+        limited("a")
+    poet(enforce_timeout="threads")  # type: ignore[call-overload]
     poet(retires=3)  # type: ignore[call-overload]
     poet(timeout="3")  # type: ignore[call-overload]
     full.other  # type: ignore[attr-defined]  # noqa: B018

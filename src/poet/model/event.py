@@ -16,6 +16,7 @@ Kind = Literal[
     "abandoned",  # an attempt ran on behind its limit, in a thread
     "late",  # an abandoned attempt has ended after all, ``seconds`` after its start
     "killed",  # an attempt was stopped at its limit, in a process
+    "finished",  # a call is over, whatever came of it: told later, off the call path, to those who ask for it
 ]
 KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]  # the Literal's own list
 
@@ -26,8 +27,8 @@ class Event(NamedTuple):
     kind: Kind
     function: str
     dependency: str = ""
-    attempt: int = 0  # from 1; 0: does not belong to one
-    seconds: float = 0.0  # how long that attempt took, >= 0 [s]
+    attempt: int = 0  # from 1; 0: does not belong to one; of a finished call: how many requests it made
+    seconds: float = 0.0  # how long that attempt, or the finished call, took, >= 0 [s]
     wait: float = 0.0  # pause before the next one, >= 0 [s]
     pushback: bool = False  # whether the dependency asked for that pause
     outcome: str = ""  # of the attempt, in lower case: error, timeout, refused ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from poet.model.execution import Execution, Outcome, Record, from_record
@@ -111,6 +111,7 @@ class Trainee:
     apply: bool  # whether suggestions are published
     deliver: Callable[[ParameterSet, Probe], None]  # hands parameters down to the call path
     standing: Standing
+    heard: Callable[[Sequence[Execution]], None] = lambda executions: None  # tells who listens of finished calls
     unsaved: deque[Execution] = field(default_factory=deque)
     taught: bool = False  # whether the learner knows more than the store
     draft: bool = False  # whether the live version is one that the store has not taken yet

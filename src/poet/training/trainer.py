@@ -139,6 +139,7 @@ class Trainer:
         executions = trainee.inbox.take(writer, epoch, all_of_it=all_of_it)
         if not executions:
             return
+        trainee.heard(executions)
         if trainee.tracked:
             for execution in executions:
                 trainee.tally.add(execution)

@@ -350,3 +350,37 @@ def test_poet_listen_hears_the_functions_of_the_process(tmp_path: Path) -> None:
         check=False,
     )
     assert (answer.stdout, answer.stderr, answer.returncode) == ("done\n", "", 0)
+
+
+def test_who_asks_for_it_hears_of_every_call_that_is_over() -> None:
+    house = House()
+    every: list[poet.Event] = []
+    rare: list[poet.Event] = []
+    end = house.agent.listeners.add(every.append, finished=True)
+    house.agent.listeners.add(rare.append)
+    script = Script(house.clock, 0.5, ConnectionResetError(), 0.25, ValueError())
+
+    @house.poet(retries=1, backoff=0, dependency="files")
+    def fetch() -> int:
+        return script()
+
+    fetch()
+    fetch()
+    with pytest.raises(ValueError):
+        fetch()
+    assert [event.kind for event in every] == ["attempt_failed", "retry", "attempt_failed"]
+    house.agent.flush()
+    told = [event for event in every if event.kind == "finished"]
+    assert [(event.outcome, event.attempt, event.error) for event in told] == [
+        ("success", 1, ""),
+        ("success", 2, ""),
+        ("refused", 1, "ValueError"),
+    ]
+    assert told[0].seconds == 0.5
+    assert told[0].dependency == "files"
+    assert all(event.kind != "finished" for event in rare)
+    end()
+    script.steps.append(0.1)
+    fetch()
+    house.agent.flush()
+    assert len(every) == 6

@@ -47,17 +47,27 @@ class Enrolment:
     channel: Channel
     brakes: Brakes
     first: int = 0  # sequence of the first call that the trainer of now is to hear of
-    cells: weakref.WeakSet[Cell] = field(default_factory=weakref.WeakSet)
+    # Those alive, by identity: its values are listed in one step, while other threads add variants; a set's are not.
+    _cells: weakref.WeakValueDictionary[int, Cell] = field(default_factory=weakref.WeakValueDictionary)
+
+    def add(self, cell: Cell) -> None:
+        """``cell`` is another of the function's wrappers."""
+        self._cells[id(cell)] = cell
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All that are alive."""
+        return [cell for reference in self._cells.valuerefs() if (cell := reference()) is not None]
 
     def begin_anew(self) -> None:
         """The next call asks for its plan, and a new trainer counts from it."""
         self.first = self.channel.count() + 1
-        for cell in list(self.cells):
+        for cell in self.cells:
             cell.plan, cell.off = None, False
 
     def deliver(self, parameters: ParameterSet, probe: Probe) -> None:
         """Hand parameters down to every wrapper of the function."""
-        for cell in list(self.cells):
+        for cell in self.cells:
             cell.plan = cell.compile(parameters, probe)
 
 
@@ -121,7 +131,7 @@ class Agent:
         if enrolment is None:
             keep = options.enable_training or options.collect_metrics
             channel = Channel(self._buffer_size() if keep else 0)
-            enrolment = self.enrolments[key] = Enrolment(key, options, channel, brakes)
+            enrolment = self.enrolments.setdefault(key, Enrolment(key, options, channel, brakes))
         brakes.bucket.measure(enrolment.channel)
         cell = self._cell(enrolment, options, brakes, {})
         return Decorated(self._wrapped(function, options, cell), enrolment, cell, options)
@@ -157,7 +167,7 @@ class Agent:
             cost_limit=options.cost_limit,
             perceptive=options.perceive is not None,
         )
-        enrolment.cells.add(cell)
+        enrolment.add(cell)
         return cell
 
     def _wrapped(self, function: Callable[..., Any], options: Options, cell: Cell) -> Callable[..., Any]:
@@ -193,8 +203,8 @@ class Agent:
         known = self.dependencies.get(name)
         if known is None:
             spec = Dependency(name) if isinstance(dependency, str) else dependency
-            known = self.dependencies[name] = Brakes(spec, self.clock.now(), self.listeners.tell)
-        elif isinstance(dependency, Dependency) and dependency != known.spec:
+            known = self.dependencies.setdefault(name, Brakes(spec, self.clock.now(), self.listeners.tell))
+        if isinstance(dependency, Dependency) and dependency != known.spec:
             raise ConfigurationError(
                 f"the dependency {name!r} was declared before as {known.spec!r}: declare it once, before the first "
                 "function that names it, and hand it to all its callers"
@@ -211,9 +221,9 @@ class Agent:
         with self._lock:
             self.close()
             self.attempts = attempts
-            for enrolment in self.enrolments.values():
+            for enrolment in list(self.enrolments.values()):
                 enrolment.channel.records.clear()
-                enrolment.brakes.renew(self.clock.now())
+            self._renew_brakes()
 
     def fault(self, where: str, error: BaseException) -> None:
         """Count what went wrong beside a call, and say it once."""
@@ -267,7 +277,7 @@ class Agent:
             if trainer is not None:
                 trainer.stop(EXIT_WAIT)
                 trainer.store.close()
-            for enrolment in self.enrolments.values():
+            for enrolment in list(self.enrolments.values()):
                 enrolment.begin_anew()
 
     def leave(self) -> None:
@@ -354,7 +364,9 @@ class Agent:
     def _prepare(self, enrolment: Enrolment, ready: threading.Event) -> None:
         try:
             trainee = self.trainee(enrolment)
-            enrolment.deliver(trainee.standing.live, Probe())
+            with self._lock:  # another configuration may have come meanwhile: its own trainer is asked at the next call
+                if self.trainer is not None and self.trainer.trainees.get(enrolment.key) is trainee:
+                    enrolment.deliver(trainee.standing.live, Probe())
         except Exception as error:  # noqa: BLE001 - a fault in a store never breaks a call
             self._go_on_without(error)
         finally:
@@ -423,7 +435,7 @@ class Agent:
             tracked=options.performance_tracking,
             learner=learner,
             history=options.collect_metrics,
-            apply=self.settings.learning == "on",
+            apply=trainer.settings.learning == "on",  # not self's: their lock comes before the trainer's turn
             deliver=enrolment.deliver,
             standing=standing,
             heard=partial(self.listeners.tell_finished, enrolment.key.name, enrolment.brakes.spec.name),
@@ -445,10 +457,16 @@ class Agent:
         """The child has no trainer's thread, and its executions are its own: begin anew at the next call."""
         self._lock = threading.RLock()
         self.trainer = None
+        self._renew_brakes()
         for enrolment in self.enrolments.values():
             enrolment.channel.records.clear()
-            enrolment.brakes.renew(self.clock.now())
             enrolment.begin_anew()
+
+    def _renew_brakes(self) -> None:
+        """Those of functions, and of dependencies: a function that is decorated twice may have named several."""
+        known = (*(enrolment.brakes for enrolment in list(self.enrolments.values())), *list(self.dependencies.values()))
+        for brakes in {id(brakes): brakes for brakes in known}.values():
+            brakes.renew(self.clock.now())
 
 
 def build(

@@ -16,6 +16,7 @@ from poet.model.objective import Objective
 from poet.model.parameters import Change, ParameterSet
 from poet.model.tunable import Integer, Real, Tunable, Value
 from poet.options import RETRIES, TIMEOUT, USABLE, Algorithm, Options
+from poet.seams import Probe
 from poet.settings import Settings, person
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Handle:
             return plan.parameters
         if self._agent.settings.learning == "off":
             return ParameterSet(values_=self._enrolment.options.declared)
-        return self._trainee.standing.live
+        return self._cell.compile(self._trainee.standing.live, Probe()).parameters
 
     @property
     def last(self) -> Execution | None:

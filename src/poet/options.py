@@ -201,10 +201,16 @@ class Options:
             "backoff": float(self.backoff),
         }
         if self.hedging:
-            delay = self.timeout if self.hedge_delay is None else self.hedge_delay
+            delay = self._near("hedge_delay", self.timeout) if self.hedge_delay is None else self.hedge_delay
+            usual = 0 if self.hedge_delay is None else 1
             values["hedge_delay"] = float(delay)
-            values["hedges"] = 0 if self.hedge_delay is None else 1 if self.hedges is None else self.hedges
+            values["hedges"] = int(self._near("hedges", usual)) if self.hedges is None else self.hedges
         return values
+
+    def _near(self, name: str, usual: float) -> float:
+        """The usual value, as near as the bounds allow that were drawn for it."""
+        bounds = (self.tunables or {}).get(name)
+        return bounds.clip(usual) if isinstance(bounds, Real | Integer) else usual
 
     @property
     def space(self) -> Space:

@@ -7,6 +7,9 @@ from typing import Protocol
 
 from poet.model.dependency import Budget
 
+KEEP = 1 - 1 / 32  # of the share of failing attempts, per attempt: the last 32 or so speak
+LEAST = 0.02  # held for a repetition, however well all goes [1]
+
 
 class Counted(Protocol):
     """Knows how many calls there were."""
@@ -19,15 +22,20 @@ class Counted(Protocol):
 class Bucket:
     """The budget of one dependency, shared by all that call it; its size follows the traffic that is measured.
 
+    What counts is repetitions *in vain*: those of calls that failed in the end. While a call goes on, each of its
+    repetitions is held at the chance that it will be in vain: that all attempts which are left fail, at the share of
+    attempts that fail right now. At the call's end it is let go, or counted in full. So a service that fails by
+    chance is retried as it needs, and one that is down, where hardly any attempt succeeds, gets its share and no more.
+
     Kept over two windows, the older one weighed by how much of it still lies within the last ``window`` seconds (the
-    "sliding window counter"). A call that succeeds pays nothing for it: the traffic is read off the numbers that calls
-    bear anyway, where an attempt has failed.
+    "sliding window counter"). A call that succeeds at once pays nothing for it: the traffic is read off the numbers
+    that calls bear anyway, where an attempt has failed.
 
     The ideas of a share of measured traffic with a floor below it are Finagle's and Envoy's; to give back what
-    succeeded is botocore's.
+    succeeded is botocore's. They charge each retry in full until then, which starves slow and flaky services.
     """
 
-    __slots__ = ("_before", "_lock", "_mark", "_since", "_sources", "_spec", "_spent")
+    __slots__ = ("_before", "_failing", "_lock", "_mark", "_seen", "_since", "_sources", "_spec", "_spent")
 
     def __init__(self, spec: Budget, now: float) -> None:
         self._spec = spec
@@ -39,38 +47,68 @@ class Bucket:
         if source not in self._sources:
             with self._lock:
                 self._mark += source.number
+                self._seen += source.number
                 self._sources = (*self._sources, source)
 
     def renew(self, now: float) -> None:
         """Begin anew, with nothing counted."""
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # a stream may be closed by the garbage collector, wherever that runs
         self._since, self._spent = now, 0.0  # of the window that runs
-        self._mark = self._total()  # calls when it began
+        self._mark = self._seen = self._total()  # calls when it began, and when an attempt last failed
         self._before = (0.0, 0.0)  # calls and spent of the window before
+        self._failing = 1.0  # share of the last attempts that failed; nothing known counts as the worst
 
-    def take(self, now: float) -> bool:
-        """Whether one extra request may be sent now; it is then spent."""
-        spec = self._spec
+    def failed(self) -> None:
+        """An attempt has failed."""
         with self._lock:
-            calls, spent = self._recent(now)
-            if spent + 1 > max(spec.floor, spec.share * calls):
-                return False
-            self._spent += 1
-            return True
+            total = self._total()
+            succeeded = max(0, total - self._seen)
+            self._seen = max(self._seen, total)
+            self._failing = 1 - KEEP + KEEP ** (1 + succeeded) * self._failing
 
-    def give_back(self) -> None:
-        """The extra request was not in vain."""
+    def ended(self) -> None:
+        """A call has failed, which is about to be counted among the traffic: that is no success."""
         with self._lock:
-            if self._spent >= 1:
-                self._spent -= 1
+            self._seen += 1
+
+    def take(self, now: float, left: int = 1) -> float | None:
+        """What is held for one repetition that is sent now, in (0, 1]; None: it may not be sent.
+
+        left: attempts that the call may still make, this one included, >= 1: it is in vain if all of them fail.
+        """
+        return self._take(now, max(LEAST, self._failing**left))
+
+    def take_whole(self, now: float) -> bool:
+        """Whether a copy may be sent now. It counts in full: the load it brings is what it costs."""
+        return self._take(now, 1.0) is not None
+
+    def give_back(self, held: float) -> None:
+        """It was not in vain, or not sent."""
+        with self._lock:
+            if self._spent >= held:
+                self._spent -= held
             else:  # spent before this window began
                 calls, spent = self._before
-                self._before = (calls, max(0.0, spent - 1))
+                self._before, self._spent = (calls, max(0.0, spent + self._spent - held)), 0.0
+
+    def spend(self, more: float) -> None:
+        """Repetitions were in vain: ``more`` than was held for them."""
+        with self._lock:
+            self._spent += more
 
     def recent(self, now: float) -> tuple[float, float]:
         """Calls made, and extra requests spent, within the last ``window`` seconds, about."""
         with self._lock:
             return self._recent(now)
+
+    def _take(self, now: float, held: float) -> float | None:
+        spec = self._spec
+        with self._lock:
+            calls, spent = self._recent(now)
+            if spent + held > max(spec.floor, spec.share * calls):
+                return None
+            self._spent += held
+            return held
 
     def _total(self) -> int:
         return sum(source.number for source in self._sources)

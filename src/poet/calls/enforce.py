@@ -59,7 +59,7 @@ def on_result(predicate: Callable[[Any], object]) -> OnResult:
 class Enforcer:
     """All checks of a function's results. Rejecting is raising; what it gives is the result to use."""
 
-    __slots__ = ("_cost", "_name", "_predicates", "_refine", "_verdict", "is_async")
+    __slots__ = ("_cost", "_name", "_predicates", "_refine", "_verdict", "may_await")
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Enforcer:
         self._name, self._cost, self._refine = name, cost, refine
         self._verdict = None if enforce is None else verdict_of(enforce)
         self._predicates = [each.predicate for each in repeat]
-        self.is_async = enforce is not None
+        self.may_await = enforce is not None
 
     def check(self, result: Any) -> Any:
         """The result to use. Raises ResultRejected, EnforceError, Unsatisfying."""

@@ -35,17 +35,14 @@ NONE_SENT = Sent()
 
 def sent_before(error: BaseException) -> Sent:
     """The requests of the attempt that ended with ``error``."""
-    sent: Sent | None = getattr(error, SENT, None)
-    if sent is None:
-        return NONE_SENT
-    delattr(error, SENT)
-    return sent
+    # Not by getattr: a ``__getattr__`` that raises would hide the error, and keep its place in the brakes.
+    return vars(error).pop(SENT, NONE_SENT) if hasattr(error, "__dict__") else NONE_SENT
 
 
 def mark(error: BaseException, sent: Sent) -> None:
     """Note on ``error`` the requests of the attempt that it ends."""
     if sent.copies:
-        with suppress(AttributeError):  # an error without a dictionary of its own: the copies go unrecorded
+        with suppress(Exception):  # an error without a dictionary of its own, or an odd one: copies go unrecorded
             setattr(error, SENT, sent)
 
 
@@ -55,18 +52,18 @@ def tell(cell: Cell, kind: Kind) -> None:
 
 
 def may_hedge(cell: Cell, now: float) -> bool:
-    """Whether a copy may be sent now; it has then entered the brakes."""
+    """Whether a copy may be sent now; it has then entered the brakes, and is paid for and told of."""
     brakes = cell.brakes
     if brakes.circuit is not None and brakes.circuit.shut:
         return False
-    if not brakes.bucket.take(now):
+    if not brakes.bucket.take_whole(now):
         tell(cell, "budget_spent")
         return False
     if brakes.guarded:
         try:
             brakes.enter(cell.name, now)
         except Shed:
-            brakes.bucket.give_back()
+            brakes.bucket.give_back(1.0)
             return False
     tell(cell, "hedge")
     return True

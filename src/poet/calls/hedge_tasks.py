@@ -34,6 +34,7 @@ class Race(Guarded):
 
     __slots__ = (
         "_args",
+        "_asked",
         "_cancelling",
         "_context",
         "_copies",
@@ -72,6 +73,7 @@ class Race(Guarded):
         self._lane, self._plan, self._start, self._cutoff = lane, plan, start, cutoff
         self._loop, self._cancelling, self._args, self._kwargs = loop, cancelling, args, kwargs
         self._context = copy_context()
+        self._asked = 0  # cancellations of the task that were ours, as far as not taken back
         self._due = 1  # number of the copy that is due next
         self._copies: list[Copy] | None = None
         self._winner: Copy | None = None
@@ -89,7 +91,8 @@ class Race(Guarded):
             own = Outcome.CANCELLED, lane.now() - self._start
         except BaseException as error:
             own = outcome_of(lane.cell, error), lane.now() - self._start
-            if self._winner is None and own[0] in WORTH_RETRYING and self._running:
+            # Not behind the limit, where nothing rings any more: a copy that hangs would be waited for without end.
+            if self._winner is None and not self.fired and own[0] in WORTH_RETRYING and self._running:
                 try:
                     await self._others()
                 except BaseException as disturbance:
@@ -104,12 +107,11 @@ class Race(Guarded):
         else:
             if self._copies is None:
                 return result
-            if self._winner is not None and self.task is not None:  # it swallowed our cancelling and answered
-                self.task.uncancel()
+            self._take()  # where it swallowed our cancelling and answered
             return Raced(result, Sent(self._over()))
-        copies = self._over()
         assert self._winner is not None
-        return Raced(self._winner.work.result(), Sent(copies, own))
+        answer: Task[Any] = self._winner.work
+        return Raced(answer.result(), Sent(self._over(), own))
 
     def expire(self) -> None:
         """A copy is due, or the limit has come."""
@@ -118,7 +120,7 @@ class Race(Guarded):
         now = self._lane.now()
         if self._due > self._plan.hedges or now >= self._cutoff:
             self.fired = True
-            self.task.cancel()
+            self._cancel()
             return
         if self._winner is None and may_hedge(self._lane.cell, now):
             self._send(now)
@@ -132,11 +134,17 @@ class Race(Guarded):
         """Whether a copy has answered, and nobody but us has cancelled the task; what we did is taken back."""
         if self._winner is None or self.task is None:
             return False
-        left = self.task.uncancel()
-        if self.fired and left > self._cancelling:  # the limit came while the first request cleaned up: ours, too
-            self.fired = False
+        left = self.task.cancelling()
+        while self._asked:  # twice where the limit came while the first request cleaned up
+            self._asked -= 1
             left = self.task.uncancel()
+        self.fired = False
         return left <= self._cancelling
+
+    def _cancel(self) -> None:
+        if self.task is not None:
+            self._asked += 1
+            self.task.cancel()
 
     @property
     def _running(self) -> bool:
@@ -178,8 +186,8 @@ class Race(Guarded):
         if outcome is Outcome.SUCCESS and self._winner is None:
             self._winner = copy
             tell(cell, "hedge_won")
-            if self._waiter is None:
-                self.task.cancel()
+            if self._waiter is None and not self.fired:  # whom the limit has cancelled cleans up undisturbed
+                self._cancel()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -192,4 +200,5 @@ class Race(Guarded):
             if copy.attempt is None:
                 copy.end(Outcome.CANCELLED, now, self._lane.cell)
                 copy.work.cancel()
+            copy.work = None  # else task -> its error -> traceback -> race -> copy -> task waits for the collector
         return tuple(copy.attempt for copy in self._copies if copy.attempt is not None)

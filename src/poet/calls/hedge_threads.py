@@ -45,7 +45,7 @@ class _Race:
         self._task, self._cell, self._plan, self._now, self._crew = task, cell, plan, now, crew
         self._ended: SimpleQueue[Job] = SimpleQueue()
         self._start, self._limit = now(), DEADLINE.get()
-        self._primary = self._begin()
+        self._primary: Job | None = self._begin()
         self._failure: BaseException | None = None  # of the first request
         self._own: tuple[Outcome, float] | None = None  # how it ended, and after how long [s]
         self._copies: list[Copy] = []
@@ -63,13 +63,14 @@ class _Race:
             try:
                 job = self._ended.get(timeout=min(max(0.0, wake - now), LONGEST_WAIT))
             except Empty:
-                if wake < self._limit:
+                if wake < self._limit and wake - now <= LONGEST_WAIT:
                     self._hedge()
                 continue
             copy = next((copy for copy in self._copies if copy.work is job), None)
             try:
                 result = job.result()
             except BaseException as error:  # noqa: BLE001 - raised again where no copy can mend it
+                del job  # else error -> traceback -> this frame -> job -> error waits for the garbage collector
                 self._fail(copy, error)
                 continue
             if copy is None:
@@ -83,12 +84,16 @@ class _Race:
 
     def sent(self) -> Sent:
         """The attempt is over: leave behind what still runs. What became of all."""
-        self._primary.abandon("cancelled")
         now = self._now()
+        fate = "cancelled" if now < self._limit else "timeout"
+        if self._primary is not None:
+            self._primary.abandon(fate)
         for copy in self._copies:
             if copy.attempt is None:
-                copy.work.abandon("cancelled")
+                copy.work.abandon(fate)
                 copy.end(Outcome.CANCELLED, now, self._cell)
+            copy.work = None
+        self._primary = self._failure = None  # the frames of an error's traceback know this race
         return Sent(tuple(copy.attempt for copy in self._copies if copy.attempt is not None), self._own)
 
     def _begin(self) -> Job:
@@ -104,6 +109,7 @@ class _Race:
         try:
             copy.work = self._begin()
         except Shed:  # too many are left behind: go on without
+            self._cell.brakes.bucket.give_back(1.0)
             if self._cell.brakes.guarded:
                 self._cell.brakes.ended(now, now, Outcome.CANCELLED)
             return
@@ -119,4 +125,7 @@ class _Race:
         if self._failure is None or self._own is None:
             return
         if self._own[0] not in WORTH_RETRYING or all(copy.attempt is not None for copy in self._copies):
-            raise self._failure
+            try:
+                raise self._failure
+            finally:
+                del error  # as in ``run``

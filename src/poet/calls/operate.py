@@ -49,6 +49,7 @@ class Operation:
         "cut_off",
         "end",
         "error",
+        "held",
         "limit",
         "outcome",
         "outer",
@@ -70,6 +71,7 @@ class Operation:
         self.began = start
         self.waited = 0.0
         self.spent = 0.0  # cost of the results that were rejected
+        self.held: list[float] = []  # by the budget, for each repetition
         self.attempts: list[Attempt] = []
         self.error: BaseException | None = None  # that ended the last attempt
         self.outcome, self.cut_off = Outcome.SUCCESS, False  # of the last attempt
@@ -82,21 +84,33 @@ class Operation:
     def begin(self, now: float) -> float:
         """The pause is over: the limit [s] of the attempt that starts ``now``.
 
-        Raises the error of the attempt before where the brakes refuse another one; the call is then handed over.
+        Raises the error of the attempt before where the pause took longer than the deadline allows, or the brakes
+        refuse another one; the call is then handed over.
         """
+        if now >= self.end or not self._enters(now):
+            error = self.error
+            assert error is not None
+            self._unsent()
+            self.cell.brakes.bucket.ended()
+            self._give_up(self.outcome, now)
+            try:
+                raise error  # where nothing is handled: the user's error keeps its own cause and context
+            finally:
+                del error  # else error -> traceback -> this frame -> error waits for the garbage collector
+        self.began = now
+        self.limit = min(now + (self.plan.stretched if self.stretch else self.plan.timeout), self.end)
+        return self.limit
+
+    def _enters(self, now: float) -> bool:
+        """Whether the brakes let another attempt start."""
         brakes = self.cell.brakes
         if brakes.guarded:
             try:
                 brakes.enter(self.cell.name, now)
             except Shed as shed:
                 self._tell("shed", error=type(shed).__name__)
-                brakes.bucket.give_back()
-                self._give_up(self.outcome, now)
-                assert self.error is not None
-                raise self.error from None
-        self.began = now
-        self.limit = min(now + (self.plan.stretched if self.stretch else self.plan.timeout), self.end)
-        return self.limit
+                return False
+        return True
 
     def shed(self, error: BaseException, now: float) -> None:
         """The first attempt was not made: hand the call over."""
@@ -108,7 +122,8 @@ class Operation:
     def disturbed(self, error: BaseException, now: float) -> None:
         """Something was raised during a pause: the call is over."""
         self.error, self.cut_off = error, False
-        self.cell.brakes.bucket.give_back()  # taken for a request that was not sent
+        self._unsent()
+        self._in_vain()
         self._close(outcome_of(self.cell, error), now)
 
     def failed(
@@ -124,7 +139,13 @@ class Operation:
         failures = self.number
         seconds = self._note(outcome, now, sent)
         self._tell("attempt_failed", failures, seconds, outcome=_WORDS[outcome])
-        pause = self._pause(error, outcome, failures, now) if outcome in WORTH_RETRYING else None
+        pause: float | None = None
+        if outcome in WORTH_RETRYING:
+            bucket = self.cell.brakes.bucket
+            bucket.failed()
+            pause = self._pause(error, outcome, failures, now)
+            if pause is None:
+                bucket.ended()
         if pause is None:
             self._give_up(outcome, now)
         else:
@@ -134,12 +155,27 @@ class Operation:
     def answered(self, now: float, limit: float, sent: Sent = NONE_SENT) -> None:
         """The attempt has answered: hand the call over. sent: its requests."""
         outcome = Outcome.SUCCESS if now <= limit else Outcome.LATE
-        retried = bool(self.attempts)
         self._note(outcome, now, sent)
-        if retried:
-            self.cell.brakes.bucket.give_back()
+        self.served()
         self.error = None
         self._close(outcome, now)
+
+    def served(self) -> None:
+        """The caller gets an answer: no repetition was in vain."""
+        if self.held:
+            self.cell.brakes.bucket.give_back(sum(self.held))
+            self.held = []
+
+    def _in_vain(self) -> None:
+        """The caller gets none."""
+        if self.held:
+            self.cell.brakes.bucket.spend(len(self.held) - sum(self.held))
+            self.held = []
+
+    def _unsent(self) -> None:
+        """The last repetition was not sent after all."""
+        if self.held:
+            self.cell.brakes.bucket.give_back(self.held.pop())
 
     def _note(self, outcome: Outcome, now: float, sent: Sent) -> float:
         """Write the attempt down; how long its first request took [s]."""
@@ -176,9 +212,12 @@ class Operation:
             return None
         if brakes.circuit is not None and brakes.circuit.shut:
             return None
-        if not plan.instant and not brakes.bucket.take(now):  # a user's test is no load
-            self._tell("budget_spent", failures)
-            return None
+        if not plan.instant:  # a user's test is no load
+            held = brakes.bucket.take(now, max(1, plan.retries - failures + 1))
+            if held is None:
+                self._tell("budget_spent", failures)
+                return None
+            self.held.append(held)
         self._tell("retry", failures, wait=pause, pushback=asked is not None)
         return pause
 
@@ -189,8 +228,9 @@ class Operation:
     def _give_up(self, outcome: Outcome, now: float) -> None:
         error = self.error
         if self.outer < math.inf and (self.below or self.number > 2) and error is not None:
-            with suppress(AttributeError):  # an error without a dictionary of its own
+            with suppress(Exception):  # an error without a dictionary of its own, or an odd one
                 setattr(error, RETRIED, self.outer)
+        self._in_vain()
         if outcome in WORTH_RETRYING:
             self._tell("gave_up", self.number - 1, outcome=_WORDS[outcome])
         self._close(outcome, now)
@@ -202,6 +242,7 @@ class Operation:
         detail: Detail = (outcome, tuple(self.attempts), name, context)
         channel = self.cell.channel
         channel.keep((channel.count(), self.start, now, self.plan.version, detail))
+        self.error = None  # its traceback holds the caller's frame, which holds this: arguments would outlive the call
 
     def _tell(
         self,

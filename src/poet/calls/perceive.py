@@ -20,12 +20,11 @@ MOST_BITS = 512  # of a whole number
 class Perceiver:
     """Runs ``perceive``, and says in the error that it was perceiving where something failed."""
 
-    __slots__ = ("_domain", "_name", "_user", "is_async")
+    __slots__ = ("_domain", "_name", "_user")
 
     def __init__(self, name: str, user: Perceive | None, domain: Perceive | None) -> None:
         """domain: runs last, so that nothing gets past its interlocks."""
         self._name, self._user, self._domain = name, user, domain
-        self.is_async = inspect.iscoroutinefunction(user)
 
     def look(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any], Context]:
         """The arguments to use, and features. Raises InputRejected, PerceiveError."""

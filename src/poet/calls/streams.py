@@ -363,7 +363,7 @@ class Course:
         self.late = came > limit  # whether any item came after its limit
         if operation is not None:
             operation.error = None  # it would keep alive what failed, for as long as the stream lasts
-            cell.brakes.bucket.give_back()  # the repetition was not in vain
+            operation.served()
 
     def __del__(self) -> None:
         if not self._over:  # nobody has closed the generator: an async one whose loop is gone, say

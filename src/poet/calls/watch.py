@@ -105,7 +105,7 @@ class Watches:
         """The watch of a loop that runs."""
         watch = self._by_loop.get(loop)
         if watch is None:
-            for other in [other for other in self._by_loop if other.is_closed()]:
+            for other in [other for other in list(self._by_loop) if other.is_closed()]:
                 self._by_loop.pop(other, None)
             watch = self._by_loop[loop] = Watch(loop, self._now)
         return watch

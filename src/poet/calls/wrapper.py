@@ -283,7 +283,10 @@ def _async_call(body: AsyncBody, plain: AsyncBody, cell: Cell, stages: Stages) -
                 timeout = PoetTimeout(name, limit - start)  # also what a refused retry raises: not our cancelling
                 pause = operation.failed(timeout, end, cut_off=True, sent=sent)
                 if pause is None:
-                    raise timeout from error
+                    try:
+                        raise timeout from error
+                    finally:
+                        del timeout  # else its traceback and this frame, with the arguments, keep each other
             else:
                 pause = operation.failed(error, end, sent=sent)
                 if pause is None:
@@ -345,7 +348,10 @@ def _async_call(body: AsyncBody, plain: AsyncBody, cell: Cell, stages: Stages) -
                     timeout = PoetTimeout(name, limit - began)
                     wait = operation.failed(timeout, end, cut_off=True, sent=sent)
                     if wait is None:
-                        raise timeout from error
+                        try:
+                            raise timeout from error
+                        finally:
+                            del timeout  # likewise
                 else:
                     wait = operation.failed(error, end, sent=sent)
                     if wait is None:
@@ -402,7 +408,7 @@ def _enforced(body: Body, enforcer: Enforcer, is_async: bool) -> Body:
     check = enforcer.check
     if is_async:
         check_async = enforcer.check_async
-        if enforcer.is_async:
+        if enforcer.may_await:
 
             async def enforced_later(*args: Any, **kwargs: Any) -> Any:
                 return await check_async(await body(*args, **kwargs))
@@ -500,7 +506,7 @@ def _keyed(call: Body, keying: Keying, is_async: bool) -> Body:
 
 def _warmed(call: Body, warm: Callable[[float], None], cell: Cell) -> Body:
     def warmed(*args: Any, **kwargs: Any) -> Any:
-        if not cell.off:
+        if cell.plan is not None or (not cell.off and cell.start(cell) is not None):
             warm(DEADLINE.get())
         return call(*args, **kwargs)
 

@@ -27,8 +27,8 @@ def _count(name: str, value: object, least: int = 1) -> None:
 class Budget:
     """How many extra requests, retries and hedges together, may go to a dependency.
 
-    Within ``window`` seconds: at most ``share`` of the calls made in it, but ``floor`` in any case. A retry that
-    succeeds gives its request back: what is limited are those in vain. Hedges give nothing back.
+    Within ``window`` seconds: at most ``share`` of the calls made in it, but ``floor`` in any case. Retries of a call
+    that succeeds in the end are given back: what is limited are those in vain. Hedges give nothing back.
 
     share: in [0, 1] [1]. floor: >= 0, so that a lone caller still may retry. window: > 0 [s].
     """

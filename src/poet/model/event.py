@@ -11,10 +11,10 @@ Kind = Literal[
     "hedge_won",  # a copy answered first
     "gave_up",  # no further attempt: the caller gets the error
     "budget_spent",  # a retry or a hedge was not made: the budget is used up
-    "shed",  # a call was not made: the breaker is open or a limit reached
+    "shed",  # an attempt was not made: the breaker is open, a limit reached or the deadline around the call over
     "breaker",  # a breaker has changed its state: ``detail`` names the new one
-    "abandoned",  # an attempt ran on behind its limit, in a thread
-    "late",  # an abandoned attempt has ended after all, ``seconds`` after its start
+    "abandoned",  # a body runs on in its thread, behind its limit or where another answer won
+    "late",  # an abandoned body has ended after all, ``seconds`` after its start
     "killed",  # an attempt was stopped at its limit, in a process
     "finished",  # a call is over, whatever came of it: told later, off the call path, to those who ask for it
 ]

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.overhead import slowness
 from benchmarks.table import Row, show
 from poet.learning.basic_rule import BasicRule
 from poet.learning.online_learner import OnlineLearner
@@ -240,7 +241,9 @@ def bars(report: Report) -> list[Row]:
         rows.append(Row(what, f"<= {MOST_RECOVERY}" if barred else "", worst_run, not late if barred else None))
     cpu = cpu_of_six(lives)
     what = "learning, CPU per execution, mean of the six"
-    rows.append(Row(what, f"<= {1e6 * MOST_CPU:.0f} µs", f"{1e6 * cpu:.1f} µs", cpu <= MOST_CPU))
+    slower = slowness()
+    bar = f"<= {1e6 * MOST_CPU:.0f} µs, times how slow the machine is"
+    rows.append(Row(what, bar, f"{1e6 * cpu:.1f} µs, machine {slower:.2f}", cpu <= MOST_CPU * slower))
     return rows
 
 

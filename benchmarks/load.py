@@ -13,7 +13,6 @@ import asyncio
 import random
 import sys
 from collections.abc import Awaitable, Callable
-from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 from benchmarks.table import Row, show
@@ -22,6 +21,7 @@ from poet.calls.operate import full_jitter
 from poet.decorator import bind
 from poet.model.dependency import Breaker, Budget, Dependency
 from poet.settings import Settings
+from poet.sim.fragile import Pool
 from poet.stores.memory import MemoryStore
 from poet.testing.clock import VirtualClock
 from poet.testing.clock import run as run_virtual
@@ -39,25 +39,22 @@ class Server:
 
     def __init__(self, clock: VirtualClock, trouble: str, seed: int) -> None:
         self.clock, self.trouble = clock, trouble
-        self.dice = random.Random(seed)
-        self.free = [0.0] * WORKERS  # when each worker is
-        self.requests: list[float] = []  # when each came
+        self.pool = Pool(seed, WORKERS, WORK, QUEUE)
 
     async def serve(self) -> None:
         """Answer one request. Raises ConnectionError."""
         now = self.clock.now()
-        self.requests.append(now)
-        troubled = BEGIN <= now < END
-        if troubled and self.trouble == "fails":
+        if self.trouble == "fails" and BEGIN <= now < END:
+            self.pool.asked.append(now)
             await asyncio.sleep(0.02)
             raise ConnectionResetError
-        begin = max(now, self.free[0])
-        work = self.dice.expovariate(1 / WORK) * (10 if self.trouble == "slows" and BEGIN <= begin < END else 1)
-        if begin - now > QUEUE * WORK / WORKERS:  # the queue is full
+        end = self.pool.place(now, self._factor)
+        if end is None:
             raise ConnectionRefusedError
-        heappop(self.free)
-        heappush(self.free, begin + work)
-        await asyncio.sleep(begin + work - now)
+        await asyncio.sleep(end - now)
+
+    def _factor(self, begin: float) -> float:
+        return 10.0 if self.trouble == "slows" and BEGIN <= begin < END else 1.0
 
 
 class Account(NamedTuple):
@@ -159,9 +156,9 @@ def account(make: Make, trouble: str, seed: int) -> Account:
     # What the budget saved up in the window before may be spent in the trouble's first second: it is counted in.
     window = Budget().window
     troubled = sum(BEGIN - window <= began < END for began, _ in ended)
-    asked = sum(BEGIN - window <= came < END for came in server.requests)
+    asked = sum(BEGIN - window <= came < END for came in server.pool.asked)
     late = [good for began, good in ended if began >= END + SETTLED]
-    return Account(len(ended), len(server.requests), asked / troubled, sum(late) / len(late), _recovery(ended))
+    return Account(len(ended), len(server.pool.asked), asked / troubled, sum(late) / len(late), _recovery(ended))
 
 
 def _recovery(ended: list[tuple[float, bool]]) -> float:

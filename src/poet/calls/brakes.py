@@ -60,17 +60,17 @@ class Brakes:
                     slots.append(None)
                 raise
 
-    def answered(self, start: float, end: float) -> None:
-        """It got an answer."""
+    def answered(self, start: float, end: float, took: float | None = None) -> None:
+        """It got an answer. took: how long that needed [s], where it went on afterwards."""
         if self.slots is not None:
             self.slots.append(None)
         if self.circuit is not None:
-            self.circuit.answered(start, end)
+            self.circuit.answered(start, end, took)
 
-    def ended(self, start: float, end: float, outcome: Outcome) -> None:
-        """It ended as ``outcome`` says."""
+    def ended(self, start: float, end: float, outcome: Outcome, took: float | None = None) -> None:
+        """It ended as ``outcome`` says. took: as in ``answered``."""
         if outcome.good or outcome is Outcome.REFUSED:  # the dependency did answer, if only to refuse
-            self.answered(start, end)
+            self.answered(start, end, took)
             return
         if self.slots is not None:
             self.slots.append(None)

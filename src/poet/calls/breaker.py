@@ -69,12 +69,13 @@ class Circuit:
         if event is not None:
             self._tell(event)
 
-    def answered(self, start: float, end: float) -> None:
-        """An attempt has got an answer, whatever it said."""
+    def answered(self, start: float, end: float, took: float | None = None) -> None:
+        """An attempt has got an answer, whatever it said. took: seconds until it came; None: it ended with it."""
+        took = end - start if took is None else took
         slow_after = self._spec.slow_after
-        slow = slow_after is not None and end - start > slow_after
+        slow = slow_after is not None and took > slow_after
         if self.shut:
-            self._settle(start, end, good=not slow)
+            self._settle(start, start + took, good=not slow)
             return
         self.ended.append(end)
         if slow:

@@ -5,6 +5,7 @@ Dean & Barroso 2013, "The tail at scale". What tasks and threads share; `hedge_t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -85,6 +86,18 @@ class Copy:
         self.attempt = Attempt(outcome, max(0.0, now - self.start), self.waited, True)
         if cell.brakes.guarded:
             cell.brakes.ended(self.start, now, outcome)
+
+
+def give_up(
+    copies: Sequence[Copy], now: float, cell: Cell, leave: Callable[[Any], object] = lambda work: None
+) -> tuple[Attempt, ...]:
+    """The attempt is over: what became of its copies. leave: called with the work of those that still run."""
+    for copy in copies:
+        if copy.attempt is None:
+            leave(copy.work)
+            copy.end(Outcome.CANCELLED, now, cell)
+        copy.work = None  # else task -> its error -> traceback -> race -> copy -> task waits for the collector
+    return tuple(copy.attempt for copy in copies if copy.attempt is not None)
 
 
 def outcome_of(cell: Cell, error: BaseException) -> Outcome:

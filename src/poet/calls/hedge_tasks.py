@@ -13,7 +13,7 @@ from contextvars import copy_context
 from typing import Any
 
 from poet.calls.cell import Cell
-from poet.calls.hedge import Copy, Raced, Sent, mark, may_hedge, outcome_of, tell
+from poet.calls.hedge import Copy, Raced, Sent, give_up, mark, may_hedge, outcome_of, tell
 from poet.calls.operate import WORTH_RETRYING
 from poet.calls.plan import Plan
 from poet.calls.watch import Guarded
@@ -195,10 +195,4 @@ class Race(Guarded):
         """The attempt is over: give up the copies that still run. What became of all."""
         if self._copies is None:
             return ()
-        now = self._lane.now()
-        for copy in self._copies:
-            if copy.attempt is None:
-                copy.end(Outcome.CANCELLED, now, self._lane.cell)
-                copy.work.cancel()
-            copy.work = None  # else task -> its error -> traceback -> race -> copy -> task waits for the collector
-        return tuple(copy.attempt for copy in self._copies if copy.attempt is not None)
+        return give_up(self._copies, self._lane.now(), self._lane.cell, Task.cancel)

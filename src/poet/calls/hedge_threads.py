@@ -12,7 +12,7 @@ from typing import Any
 
 from poet.calls.cell import Cell
 from poet.calls.deadline import DEADLINE
-from poet.calls.hedge import Copy, Raced, Sent, mark, may_hedge, outcome_of, tell
+from poet.calls.hedge import Copy, Raced, Sent, give_up, mark, may_hedge, outcome_of, tell
 from poet.calls.operate import WORTH_RETRYING
 from poet.calls.plan import Plan
 from poet.calls.workers import CREW, Crew, Job
@@ -88,13 +88,8 @@ class _Race:
         fate = "cancelled" if now < self._limit else "timeout"
         if self._primary is not None:
             self._primary.abandon(fate)
-        for copy in self._copies:
-            if copy.attempt is None:
-                copy.work.abandon(fate)
-                copy.end(Outcome.CANCELLED, now, self._cell)
-            copy.work = None
         self._primary = self._failure = None  # the frames of an error's traceback know this race
-        return Sent(tuple(copy.attempt for copy in self._copies if copy.attempt is not None), self._own)
+        return Sent(give_up(self._copies, now, self._cell, lambda job: job.abandon(fate)), self._own)
 
     def _begin(self) -> Job:
         return self._crew.submit(self._task, self._cell.name, now=self._now, tell=self._cell.tell, ended=self._ended)

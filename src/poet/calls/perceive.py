@@ -8,13 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from poet.errors import ConfigurationError, InputRejected, PerceiveError, PoetError
-from poet.model.execution import Context
+from poet.model.execution import LONGEST_TEXT, MOST_FEATURES, WIDEST_WHOLE, Context
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 Perceive = Callable[..., Any]  # the arguments -> (args, kwargs), or (args, kwargs, features); or None: as they are
-LONGEST_TEXT = 200  # of a feature [characters]
-MOST_FEATURES = 32
-MOST_BITS = 512  # of a whole number
 
 
 class Perceiver:
@@ -105,7 +102,7 @@ def _fits(value: object) -> bool:
     if isinstance(value, bool):
         return True
     if isinstance(value, int):
-        return value.bit_length() <= MOST_BITS
+        return value.bit_length() <= WIDEST_WHOLE
     if isinstance(value, float):
         return math.isfinite(value)
     return isinstance(value, str) and len(value) <= LONGEST_TEXT

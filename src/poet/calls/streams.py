@@ -18,16 +18,16 @@ from typing import Any, NamedTuple
 from poet.calls.cell import Cell
 from poet.calls.deadline import DEADLINE, NEVER, TIME
 from poet.calls.hedge import outcome_of
-from poet.calls.operate import FEATURES, WORTH_RETRYING, Operation, expired
+from poet.calls.keys import Keying
+from poet.calls.operate import FEATURES, WORTH_RETRYING, Operation, admit
 from poet.calls.perceive import Perceiver
 from poet.calls.plan import Plan
-from poet.errors import ConfigurationError, PoetTimeout, Shed
+from poet.errors import ConfigurationError, PoetTimeout
 from poet.model.event import Event
 from poet.model.execution import Attempt, Outcome
 from poet.seams import SYSTEM_CLOCK, Clock
 
 Body = Callable[..., Any]
-Keyed = Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]  # arguments, with a key in
 SUCCESS, LATE = Outcome.SUCCESS, Outcome.LATE  # an enum's members take time to look up
 Within = Callable[[Awaitable[Any], float, float], Awaitable[Any]]  # a step, its limit, its start: an item or a Cut
 
@@ -39,7 +39,7 @@ def stream(
     between: float | None,
     *,
     perceiver: Perceiver | None = None,
-    keyed: Keyed | None = None,
+    keyed: Keying | None = None,
 ) -> Body:
     """``body``, a generator function, under ``cell``'s plan. Nothing interrupts it: it is told its deadline.
 
@@ -52,7 +52,6 @@ def stream(
     now, sleep = clock.now, clock.sleep
     publish, around = DEADLINE.set, DEADLINE.get
     gap = NEVER if between is None else between
-    admit = _admission(cell, now)
     plain, body = body, body if clock is SYSTEM_CLOCK else _in_time(body, clock, _Items)
 
     def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
@@ -116,7 +115,7 @@ def stream(
 
     def first(plan: Plan, args: Any, kwargs: Any) -> tuple[Course, Any, Any]:
         """The generator and its first item; None and the result where there is none. Raises what a call raises."""
-        start, limit, outer = admit(plan)
+        start, limit, outer = admit(cell, plan, now)
         operation: Operation | None = None
         while True:
             publish(limit)
@@ -156,7 +155,7 @@ def async_stream(
     between: float | None,
     *,
     perceiver: Perceiver | None = None,
-    keyed: Keyed | None = None,
+    keyed: Keying | None = None,
 ) -> Body:
     """The same for an async generator function, whose steps are cancelled at their limits. For asyncio and trio.
 
@@ -166,7 +165,6 @@ def async_stream(
     now = clock.now
     publish, around = DEADLINE.set, DEADLINE.get
     gap = NEVER if between is None else between
-    admit = _admission(cell, now)
     plain, body = body, body if clock is SYSTEM_CLOCK else _in_time(body, clock, _AsyncItems)
     on_asyncio = _asyncio_driver(now, cell.name)
 
@@ -251,7 +249,7 @@ def async_stream(
             raise
 
     async def first(driver: Driver, plan: Plan, args: Any, kwargs: Any) -> tuple[Course, Any, Any]:
-        start, limit, outer = admit(plan)
+        start, limit, outer = admit(cell, plan, now)
         began = start
         operation: Operation | None = None
         while True:
@@ -292,32 +290,6 @@ def async_stream(
         return Course(cell, plan, now, start, operation, end, limit), items, item
 
     return call
-
-
-def _admission(cell: Cell, now: Callable[[], float]) -> Callable[[Plan], tuple[float, float, float]]:
-    """What lets a call in: it gives its start, the limit of its first attempt and the deadline around it [s]."""
-    name, flip, brakes, around = cell.name, cell.flip, cell.brakes, DEADLINE.get
-    enter = brakes.enter if brakes.guarded else None
-
-    def admit(plan: Plan) -> tuple[float, float, float]:
-        start = now()
-        limit = start + plan.first
-        if plan.probe_limit and flip() < plan.probe_limit:
-            limit = start + plan.stretched
-        outer = around()
-        if limit > outer:
-            if outer <= start:
-                raise expired(cell, plan, start)
-            limit = outer
-        if enter is not None:
-            try:
-                enter(name, start)
-            except Shed as error:
-                Operation(cell, plan, start, limit, outer).shed(error, start)
-                raise
-        return start, limit, outer
-
-    return admit
 
 
 class Course:
@@ -433,15 +405,8 @@ class Course:
         else:
             attempts = (*operation.attempts, Attempt(first, self.came - operation.began, operation.waited))
         if brakes.guarded:
-            began, end = self._began, now
-            if verdict.good or verdict is Outcome.REFUSED:
-                # How fast the dependency answers, the first item tells. A breaker that is closed looks at the
-                # duration; one that is not knows its probe by the start.
-                if brakes.circuit is not None and brakes.circuit.shut:
-                    end = self.came
-                else:
-                    began = now - (self.came - began)
-            brakes.ended(began, end, verdict)
+            # How fast the dependency answers, the first item tells.
+            brakes.ended(self._began, now, verdict, took=self.came - self._began)
         channel.keep((channel.count(), start, now, self._version, (outcome, attempts, error, self._features)))
 
 
@@ -466,10 +431,10 @@ def _homeless(name: str) -> ConfigurationError:
 def _asyncio_driver(now: Callable[[], float], name: str) -> Callable[[], Driver | None]:
     """What gives the driver inside a task of asyncio, and None elsewhere. name: of the function."""
     # Loaded only for those who have async functions: the import costs tens of milliseconds.
-    from asyncio import CancelledError, current_task, get_running_loop
+    from asyncio import current_task, get_running_loop
     from asyncio import sleep as pause_for
 
-    from poet.calls.watch import Guarded, Watches
+    from poet.calls.watch import Guarded, Watches, was_cut_off
 
     def limited() -> Within:
         watch_on = Watches(now).on
@@ -487,8 +452,7 @@ def _asyncio_driver(now: Callable[[], float], name: str) -> Callable[[], Driver 
                 item = await step
             except BaseException as error:
                 watch.leave(attempt)
-                # As in asyncio.timeout: our own request is taken back in any case; what is left is the caller's.
-                if attempt.fired and task.uncancel() <= cancelling and isinstance(error, CancelledError):
+                if was_cut_off(attempt, task, cancelling, error):
                     return Cut(error)
                 raise
             watch.leave(attempt)

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from poet.calls.cell import Cell
 from poet.calls.deadline import DEADLINE, NEVER
-from poet.calls.hedge import NONE_SENT, Copy, Sent, may_hedge, outcome_of, tell
-from poet.calls.operate import FEATURES, WORTH_RETRYING, Operation, expired
+from poet.calls.hedge import NONE_SENT, Copy, Sent, give_up, may_hedge, outcome_of, tell
+from poet.calls.operate import FEATURES, WORTH_RETRYING, Operation, admit
 from poet.calls.plan import Plan
-from poet.errors import ConfigurationError, PoetTimeout, Shed
-from poet.model.execution import LATE, Outcome
+from poet.errors import ConfigurationError, PoetTimeout
+from poet.model.execution import LATE, Attempt, Outcome, in_context
 
 if TYPE_CHECKING:
     from trio import CancelScope, Event, Nursery
@@ -46,22 +46,8 @@ async def call_under_trio(
         moment = trio.current_time()
     except RuntimeError:
         raise _homeless(cell) from None
-    name, brakes = cell.name, cell.brakes
-    start = began = now()
-    limit = start + plan.first
-    if plan.probe_limit and cell.flip() < plan.probe_limit:
-        limit = start + plan.stretched
-    outer = DEADLINE.get()
-    if limit > outer:
-        if outer <= start:
-            raise expired(cell, plan, start)
-        limit = outer
-    if brakes.guarded:
-        try:
-            brakes.enter(name, start)
-        except Shed as error:
-            Operation(cell, plan, start, limit, outer).shed(error, start)
-            raise
+    start, limit, outer = admit(cell, plan, now)
+    began = start
     operation: Operation | None = None
     while True:
         DEADLINE.set(limit)
@@ -87,7 +73,7 @@ async def call_under_trio(
             sent = NONE_SENT if race is None else race.sent
             if scope.cancelled_caught and (race is None or not race.won):
                 operation = operation or Operation(cell, plan, start, limit, outer)
-                timeout = PoetTimeout(name, limit - began)
+                timeout = PoetTimeout(cell.name, limit - began)
                 pause = operation.failed(timeout, end, cut_off=True, sent=sent)
                 if pause is None:
                     raise timeout
@@ -118,7 +104,7 @@ def _first_success(cell: Cell, plan: Plan, start: float, end: float, limit: floa
         cell.brakes.answered(start, end)
     detail = None if end <= limit else LATE
     if cell.perceptive and (context := FEATURES.get()):
-        detail = (Outcome.SUCCESS if detail is None else Outcome.LATE, (), "", context)
+        detail = in_context(detail, context)
     channel = cell.channel
     channel.keep((channel.count(), start, end, plan.version, detail))
 
@@ -139,6 +125,7 @@ class Race:
         "_context",
         "_copies",
         "_due",
+        "_ends",
         "_kwargs",
         "_news",
         "_now",
@@ -175,6 +162,7 @@ class Race:
         self._context = copy_context()
         self._due = 1  # number of the copy that is due next
         self._copies: list[Copy] = []
+        self._ends: tuple[Attempt, ...] = ()  # what became of them
         self._winner: Copy | None = None
         self._result: Any = None  # the winner's
         self._nursery: Nursery | None = None
@@ -186,9 +174,7 @@ class Race:
     @property
     def sent(self) -> Sent:
         """What became of its requests, once ``run`` is over."""
-        if not self._copies:
-            return NONE_SENT
-        return Sent(tuple(copy.attempt for copy in self._copies if copy.attempt is not None), self._own)
+        return Sent(self._ends, self._own) if self._ends else NONE_SENT
 
     async def run(self) -> Any:
         """The first answer to come; None where the limit comes before: then the scope is cancelled and nothing ``won``.
@@ -296,10 +282,7 @@ class Race:
         """The attempt is over: give up the copies that still run. The time they take to clean up is not counted."""
         self.over = True
         if self._copies:
-            now = self._now()
-            for copy in self._copies:
-                if copy.attempt is None:
-                    copy.end(Outcome.CANCELLED, now, self._cell)
+            self._ends = give_up(self._copies, self._now(), self._cell)
             assert self._nursery is not None
             self._nursery.cancel_scope.cancel()
 

@@ -7,7 +7,7 @@ rising order, nearly always, and nearly always the attempt has ended long before
 from __future__ import annotations
 
 import math
-from asyncio import AbstractEventLoop, Task, TimerHandle
+from asyncio import AbstractEventLoop, CancelledError, Task, TimerHandle
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -31,6 +31,15 @@ class Guarded:
         if self.task is not None:
             self.fired = True
             self.task.cancel()
+
+
+def was_cut_off(attempt: Guarded, task: Task[Any], cancelling: int, error: BaseException) -> bool:
+    """Whether ``error`` is the cancellation that we asked for at the limit, and nobody else asked for one.
+
+    As asyncio.timeout does it: our own request is taken back in any case; what is left is the caller's.
+    cancelling: cancellations of ``task`` that were asked for before the attempt.
+    """
+    return attempt.fired and task.uncancel() <= cancelling and isinstance(error, CancelledError)
 
 
 class Watch:

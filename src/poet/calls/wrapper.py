@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from os import urandom
 from typing import Any, Literal
 
 from poet.calls.cell import Cell
 from poet.calls.deadline import DEADLINE, TIME
 from poet.calls.enforce import Enforcer, Unsatisfying
 from poet.calls.hedge import Raced, sent_before
+from poet.calls.keys import keyed, keying
 from poet.calls.operate import FEATURES, Operation, expired
 from poet.calls.perceive import Perceiver
 from poet.calls.plan import Plan
 from poet.errors import ConfigurationError, PoetTimeout, Shed
-from poet.model.execution import LATE, Outcome
+from poet.model.execution import LATE, in_context
 from poet.seams import SYSTEM_CLOCK, Clock
 
 Body = Callable[..., Any]
 AsyncBody = Callable[..., Awaitable[Any]]
-Keying = Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
 Mode = Literal["cooperative", "thread", "signal", "process"]
 Kind = Literal["sync", "async", "generator", "async generator"]
 
@@ -77,24 +75,22 @@ def wrap(function: Body, cell: Cell, stages: Stages) -> Body:
         plain, body = (
             injected(function, each, stages.timeout_arg, name=cell.name, now=clock.now) for each in (plain, body)
         )
-    keying = None if stages.key_arg is None else _keying(function, stages.key_arg)
+    put_key = None if stages.key_arg is None else keying(function, stages.key_arg)
     if kind == "generator" or kind == "async generator":
         from poet.calls.streams import async_stream, stream
 
         make = stream if kind == "generator" else async_stream
-        call: Body = make(body, cell, clock, stages.between, perceiver=stages.perceiver, keyed=keying)
+        call: Body = make(body, cell, clock, stages.between, perceiver=stages.perceiver, keyed=put_key)
         return functools.wraps(function)(call)
     if stages.enforcer is not None:
         plain, body = (_enforced(each, stages.enforcer, is_async) for each in (plain, body))
     call = _async_call(body, plain, cell, stages) if is_async else _sync_call(body, plain, cell, stages, warm)
     if stages.repeats:
         call = _giving(call, is_async)
-    if keying is not None:
-        call = _keyed(call, keying, is_async)
+    if put_key is not None:
+        call = keyed(call, put_key, is_async)
     if stages.perceiver is not None:
         call = _perceived(call, stages.perceiver, is_async)
-    if warm is not None:
-        call = _warmed(call, warm, cell)
     return functools.wraps(function)(call)
 
 
@@ -128,6 +124,8 @@ def _sync_call(
         plan = cell.plan
         if plan is None and (cell.off or (plan := cell.start(cell)) is None):
             return plain(*args, **kwargs)
+        if warm is not None:
+            warm(around())
         start = now()
         limit = start + plan.first
         if plan.probe_limit and flip() < plan.probe_limit:
@@ -168,7 +166,7 @@ def _sync_call(
                     succeed(end)
             detail = None if end <= limit else LATE
             if features is not None and (context := features()):
-                detail = (Outcome.SUCCESS if detail is None else Outcome.LATE, (), "", context)
+                detail = in_context(detail, context)
             number = sequence()
             channel.number = number + 1
             record = (number, start, end, plan.version, detail)
@@ -212,11 +210,11 @@ def _sync_call(
 
 def _async_call(body: AsyncBody, plain: AsyncBody, cell: Cell, stages: Stages) -> Body:
     # Loaded only for those who have async functions: the import costs tens of milliseconds.
-    from asyncio import CancelledError, Task, current_task, get_running_loop
+    from asyncio import Task, current_task, get_running_loop
     from asyncio import sleep as pause_for
 
     from poet.calls.hedge_tasks import Lane, Race
-    from poet.calls.watch import Guarded, Watches
+    from poet.calls.watch import Guarded, Watches, was_cut_off
 
     now, flip, name = stages.clock.now, cell.flip, cell.name
     publish, around = DEADLINE.set, DEADLINE.get
@@ -228,13 +226,6 @@ def _async_call(body: AsyncBody, plain: AsyncBody, cell: Cell, stages: Stages) -
     features = FEATURES.get if cell.perceptive else None
     lane = Lane(body, cell, now) if stages.hedges else None
     watch_on = Watches(now).on
-
-    def is_ours(error: BaseException, attempt: Guarded, task: Task[Any], cancelling: int) -> bool:
-        """Whether ``error`` is the cancellation that we asked for at the limit, and nobody else asked for one.
-
-        As asyncio.timeout does it: our own request is taken back in any case; what is left is the caller's.
-        """
-        return attempt.fired and task.uncancel() <= cancelling and isinstance(error, CancelledError)
 
     async def call(*args: Any, **kwargs: Any) -> Any:
         plan = cell.plan
@@ -279,7 +270,7 @@ def _async_call(body: AsyncBody, plain: AsyncBody, cell: Cell, stages: Stages) -
             publish(outer)
             sent = sent_before(error)
             operation = Operation(cell, plan, start, limit, outer)
-            if is_ours(error, attempt, task, cancelling):
+            if was_cut_off(attempt, task, cancelling, error):
                 timeout = PoetTimeout(name, limit - start)  # also what a refused retry raises: not our cancelling
                 pause = operation.failed(timeout, end, cut_off=True, sent=sent)
                 if pause is None:
@@ -309,7 +300,7 @@ def _async_call(body: AsyncBody, plain: AsyncBody, cell: Cell, stages: Stages) -
                     succeed(end)
             detail = None if end <= limit else LATE
             if features is not None and (context := features()):
-                detail = (Outcome.SUCCESS if detail is None else Outcome.LATE, (), "", context)
+                detail = in_context(detail, context)
             number = sequence()
             channel.number = number + 1
             record = (number, start, end, plan.version, detail)
@@ -344,7 +335,7 @@ def _async_call(body: AsyncBody, plain: AsyncBody, cell: Cell, stages: Stages) -
                 watch.leave(attempt)
                 publish(outer)
                 sent = sent_before(error)
-                if is_ours(error, attempt, task, cancelling):
+                if was_cut_off(attempt, task, cancelling, error):
                     timeout = PoetTimeout(name, limit - began)
                     wait = operation.failed(timeout, end, cut_off=True, sent=sent)
                     if wait is None:
@@ -470,44 +461,3 @@ def _perceived(call: Body, perceiver: Perceiver, is_async: bool) -> Body:
             FEATURES.reset(token)
 
     return perceived
-
-
-def _keying(function: Body, argument: str) -> Keying:
-    """What puts a key into the arguments of a call of ``function`` that gives none, by name or by position."""
-    names = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
-    place = names.index(argument) if argument in names else math.inf
-
-    def keyed(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if len(args) > place:
-            return tuple(urandom(16).hex() if i == place and a is None else a for i, a in enumerate(args)), kwargs
-        if kwargs.get(argument) is None:
-            kwargs[argument] = urandom(16).hex()
-        return args, kwargs
-
-    return keyed
-
-
-def _keyed(call: Body, keying: Keying, is_async: bool) -> Body:
-    """``call`` whose attempts all bear one key, so that a server can tell a repetition from another request."""
-    if is_async:
-
-        async def keyed_async(*args: Any, **kwargs: Any) -> Any:
-            args, kwargs = keying(args, kwargs)
-            return await call(*args, **kwargs)
-
-        return keyed_async
-
-    def keyed(*args: Any, **kwargs: Any) -> Any:
-        args, kwargs = keying(args, kwargs)
-        return call(*args, **kwargs)
-
-    return keyed
-
-
-def _warmed(call: Body, warm: Callable[[float], None], cell: Cell) -> Body:
-    def warmed(*args: Any, **kwargs: Any) -> Any:
-        if cell.plan is not None or (not cell.off and cell.start(cell) is not None):
-            warm(DEADLINE.get())
-        return call(*args, **kwargs)
-
-    return warmed

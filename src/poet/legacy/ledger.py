@@ -105,7 +105,7 @@ class InStore:
             if agent.settings.learning == "off":
                 return
             end, channel = agent.clock.now(), enrolment.channel
-            channel.records.append((channel.count(), end - told.total_time, end, 0, _detail(told)))
+            channel.keep((channel.count(), end - told.total_time, end, 0, _detail(told)))
             if agent.trainer is None or key not in agent.trainer.trainees:
                 agent.trainee(enrolment)
         except PoetError as error:

@@ -23,7 +23,10 @@ class Outcome(IntEnum):
         return self is Outcome.SUCCESS or self is Outcome.LATE
 
 
-Context = tuple[tuple[str, bool | int | float | str], ...]
+Context = tuple[tuple[str, bool | int | float | str], ...]  # features by name, within these limits:
+MOST_FEATURES = 32  # of one execution
+LONGEST_TEXT = 200  # characters of a name or of a text
+WIDEST_WHOLE = 512  # bits of a whole number: a digest's
 
 
 class Attempt(NamedTuple):
@@ -63,6 +66,12 @@ No detail says: the first attempt succeeded. An empty tuple of attempts says: th
 
 PLAIN: Detail = (Outcome.SUCCESS, (), "", ())
 LATE: Detail = (Outcome.LATE, (), "", ())
+
+
+def in_context(detail: Detail | None, context: Context) -> Detail:
+    """How it went, with features of the input."""
+    outcome, attempts, error, _ = detail or PLAIN
+    return outcome, attempts, error, context
 
 
 def from_record(record: Record, writer: str, epoch: float) -> Execution:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from heapq import heappop, heappush
 
 from starlette.requests import Request
@@ -20,22 +21,26 @@ QUEUE = 600  # requests that wait at most; more are turned away
 
 
 class Pool:
-    """The workers that one arm has for itself, so that arms do not disturb each other."""
+    """Workers and the queue in front of them; each arm of the demo has its own, so that none disturbs another."""
 
-    def __init__(self, seed: int) -> None:
-        self.dice = random.Random(seed)
-        self.free = [0.0] * WORKERS  # when each worker is
+    def __init__(self, seed: int, workers: int = WORKERS, work: float = WORK, queue: int = QUEUE) -> None:
+        self._dice, self._work, self._longest = random.Random(seed), work, queue * work / workers
+        self._free = [0.0] * workers  # when each worker is
         self.asked: list[float] = []  # when each request came, after the beginning [s]
 
-    def place(self, now: float, factor: float) -> float | None:
-        """When a request that comes ``now`` will be done; None: the queue is full. factor: of the work."""
-        begin = max(now, self.free[0])
-        if begin - now > QUEUE * WORK / WORKERS:
+    def place(self, now: float, factor: Callable[[float], float]) -> float | None:
+        """When a request that comes ``now`` will be done; None: the queue is full.
+
+        factor: of the work, by the moment when it begins.
+        """
+        self.asked.append(now)
+        begin = max(now, self._free[0])
+        work = self._dice.expovariate(1 / self._work) * factor(begin)
+        if begin - now > self._longest:
             return None
-        heappop(self.free)
-        end = begin + self.dice.expovariate(1 / WORK) * factor
-        heappush(self.free, end)
-        return end
+        heappop(self._free)
+        heappush(self._free, begin + work)
+        return begin + work
 
 
 class Fragile:
@@ -68,9 +73,8 @@ class Fragile:
         arm = request.path_params["arm"]
         pool = self._pools.setdefault(arm, Pool(len(self._pools)))
         now = time.monotonic() - self._began
-        pool.asked.append(now)
         at, until, factor = self._trouble
-        end = pool.place(now, factor if at <= max(now, pool.free[0]) < until else 1.0)
+        end = pool.place(now, lambda begin: factor if at <= begin < until else 1.0)
         if end is None:
             return PlainTextResponse("the queue is full", status_code=503)
         await asyncio.sleep(end - now)

@@ -16,13 +16,13 @@ from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Any
 
+from poet.model.execution import LONGEST_TEXT as LONGEST
+from poet.model.execution import MOST_FEATURES as FEATURES
+from poet.model.execution import WIDEST_WHOLE as WIDEST
 from poet.model.execution import Context
 from poet.model.tunable import Value
 from poet.stores.columns import Reader, count, numbers, texts, unzigzag, zigzag
 
-FEATURES = 32  # of one execution
-LONGEST = 200  # characters of a name or of a text
-WIDEST = 512  # bits of a whole number: a digest's
 _DOUBLE, _BITS = struct.Struct("<d"), struct.Struct("<Q")
 _BOOL, _WHOLE, _REAL, _TEXT, _WIDE = range(5)  # the numbers are stored: never renumber
 

@@ -174,8 +174,9 @@ def lines(outage: Outage) -> list[str]:
     states = ", ".join(f"{state.replace('_', ' ')} at {moment:.1f} s" for moment, state in outage.changes)
     told.append(f"  The breaker: {states or 'never opened'}.")
     told.append(
-        "  Requests are per call: a budget keeps them near 1.1, so the queue can drain when the trouble is over."
+        "  Requests are per call. The budget sees trouble after some 40 failed attempts and then allows a tenth more:"
     )
+    told.append("  so the queue can drain when the trouble is over.")
     return told
 
 

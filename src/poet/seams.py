@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
+from poet.model.aggregate import Hour
 from poet.model.estimate import Estimate
-from poet.model.execution import Execution
+from poet.model.execution import Execution, Feedback
 from poet.model.explanation import Explanation
 from poet.model.function import FunctionKey
-from poet.model.parameters import Change, ParameterSet, Standing
+from poet.model.parameters import Alias, AliasName, Change, ParameterSet, Standing
 from poet.model.tunable import Value
 
 
@@ -77,6 +78,19 @@ class Learner(Protocol):
     def load(self, state: bytes) -> None:
         """Take up where ``dump`` left off. Raises ValueError, unchanged, where ``state`` is not of this kind."""
 
+    def contribution(self) -> bytes | None:
+        """What it has seen since the last one was handed out, or since ``load``, for others to learn from.
+
+        None: nothing. Small, and made to be merged once: two contributions of a learner never tell of one execution.
+        """
+
+    def merged(self, shared: bytes | None, contribution: bytes) -> bytes:
+        """``shared``, what all know together as ``dump`` writes it, with a contribution of any of them folded in.
+
+        None: nobody knows anything yet. Changes nothing in this learner. Contributions may come in any order; what they
+        add up to hardly depends on it. Raises ValueError where one of the two is not of this kind.
+        """
+
 
 class FunctionRecord(NamedTuple):
     """What a store keeps of a function beside its versions."""
@@ -104,6 +118,8 @@ class ProcessReport(NamedTuple):
     dropped: int  # executions lost because a buffer was full
     faults: int  # of learners, stores and listeners
     last_fault: str
+    away: float = 0.0  # since when the store could not be reached, Unix time [s]; 0: it can
+    spooled: int = 0  # executions that wait for it
 
 
 class Finding(NamedTuple):
@@ -112,6 +128,24 @@ class Finding(NamedTuple):
     ok: bool
     what: str  # the check
     detail: str
+
+
+class Incoming(NamedTuple):
+    """A function's parameters and knowledge from elsewhere, checked and ready to be taken in."""
+
+    record: FunctionRecord
+    draft: ParameterSet | None  # to go live as it is; None: nothing better
+    state: bytes | None  # of its learner, to replace what is kept; None: keep that
+    expected: int  # generation that the draft was made for; 0: the function is not known yet
+
+
+class Upkeep(NamedTuple):
+    """What ``Store.maintain`` did."""
+
+    expired: int = 0  # executions deleted, as they were too old
+    hours: int = 0  # hours deleted
+    merged: int = 0  # chunks that were put together with others
+    scored: int = 0  # scores written into the executions that they are about
 
 
 class Store(Protocol):
@@ -136,16 +170,39 @@ class Store(Protocol):
     def standing(self, function: FunctionKey) -> Standing:
         """What holds now. Raises UnknownFunction."""
 
-    def publish(self, function: FunctionKey, draft: ParameterSet, *, expected: int) -> Standing:
-        """Keep ``draft`` as the next version and make it live, in one step.
+    def aliases(self, function: FunctionKey) -> dict[AliasName, Alias]:
+        """Where each name stands; ``live`` and ``last_good`` always do. Raises UnknownFunction."""
 
+    def publish(
+        self, function: FunctionKey, draft: ParameterSet, *, expected: int, alias: Literal["live", "canary"] = "live"
+    ) -> Standing:
+        """Keep ``draft`` as the next version and make it live, or the canary, in one step.
+
+        The version that was live becomes the last good one where a learner or a person replaces it by a new live one.
         expected: the generation that the draft was made from. Raises StaleParameters where another one holds.
         """
 
     def rollback(self, function: FunctionKey, to: int | None, *, author: str, reason: str) -> Standing:
         """Make an older version live and pause learning, in one step. ``None``: the parent of the live version.
 
+        It becomes the last good one, and a canary is taken back. Pins stay where the older version agrees with them.
         Raises UnknownVersion.
+        """
+
+    def point(
+        self,
+        function: FunctionKey,
+        alias: Literal["live", "canary", "last_good"],
+        version: int | None,
+        *,
+        expected: int,
+        author: str,
+        reason: str,
+    ) -> Standing:
+        """Move a name to a version that is there, in one step; None takes a canary back.
+
+        To make the canary live ends its trial; what was live becomes the last good one. Raises UnknownVersion,
+        StaleParameters where the generation is not ``expected``, and ValueError where live or last_good would be None.
         """
 
     def steer(
@@ -159,6 +216,12 @@ class Store(Protocol):
     ) -> Standing:
         """Pause or resume learning, pin values (a new live version holds them) or lift pins (an empty mapping)."""
 
+    def bring_in(self, incoming: Sequence[Incoming]) -> list[Standing]:
+        """Take in what was learned elsewhere: all of it or nothing, in one step.
+
+        Raises StaleParameters where one of the functions is no longer at the generation that was expected.
+        """
+
     def versions(self, function: FunctionKey) -> list[ParameterSet]:
         """All versions, oldest first."""
 
@@ -166,13 +229,33 @@ class Store(Protocol):
         """All changes, oldest first."""
 
     def append(self, function: FunctionKey, executions: Sequence[Execution]) -> None:
-        """Keep executions of one writer, in order of their sequence. Committed when it returns.
+        """Keep executions of one or more writers. Committed when it returns.
 
-        Features come back as they went in. Raises ValueError where one cannot be kept (``stores.features.check``).
+        Those whose writer and sequence are kept already are passed over, so that an append may be repeated. Features
+        come back as they went in. Raises ValueError where one cannot be kept (``stores.features.check``).
+        """
+
+    def score(self, function: FunctionKey, feedback: Sequence[Feedback]) -> None:
+        """Keep what was said of executions, which may come later or have expired. Of several the newest counts.
+
+        Raises ValueError where a score or a moment is not finite.
         """
 
     def executions(self, function: FunctionKey, *, since: float = 0.0, limit: int | None = None) -> Iterator[Execution]:
-        """Stored executions, oldest first; the newest ``limit`` of those started at or after ``since`` [Unix s]."""
+        """Stored executions with their scores, oldest first; the newest ``limit`` of those started since [Unix s]."""
+
+    def hours(self, function: FunctionKey, *, since: float = 0.0) -> list[Hour]:
+        """What was counted hour by hour, oldest first, and by version; those hours that end after ``since`` [Unix s].
+
+        A score that was said later is counted once ``maintain`` has written it to its execution.
+        """
+
+    def maintain(self, *, executions_before: float, hours_before: float, settled: float) -> Upkeep:
+        """Delete executions and hours older than these moments, put small chunks together, write scores where they
+        belong. What was counted of a function in all stays. May be called by several at once, and often.
+
+        settled: chunks whose executions all started before are put together, of all writers; Unix times [s].
+        """
 
     def save_learner(self, function: FunctionKey, state: bytes) -> None:
         """Keep a learner's state in place of the one before."""
@@ -180,11 +263,28 @@ class Store(Protocol):
     def load_learner(self, function: FunctionKey) -> bytes | None:
         """The state kept last, or None."""
 
+    def exchange(
+        self, function: FunctionKey, writer: str, number: int, merge: Callable[[bytes | None], bytes]
+    ) -> bytes:
+        """Replace the kept state s by ``merge(s)`` in one step, and give what is kept then.
+
+        number: of the writer's contributions, from 1. Where it, or a later one, was taken in already, nothing is
+        merged: so an exchange may be repeated after a failure that left open whether it was kept. ``merge`` is called
+        once or never, is quick and touches no store; what it raises comes out, and nothing has changed.
+        """
+
     def report(self, process: ProcessReport) -> None:
         """Keep how a process fares, in place of its report before."""
 
     def processes(self) -> list[ProcessReport]:
         """The last report of each process, newest first."""
+
+    def watch(self, hint: Callable[[], None]) -> float:
+        """Call ``hint``, from any thread, soon after others may have changed a standing; a hint may get lost.
+
+        Gives the time after which to ask for the generation all the same [s]; 0: there are no hints, asking is cheap.
+        A new ``hint`` replaces the one before.
+        """
 
     def check(self) -> list[Finding]:
         """Look for damage and broken rules; changes nothing."""

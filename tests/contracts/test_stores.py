@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from poet.errors import StoreError
-from poet.model.execution import Attempt, Execution, Outcome
+from poet.model.execution import Attempt, Execution, Feedback, Outcome
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet
-from poet.seams import FunctionRecord, ProcessReport, Store
+from poet.seams import FunctionRecord, Incoming, ProcessReport, Store
 from poet.stores.memory import MemoryStore
 from poet.stores.sqlite import SqliteStore
 from poet.testing.stores import SharedStoreContract, StoreContract
@@ -66,6 +66,11 @@ EXECUTIONS = st.builds(
     st.lists(ATTEMPTS, min_size=1, max_size=3).map(tuple),
     st.sampled_from(["", "ValueError", "KeyError"]),
     st.just(()) | CONTEXTS,
+    st.integers(0, 9),
+    st.none() | st.floats(-10, 10, width=32),
+)
+FEEDBACK = st.builds(
+    Feedback, st.sampled_from(["w1", "w2"]), st.integers(0, 40), st.floats(-10, 10, width=32), st.integers(0, 9)
 )
 
 
@@ -85,8 +90,14 @@ class SameAsMemory(RuleBasedStateMachine):
         for store in (self.memory, self.sqlite):
             try:
                 answer = getattr(store, verb)(*args, **options)
-                answers.append(list(answer) if verb == "executions" else answer)
-            except StoreError as error:
+                if verb == "executions":
+                    answer = list(answer)
+                elif verb == "maintain":
+                    answer = answer._replace(merged=0)  # only one of them has chunks
+                elif verb == "hours":
+                    answer = [hour._replace(seconds=0.0, score=0.0) for hour in answer]  # summed in another order
+                answers.append(answer)
+            except (StoreError, ValueError) as error:
                 answers.append((type(error), error.args))
         assert answers[0] == answers[1], verb
         assert repr(answers[0]) == repr(answers[1]), verb  # 1, 1.0 and True are equal, and not the same
@@ -99,13 +110,55 @@ class SameAsMemory(RuleBasedStateMachine):
     def publish(self, key: FunctionKey, values: dict[str, Any], expected: int, evidence: int) -> None:
         self.both("publish", key, ParameterSet(values_=values, origin="learned", evidence=evidence), expected=expected)
 
-    @rule(key=st.sampled_from(KEYS), values=MAPPINGS)
-    def publish_in_time(self, key: FunctionKey, values: dict[str, Any]) -> None:
+    def generation(self, key: FunctionKey) -> int:
         try:
-            expected = self.memory.standing(key).generation
+            return self.memory.standing(key).generation
         except StoreError:
-            return
-        self.both("publish", key, ParameterSet(values_=values, origin="learned"), expected=expected)
+            return 0
+
+    @rule(key=st.sampled_from(KEYS), values=MAPPINGS, alias=st.sampled_from(["live", "canary"]))
+    def publish_in_time(self, key: FunctionKey, values: dict[str, Any], alias: str) -> None:
+        draft = ParameterSet(values_=values, origin="learned", span=(1.0, 2.0))
+        self.both("publish", key, draft, expected=self.generation(key), alias=alias)
+
+    @rule(
+        key=st.sampled_from(KEYS),
+        alias=st.sampled_from(["live", "canary", "last_good"]),
+        to=st.none() | st.integers(1, 4),
+        late=st.integers(0, 5).map(lambda dice: dice == 0),
+    )
+    def point(self, key: FunctionKey, alias: str, to: int | None, late: bool) -> None:
+        expected = self.generation(key) - late
+        self.both("point", key, alias, to, expected=expected, author="ada", reason="why")
+
+    @rule(keys=st.lists(st.sampled_from(KEYS), unique=True, max_size=2), values=st.none() | MAPPINGS, data=st.data())
+    def bring_in(self, keys: list[FunctionKey], values: dict[str, Any] | None, data: st.DataObject) -> None:
+        incoming = [
+            Incoming(
+                FunctionRecord(key, None, "adaptive", {"timeout": 9.0}, {}, 0, 0, 0.0, 0.0),
+                None if values is None else ParameterSet(values_=values, origin="import", evidence=7),
+                data.draw(st.none() | st.binary(max_size=3)),
+                self.generation(key) + data.draw(st.sampled_from([0, 0, 0, 1])),
+            )
+            for key in keys
+        ]
+        self.both("bring_in", incoming)
+
+    @rule(key=st.sampled_from(KEYS), said=st.lists(FEEDBACK, max_size=5))
+    def score(self, key: FunctionKey, said: list[Feedback]) -> None:
+        self.both("score", key, said)
+
+    @rule(
+        executions_before=st.sampled_from([-1e9, 0.0, 50.0, 1e6]),
+        hours_before=st.sampled_from([-1e9, 0.0, 3600.0, 7200.0]),
+        settled=st.sampled_from([-1e9, 3.0, 100.0, 1e12]),
+    )
+    def maintain(self, **moments: float) -> None:
+        self.both("maintain", **moments)
+
+    @rule(key=st.sampled_from(KEYS), writer=st.sampled_from(["w1", "w2"]), number=st.integers(1, 3))
+    def exchange(self, key: FunctionKey, writer: str, number: int) -> None:
+        self.both("exchange", key, writer, number, lambda state: (state or b"")[-40:] + f"{writer}{number};".encode())
 
     @rule(key=st.sampled_from(KEYS), to=st.none() | st.integers(0, 5), reason=st.text(max_size=3))
     def rollback(self, key: FunctionKey, to: int | None, reason: str) -> None:
@@ -147,7 +200,7 @@ class SameAsMemory(RuleBasedStateMachine):
         self.both("generation")
         self.both("processes")
         for key in KEYS:
-            for verb in ("standing", "versions", "history", "load_learner"):
+            for verb in ("standing", "aliases", "versions", "history", "load_learner", "hours"):
                 self.both(verb, key)
             self.both("executions", key, since=-1e9)
         ours, theirs = self.memory.functions(), self.sqlite.functions()

@@ -50,11 +50,22 @@ class Execution(NamedTuple):
     attempts: tuple[Attempt, ...]  # at least one
     error: str = ""  # the type's name where it failed
     context: Context = ()  # features that ``perceive`` declared, by name
+    draw: int = 0  # explored values: see ``model.exploration``; 0: the version's own, in [0, 2**62)
+    score: float | None = None  # what the answer was worth, 0 worst .. 1 best; None: nobody has said
 
     @property
     def id(self) -> str:
         """Names this execution among all of its function."""
         return f"{self.writer}-{self.sequence}"
+
+
+class Feedback(NamedTuple):
+    """What an execution was worth, said after it ended; of several about one execution the newest counts."""
+
+    writer: str
+    sequence: int
+    score: float  # finite; 0 worst .. 1 best
+    at: float  # when it was said, Unix time [s]
 
 
 Detail = tuple[Outcome, tuple[Attempt, ...], str, Context]

@@ -25,6 +25,7 @@ class ParameterSet(Mapping[str, Value]):
     author: str = "poet"
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
     evidence: int = 0  # executions that it rests on
+    span: tuple[float, float] = (0.0, 0.0)  # starts of the oldest and the newest of them, Unix time [s]; 0: not known
     created: float = 0.0  # Unix time [s]
 
     def __post_init__(self) -> None:
@@ -55,11 +56,38 @@ class Standing(NamedTuple):
     pinned: Mapping[str, Value] = MappingProxyType({})  # values that learning must not change
 
 
+AliasName = Literal["live", "canary", "last_good", "pinned"]
+"""Names that move from version to version.
+
+``live``: calls use it. ``canary``: on trial beside it. ``last_good``: was live until another came that seemed better,
+or somebody vouched for it. ``pinned``: made to hold what a person fixed; there as long as a pin is.
+"""
+
+
+class Alias(NamedTuple):
+    """Where a name stands."""
+
+    version: int
+    generation: int  # of the function, when the name moved here
+
+
 class Change(NamedTuple):
     """One entry of a function's history: who did what, when and why."""
 
     at: float  # Unix time [s]
-    action: Literal["publish", "rollback", "pin", "unpin", "pause", "resume"]
-    version: int  # live afterwards
+    action: Literal[
+        "publish",  # a new version went live
+        "rollback",  # an older version went live again, and learning was paused
+        "pin",
+        "unpin",
+        "pause",
+        "resume",
+        "propose",  # a new version became the canary
+        "promote",  # a version that was there before went live
+        "withdraw",  # the canary was taken back
+        "vouch",  # a version became the last good one
+        "import",  # a version came from elsewhere and went live
+    ]
+    version: int  # that it is about: live afterwards, but for a canary's and a last good one's own changes
     author: str
     reason: str

@@ -6,12 +6,13 @@ import json
 import os
 import shutil
 import sqlite3
+from array import array
 from collections.abc import Callable
 from math import isclose
 
 from poet.errors import StoreError
 from poet.seams import Finding
-from poet.stores import chunk, rules, schema
+from poet.stores import chunk, schema, tallying
 from poet.stores.connection import Database
 
 _SHOWN = 5  # pieces of damage that one finding names
@@ -48,12 +49,16 @@ def _pages(file: sqlite3.Connection) -> list[str] | str:
 def _layout(file: sqlite3.Connection) -> list[str] | str:
     (version,) = file.execute("PRAGMA user_version").fetchone()
     found, wanted = schema.layout(file), schema.expected_layout()
+    newer = schema.Layout.of(version).version > schema.VERSION
+    if newer:  # it may have grown tables and columns that we need not know
+        found = {name: text for name, text in wanted.items() if name in found}
     wrong = [f"{name} is missing" for name in wanted if name not in found]
     wrong += [f"{name} is not ours" for name in found if name not in wanted]
     wrong += [
         f"{name} is not laid out as it should be" for name in wanted if found.get(name, wanted[name]) != wanted[name]
     ]
-    return wrong or f"version {version}"
+    more = f", newer than this release's {schema.VERSION}, which may use it" if newer else ""
+    return wrong or f"version {schema.Layout.of(version).version}{more}"
 
 
 def _references(file: sqlite3.Connection) -> list[str] | str:
@@ -62,17 +67,30 @@ def _references(file: sqlite3.Connection) -> list[str] | str:
     return wrong or "every row refers to what is there"
 
 
-def _live(file: sqlite3.Connection) -> list[str] | str:
+def _names_of_versions(file: sqlite3.Connection) -> list[str] | str:
     names = _names(file)
     versions = set(file.execute("SELECT function, number FROM version").fetchall())
-    aliases = file.execute("SELECT function, name, version FROM alias").fetchall()
+    generations = dict(file.execute("SELECT id, generation FROM function").fetchall())
+    pinned = {number for (number,) in file.execute("SELECT id FROM function WHERE pinned <> '{}'")}
+    aliases = file.execute("SELECT function, name, version, generation FROM alias").fetchall()
     wrong = [
         f"{names.get(function, function)}: {name} is version {version}, which is not there"
-        for function, name, version in aliases
+        for function, name, version, _ in aliases
         if (function, version) not in versions
     ]
-    led = {function for function, name, _ in aliases if name == rules.LIVE}
-    wrong += [f"{name}: no version is live" for function, name in names.items() if function not in led]
+    wrong += [
+        f"{names.get(function, function)}: {name} moved at generation {generation}, which is still to come"
+        for function, name, _, generation in aliases
+        if generation > generations.get(function, 0)
+    ]
+    for alias in ("live", "last_good"):
+        led = {function for function, name, *_ in aliases if name == alias}
+        wrong += [f"{name}: no version is {alias}" for function, name in names.items() if function not in led]
+    held = {function for function, name, *_ in aliases if name == "pinned"}
+    wrong += [f"{names[function]}: pins and the version that holds them disagree" for function in held ^ pinned]
+    (changes,) = file.execute("SELECT generation FROM store").fetchone()
+    if changes != sum(generations.values()):
+        wrong.append(f"{sum(generations.values())} changes of functions, but the store counts {changes}")
     return wrong or f"{_counted(len(names), 'function')}, each with a live version"
 
 
@@ -102,26 +120,14 @@ def _versions(file: sqlite3.Connection) -> list[str] | str:
 
 def _executions(file: sqlite3.Connection) -> list[str] | str:
     names = _names(file)
-    calls = dict.fromkeys(names, 0)
-    failures = dict.fromkeys(names, 0)
-    seconds = dict.fromkeys(names, 0.0)
-    wrong = []
-    for identity, function, writer, last, count, oldest, newest, body in file.execute(
-        "SELECT id, function, writer, last, executions, oldest, newest, body FROM chunk"
-    ):
-        where = f"{names.get(function, function)}: chunk {identity} of {writer}"
-        try:
-            rows = chunk.decode(body, writer)
-        except (ValueError, TypeError) as error:
-            wrong.append(f"{where} cannot be read: {error}")
-            continue
-        starts = [row.started for row in rows]
-        if (rows[-1].sequence, len(rows), min(starts), max(starts)) != (last, count, oldest, newest):
-            wrong.append(f"{where} does not hold what its row says")
-        calls[function] = calls.get(function, 0) + len(rows)
-        failures[function] = failures.get(function, 0) + sum(not row.outcome.good for row in rows)
-        seconds[function] = seconds.get(function, 0.0) + sum(row.seconds for row in rows)
-    counters = {row[0]: row[1:] for row in file.execute("SELECT function, calls, failures, seconds FROM counter")}
+    calls, failures, seconds, wrong = _stored(file, names)
+    counters = {
+        row[0]: row[1:]
+        for row in file.execute(
+            "SELECT function, calls - expired_calls, failures - expired_failures, seconds - expired_seconds,"
+            " expired_calls FROM counter"
+        )
+    }
     for function, name in names.items():
         counted = counters.get(function)
         if counted is None:
@@ -131,18 +137,78 @@ def _executions(file: sqlite3.Connection) -> list[str] | str:
                 f"{name}: {calls[function]} executions with {failures[function]} failures are stored,"
                 f" {counted[0]} with {counted[1]} were counted"
             )
-        elif not isclose(seconds[function], counted[2], rel_tol=1e-6, abs_tol=1e-9):  # stored as 32-bit floats
+        elif not isclose(seconds[function], counted[2], rel_tol=1e-6, abs_tol=1e-6):  # stored as 32-bit floats
             wrong.append(f"{name}: {seconds[function]:.6g} s are stored, {counted[2]:.6g} s were counted")
-    return wrong or f"{_counted(sum(calls.values()), 'execution')}, all readable, as many as were counted"
+    expired = sum(row[3] for row in counters.values())
+    left = f"; {expired} more have expired" if expired else ""
+    return wrong or f"{_counted(sum(calls.values()), 'execution')}, all readable, as many as were counted{left}"
+
+
+def _stored(
+    file: sqlite3.Connection, names: dict[int, str]
+) -> tuple[dict[int, int], dict[int, int], dict[int, float], list[str]]:
+    """Calls, failures and seconds of each function by its chunks, and what is wrong with these."""
+    calls, failures, seconds = dict.fromkeys(names, 0), dict.fromkeys(names, 0), dict.fromkeys(names, 0.0)
+    wrong = []
+    sequences: dict[tuple[int, str], array[int]] = {}
+    writing: dict[int, set[str]] = {}
+    for identity, writer in file.execute("SELECT chunk, writer FROM writing"):
+        writing.setdefault(identity, set()).add(writer)
+    for identity, function, writer, last, count, oldest, newest, body in file.execute(
+        "SELECT id, function, writer, last, executions, oldest, newest, body FROM chunk"
+    ):
+        where = f"{names.get(function, function)}: chunk {identity} of {writer or 'several writers'}"
+        try:
+            rows = chunk.decode(body, writer)
+        except (ValueError, TypeError) as error:
+            wrong.append(f"{where} cannot be read: {error}")
+            continue
+        starts = [row.started for row in rows]
+        if (rows[-1].sequence, len(rows), min(starts), max(starts)) != (last, count, oldest, newest):
+            wrong.append(f"{where} does not hold what its row says")
+        writers = {row.writer for row in rows}
+        if writers != {writer} and not writers <= writing.get(identity, set()):
+            wrong.append(f"{where}: not all of its writers are listed")
+        for row in rows:
+            sequences.setdefault((function, row.writer), array("q")).append(row.sequence)
+        calls[function] = calls.get(function, 0) + len(rows)
+        failures[function] = failures.get(function, 0) + sum(not row.outcome.good for row in rows)
+        seconds[function] = seconds.get(function, 0.0) + sum(row.seconds for row in rows)
+    wrong += [
+        f"{names.get(function, function)}: some executions of {writer} are stored twice"
+        for (function, writer), numbers in sequences.items()
+        if len(set(numbers)) < len(numbers)
+    ]
+    return calls, failures, seconds, wrong
+
+
+def _hours(file: sqlite3.Connection) -> list[str] | str:
+    names = _names(file)
+    wrong = []
+    counted = dict.fromkeys(names, 0)
+    for function, start, version, calls, sums in file.execute("SELECT function, start, version, calls, sums FROM hour"):
+        try:
+            tallying.unpack(start, version, calls, sums)
+        except ValueError as error:
+            wrong.append(f"{names.get(function, function)}: an hour cannot be read: {error}")
+        counted[function] = counted.get(function, 0) + calls
+    for function, calls in file.execute("SELECT function, calls - hourless_calls FROM counter"):
+        if counted.get(function, 0) != calls:
+            wrong.append(
+                f"{names.get(function, function)}: its hours hold {counted.get(function, 0)} calls, not {calls}"
+            )
+    (hours,) = file.execute("SELECT count(*) FROM hour").fetchone()
+    return wrong or f"{_counted(hours, 'hour')}, as many calls as were counted"
 
 
 _INSIDE: tuple[tuple[str, Callable[[sqlite3.Connection], list[str] | str]], ...] = (
     ("file", _pages),
     ("layout", _layout),
     ("references", _references),
-    ("live versions", _live),
+    ("live versions", _names_of_versions),
     ("versions", _versions),
     ("executions", _executions),
+    ("hours", _hours),
 )
 
 

@@ -1,21 +1,25 @@
-"""Many executions of one function and one writer as one small blob, column by column.
+"""Many executions of one function as one small blob, column by column.
 
-Kept exactly: sequence, outcome, version, error, features, and how many attempts there were, how they ended and which
-were hedges. Kept rounded: ``started`` to the millisecond; every duration to a 32-bit float (a relative error of at most
-2**-24, or an absolute one of 1e-45 s).
+Kept exactly: writer, sequence, outcome, version, draw, error, features, and how many attempts there were, how they
+ended and which were hedges. Kept rounded: ``started`` to the millisecond; every duration and score to a 32-bit float (a
+relative error of at most 2**-24, or an absolute one of 1e-45).
 
 The blob is a magic number, the length of what follows once inflated, and a zlib stream, whose checksum finds damage.
 Inside are, in this order, with numbers at the least width that holds all of a column and cut into planes (``columns``):
 
-- the number of rows, the first sequence, the first start [ms]; what each later row adds to them
+- the number of rows, the first sequence, the first start [ms]
+- the writers' names and by row which, where there are several; a single one is known from elsewhere
+- what each later row adds to the sequence and to the start of the one before
 - by row: seconds; outcome, with ``0x08`` where its attempts are written out; version
 - the errors' names, and by row which, 0 for none
 - by row whose attempts are written out: how many; by attempt: outcome, with ``0x08`` for a hedge; seconds; waited
 - the features (``features``)
+- by row the draw; whether there is a score; the scores
 
 An attempt is written out only where it tells more than its call: a call of one attempt, which is nearly every call,
-costs nothing extra. That is format ``PXc2``. ``PXc1``, which is still read, had neither hedges nor features, and no
-call was shed.
+costs nothing extra. Explored values are not there: ``model.exploration`` draws them again from the draw's number. That
+is format ``PXc3``. Older ones are still read: ``PXc2`` had one writer, no draws and no scores, ``PXc1`` besides neither
+hedges nor features, and no call was shed.
 """
 
 from __future__ import annotations
@@ -25,14 +29,15 @@ import zlib
 from array import array
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from math import inf
+from math import inf, isfinite
+from operator import lt
 
 from poet.model.execution import Attempt, Execution, Outcome
 from poet.stores import features
 from poet.stores.columns import Reader, numbers, planes, texts, unzigzag, zigzag
 
 ROWS = 1000  # executions of a full chunk; a longer one packs no better
-_FAMILY, _FORMATS = b"PXc", b"12"  # a magic number is the family and the format
+_FAMILY, _FORMATS = b"PXc", b"123"  # a magic number is the family and the format
 _HEAD = struct.Struct("<4sI")  # magic, length of the inflated body
 _FIRST = struct.Struct("<IQq")  # rows, first sequence, first start [ms]
 _LONGEST = 1 << 25  # bytes of an inflated body; a full chunk takes some 20 kB, one of the longest features 26 MB
@@ -49,35 +54,43 @@ class NewerChunk(ValueError):
 
 
 def encode(executions: Sequence[Execution]) -> bytes:
-    """A blob of ``executions``: 1 to ``ROWS`` of one writer, in strictly ascending order of their sequence.
+    """A blob of ``executions``: 1 to ``ROWS``, by writer and, of each, in strictly ascending order of their sequence.
 
-    Raises ValueError where they are not, where a duration is negative or not finite, and where ``features.check`` does.
+    Raises ValueError where they are not, where a duration is negative or not finite, a score is not finite, a draw is
+    out of range, and where ``features.check`` does.
     """
     if not 1 <= len(executions) <= ROWS:
         raise ValueError(f"a chunk holds 1 to {ROWS} executions, got {len(executions)}")
     sequences = [e.sequence for e in executions]
+    writers = sorted({e.writer for e in executions})
+    _check_sequences(sequences)
+    _check_order(executions, len(writers) > 1)
     starts = [_milliseconds(e.started) for e in executions]
     seconds = _singles(e.seconds for e in executions)
     names = sorted({e.error for e in executions} - {""})
-    place = {name: at for at, name in enumerate(("", *names))}
     spelt_out = [e for e, single in zip(executions, seconds, strict=True) if not _is_plain(e, single)]
-    flagged = {e.sequence for e in spelt_out}
+    flagged = set(map(id, spelt_out))
     attempts = [attempt for e in spelt_out for attempt in e.attempts]
+    scores = [e.score for e in executions]
     body = b"".join(
         (
-            _FIRST.pack(len(executions), _sequence(sequences[0]), starts[0]),
-            numbers(_steps(sequences)),
+            _FIRST.pack(len(executions), sequences[0], starts[0]),
+            *([texts([])] if len(writers) == 1 else [texts(writers), _places([e.writer for e in executions], writers)]),
+            numbers(zigzag(b - a - 1) for a, b in pairwise(sequences)),
             numbers(zigzag(b - a) for a, b in pairwise(starts)),
             planes(seconds),
-            bytes(e.outcome | (_FLAG if e.sequence in flagged else 0) for e in executions),
+            bytes([e.outcome | (_FLAG if id(e) in flagged else 0) for e in executions]),
             numbers(e.version for e in executions),
             texts(names),
-            numbers(place[e.error] for e in executions),
+            _places([e.error for e in executions], ("", *names)),
             numbers(len(e.attempts) for e in spelt_out),
             bytes(a.outcome | (_FLAG if a.hedge else 0) for a in attempts),
             planes(_singles(a.seconds for a in attempts)),
             planes(_singles(a.waited for a in attempts)),
             features.pack([e.context for e in executions]),
+            _draws([e.draw for e in executions]),
+            bytes([score is not None for score in scores]),
+            planes(_finite(array("f", [score for score in scores if score is not None]))),
         )
     )
     if len(body) > _LONGEST:
@@ -86,25 +99,30 @@ def encode(executions: Sequence[Execution]) -> bytes:
 
 
 def decode(blob: bytes, writer: str) -> list[Execution]:
-    """The executions of ``blob``, by ascending sequence.
+    """The executions of ``blob``, by writer and ascending sequence; ``writer`` made them where it names none.
 
     Raises ValueError where it is damaged or none of ours, NewerChunk where this release does not know its format.
     """
-    old, body = _inflate(blob)
+    form, body = _inflate(blob)
     reader = Reader(body)
     rows, first, start = _FIRST.unpack(reader.take(_FIRST.size))
     if not 1 <= rows <= ROWS:
         raise ValueError(f"a chunk holds 1 to {ROWS} executions, this one says {rows}")
-    sequences = _running(first, (step + 1 for step in reader.numbers(rows - 1)))
+    names = reader.texts(rows) if form > 2 else []
+    writers = [writer] * rows
+    if form < 3:
+        sequences = _running(first, (step + 1 for step in reader.numbers(rows - 1)))
+    else:
+        if names:
+            writers = [names[place] for place in _below(len(names), reader.numbers(rows), "a writer")]
+        sequences = _running(first, (unzigzag(code) + 1 for code in reader.numbers(rows - 1)))
     starts = _running(start, (unzigzag(code) for code in reader.numbers(rows - 1)))
     seconds = _durations(reader, rows)
     flags = reader.take(rows)
     versions = reader.numbers(rows)
-    names = ("", *reader.texts(rows))
-    errors = reader.numbers(rows)
-    if max(errors) >= len(names):
-        raise ValueError(f"an error name that is not there: {max(errors)} of {len(names)}")
-    known, hedge = (_OLD_OUTCOMES, 0) if old else (_OUTCOMES, _FLAG)
+    said = ("", *reader.texts(rows))
+    errors = _below(len(said), reader.numbers(rows), "an error name")
+    known, hedge = (_OLD_OUTCOMES, 0) if form < 2 else (_OUTCOMES, _FLAG)
     counts = reader.numbers(sum(1 for flag in flags if flag & _FLAG))
     total = sum(counts)
     endings = reader.take(total)
@@ -112,12 +130,13 @@ def decode(blob: bytes, writer: str) -> list[Execution]:
         Attempt(_outcome(ending & ~hedge, known), took, waited, bool(ending & hedge))
         for ending, took, waited in zip(endings, _durations(reader, total), _durations(reader, total), strict=True)
     ]
-    contexts = [()] * rows if old else features.unpack(reader, rows)
+    contexts = [()] * rows if form < 2 else features.unpack(reader, rows)
+    draws, scores = ([0] * rows, [None] * rows) if form < 3 else (reader.numbers(rows), _scores(reader, rows))
     reader.finish()
     executions = []
     spelt_out, at = iter(counts), 0
-    for sequence, begun, took, flag, version, error, context in zip(
-        sequences, starts, seconds, flags, versions, errors, contexts, strict=True
+    for author, sequence, begun, took, flag, version, error, context, draw, score in zip(
+        writers, sequences, starts, seconds, flags, versions, errors, contexts, draws, scores, strict=True
     ):
         outcome = _outcome(flag & ~_FLAG, known)
         if flag & _FLAG:
@@ -127,8 +146,9 @@ def decode(blob: bytes, writer: str) -> list[Execution]:
         else:
             tries = (Attempt(outcome, took),)
         executions.append(
-            Execution(writer, sequence, begun / 1000, took, outcome, version, tries, names[error], context)
+            Execution(author, sequence, begun / 1000, took, outcome, version, tries, said[error], context, draw, score)
         )
+    _check_order(executions, len(names) > 1)
     return executions
 
 
@@ -159,18 +179,52 @@ def _milliseconds(started: float) -> int:
     return round(started * 1000)
 
 
-def _sequence(sequence: int) -> int:
-    if not 0 <= sequence < _LIMIT:
-        raise ValueError(f"sequence must be in [0, 2**62), got {sequence}")
-    return sequence
+def _check_order(executions: Sequence[Execution], several: bool) -> None:
+    """By writer and ascending sequence? several: they are of several writers."""
+    keys: list[tuple[str, int]] | list[int] = [e.sequence for e in executions]
+    if several:
+        keys = [(e.writer, e.sequence) for e in executions]
+    if not all(map(lt, keys, keys[1:])):
+        raise ValueError("a writer's sequences must ascend without repeating; sort the executions first")
 
 
-def _steps(sequences: Sequence[int]) -> list[int]:
-    """What each adds to the one before, less one."""
-    steps = [b - a - 1 for a, b in pairwise(sequences)]
-    if steps and (min(steps) < 0 or sequences[-1] >= _LIMIT):
-        raise ValueError("sequences must ascend without repeating and stay below 2**62; sort the executions first")
-    return steps
+def _check_sequences(sequences: Sequence[int]) -> None:
+    if not 0 <= min(sequences) <= max(sequences) < _LIMIT:
+        wrong = min(sequences) if min(sequences) < 0 else max(sequences)
+        raise ValueError(f"a sequence must be >= 0 and below 2**62, got {wrong}")
+
+
+def _places(values: Sequence[str], names: Sequence[str]) -> bytes:
+    """Of each value its place among ``names``."""
+    place = {name: at for at, name in enumerate(names)}
+    return numbers([place[value] for value in values])
+
+
+def _below(limit: int, places: list[int], what: str) -> list[int]:
+    if max(places) >= limit:
+        raise ValueError(f"{what} that is not there: {max(places)} of {limit}")
+    return places
+
+
+def _draws(draws: Sequence[int]) -> bytes:
+    if not 0 <= min(draws) <= max(draws) < _LIMIT:
+        raise ValueError(f"a draw must be in [0, 2**62), got {min(draws)} to {max(draws)}")
+    return numbers(draws)
+
+
+def _finite(column: array[float]) -> array[float]:
+    if not all(map(isfinite, column)):
+        wrong = next(score for score in column if not isfinite(score))
+        raise ValueError(f"a score must be finite, got {wrong!r}")
+    return column
+
+
+def _scores(reader: Reader, rows: int) -> list[float | None]:
+    there = reader.take(rows)
+    if max(there) > 1:
+        raise ValueError(f"a score is there or not, got {max(there)}")
+    scores = iter(_finite(reader.singles(sum(there))))
+    return [next(scores) if one else None for one in there]
 
 
 def _running(first: int, steps: Iterable[int]) -> list[int]:
@@ -205,8 +259,8 @@ def _durations(reader: Reader, rows: int) -> array[float]:
     return column
 
 
-def _inflate(blob: bytes) -> tuple[bool, bytes]:
-    """Whether a blob is of the old format, and its body; never more memory than the blob's own length allows."""
+def _inflate(blob: bytes) -> tuple[int, bytes]:
+    """The number of a blob's format, and its body; never more memory than the blob's own length allows."""
     if len(blob) < _HEAD.size:
         raise ValueError(f"a chunk has at least {_HEAD.size} bytes, got {len(blob)}")
     magic, length = _HEAD.unpack_from(blob)
@@ -224,4 +278,4 @@ def _inflate(blob: bytes) -> tuple[bool, bytes]:
         raise ValueError(f"a damaged chunk: {error}") from error
     if len(body) != length or not inflater.eof or inflater.unused_data:
         raise ValueError(f"a damaged chunk: {length} bytes announced, {len(body)} or more found")
-    return form == _FORMATS[0], body
+    return form - ord("0"), body

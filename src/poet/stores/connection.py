@@ -24,6 +24,7 @@ from urllib.parse import quote
 from poet.errors import StoreCorrupt, StoreTooNew, StoreUnavailable
 from poet.stores import location, schema
 from poet.stores.lease import Lease, identity
+from poet.stores.rows import Damage
 
 PATIENCE = 10.0  # longest wait for another writer [s]
 _FORK_PATIENCE = 5.0  # longest that a fork waits for a transaction of ours to end [s]
@@ -32,10 +33,6 @@ _HEADER = struct.Struct(">16xH10xI28xI4xI28x")  # size of a page, pages, user ve
 # https://sqlite.org/fileformat2.html, section 1.3
 _MAGIC = b"SQLite format 3\x00"
 _MOVE_AWAY = "move the file away, then a new one is made, or restore a copy; nothing was changed in it"
-
-
-class Damage(Exception):
-    """Something in the file is not as every release of ours writes it. Leaves this room as StoreCorrupt."""
 
 
 class Database:
@@ -55,6 +52,7 @@ class Database:
         self._process = os.getpid()
         self._durable = False
         self._closed = False
+        self.openings = 0  # what was read under one number was read from one file
         _open_databases.add(self)
         self._ensure()
 
@@ -200,14 +198,10 @@ class Database:
                 raise
             # a folder that we may not write to, and nobody writes: then the file alone is the whole truth
             connection, found = self._looked_into(address + "&immutable=1")
-        if found < schema.READABLE:
+        if not found:
             connection.close()
-            raise StoreUnavailable(
-                str(self.path),
-                f"its layout is of version {found}, older than {schema.READABLE}" if found else "it is empty",
-                "run the program that writes it once",
-            )
-        self._adopt(connection)
+            raise StoreUnavailable(str(self.path), "it is empty", "run the program that writes it once")
+        self._adopt(connection if found >= schema.READABLE else _brought_up_to_date(connection, found))
 
     def _looked_into(self, address: str) -> tuple[sqlite3.Connection, int]:
         """A connection and the version of the file's layout. Raises sqlite3.Error, StoreCorrupt, StoreTooNew."""
@@ -223,16 +217,18 @@ class Database:
 
     def _adopt(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         self._connection, self._durable = connection, False
+        self.openings += 1
         self._identity = identity(self.path)
         return connection
 
     def _recognised(self, connection: sqlite3.Connection) -> int:
         """The version of the file's layout, 0 where it is empty. Raises StoreCorrupt, StoreTooNew."""
         (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (number,) = connection.execute("PRAGMA user_version").fetchone()
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        _check_owner(self.path, application, version, empty=not tables)
-        return int(version)
+        layout = schema.Layout.of(number)
+        _check_owner(self.path, application, layout, empty=not tables)
+        return layout.version
 
     def _forget(self) -> None:
         """Close the connection; the next use opens another."""
@@ -274,6 +270,20 @@ class Database:
     def _go_on_after_fork(self) -> None:
         """In the parent: let threads at the connection again."""
         self._reader.release()
+
+
+def _brought_up_to_date(connection: sqlite3.Connection, found: int) -> sqlite3.Connection:
+    """A copy in memory, of this release's layout, in place of a file that must stay as it is, and is closed."""
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    try:
+        connection.backup(copy)
+        schema.migrate(copy, found)
+    except BaseException:
+        copy.close()
+        raise
+    finally:
+        connection.close()
+    return copy
 
 
 _open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
@@ -355,9 +365,9 @@ def _inspect(path: Path, *, leased: bool = False) -> bool:
         return False
     if len(header) < _HEADER.size or not header.startswith(_MAGIC):
         raise StoreCorrupt(str(path), "this is not an SQLite database", _MOVE_AWAY)
-    page, pages, version, application = _HEADER.unpack(header)
-    if application or version:  # else it may be ours, with all but this page in its write-ahead log
-        _check_owner(path, application, version, empty=False)
+    page, pages, number, application = _HEADER.unpack(header)
+    if application or number:  # else it may be ours, with all but this page in its write-ahead log
+        _check_owner(path, application, schema.Layout.of(number), empty=False)
     # SQLite itself misses a cut within the last page. With a log, what is not in the file may be there.
     if leased and not _log_of(path).exists():
         wanted, size = (page if page > 1 else 65536) * pages, path.stat().st_size
@@ -370,17 +380,18 @@ def _log_of(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
 
-def _check_owner(path: Path, application: int, version: int, *, empty: bool) -> None:
-    """Raises StoreCorrupt where the file is another program's, StoreTooNew where it is a newer release's."""
-    if empty and not application and not version:
+def _check_owner(path: Path, application: int, layout: schema.Layout, *, empty: bool) -> None:
+    """Raises StoreCorrupt where the file is another program's, StoreTooNew where a newer release has shut us out."""
+    if empty and not application and not layout.version:
         return
-    if application != schema.APPLICATION or version < 1:
+    if application != schema.APPLICATION or layout.version < 1:
         raise StoreCorrupt(
             str(path), "this is another program's database", "set POET_STORE to another path; nothing was changed in it"
         )
-    if version > schema.VERSION:
+    if layout.compatible > schema.VERSION:
         raise StoreTooNew(
             str(path),
-            f"a newer POET wrote it: its layout is of version {version}, this one knows up to {schema.VERSION}",
+            f"a newer POET wrote it: its layout is of version {layout.version}, for releases that know"
+            f" {layout.compatible}; this one knows up to {schema.VERSION}",
             "upgrade this one; nothing was changed in the file",
         )

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal
 
 from poet.errors import StaleParameters, StoreUnavailable, UnknownFunction, UnknownVersion
-from poet.model.execution import Execution
+from poet.model.aggregate import HOUR, Hour
+from poet.model.execution import Execution, Feedback
 from poet.model.function import FunctionKey
-from poet.model.parameters import Change, ParameterSet, Standing
+from poet.model.parameters import Alias, AliasName, Change, ParameterSet, Standing
 from poet.model.tunable import Value
-from poet.seams import SYSTEM_CLOCK, Clock, Finding, FunctionRecord, ProcessReport
-from poet.stores import features, rules
+from poet.seams import SYSTEM_CLOCK, Clock, Finding, FunctionRecord, Incoming, ProcessReport, Upkeep
+from poet.stores import features, reading, rows, rules, tallying
 
 
 @dataclass(slots=True)
@@ -23,16 +25,27 @@ class _Kept:
 
     record: FunctionRecord
     versions: list[ParameterSet]  # version n stands at n - 1
-    live: int = 1
+    aliases: dict[AliasName, Alias]
     generation: int = 1
     paused: str = ""
     pinned: Mapping[str, Value] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
     executions: dict[tuple[str, int], Execution] = field(default_factory=dict)  # by writer and sequence
+    scores: dict[tuple[str, int], Feedback] = field(default_factory=dict)  # that are not with their executions yet
+    hours: dict[tuple[int, int], Hour] = field(default_factory=dict)  # by number and version
     learner: bytes | None = None
+    contributions: dict[str, tuple[int, float]] = field(default_factory=dict)  # of each writer the last one, and when
+
+    @property
+    def live(self) -> ParameterSet:
+        return self.versions[self.aliases["live"].version - 1]
+
+    @property
+    def places(self) -> dict[AliasName, int]:
+        return {name: alias.version for name, alias in self.aliases.items()}
 
     def standing(self) -> Standing:
-        return Standing(self.versions[self.live - 1], self.generation, self.paused, MappingProxyType(dict(self.pinned)))
+        return Standing(self.live, self.generation, self.paused, MappingProxyType(dict(self.pinned)))
 
 
 class MemoryStore:
@@ -59,12 +72,7 @@ class MemoryStore:
                     calls=old.calls, failures=old.failures, seconds=old.seconds, last_call=old.last_call
                 )
                 return kept.standing()
-            first = rules.declared_version(record, self._clock.wall())
-            kept = _Kept(record._replace(calls=0, failures=0, seconds=0.0, last_call=0.0), [first])
-            kept.changes.append(Change(first.created, "publish", 1, first.author, first.reason))
-            self._kept[record.key] = kept
-            self._generation += 1
-            return kept.standing()
+            return self._begin(record).standing()
 
     def functions(self) -> list[FunctionRecord]:
         """All known functions, by name."""
@@ -82,29 +90,54 @@ class MemoryStore:
         with self._open():
             return self._of(function).standing()
 
-    def publish(self, function: FunctionKey, draft: ParameterSet, *, expected: int) -> Standing:
-        """Keep ``draft`` as the next version and make it live. Raises UnknownFunction, StaleParameters."""
+    def aliases(self, function: FunctionKey) -> dict[AliasName, Alias]:
+        """Where each name stands. Raises UnknownFunction."""
         with self._open():
-            kept = self._of(function)
-            if kept.generation != expected:
-                raise StaleParameters(function.name, expected, kept.generation)
-            self._publish(kept, draft)
-            kept.changes.append(Change(self._clock.wall(), "publish", kept.live, draft.author, draft.reason))
-            return self._changed(kept)
+            return dict(sorted(self._of(function).aliases.items()))
+
+    def publish(
+        self, function: FunctionKey, draft: ParameterSet, *, expected: int, alias: Literal["live", "canary"] = "live"
+    ) -> Standing:
+        """Keep ``draft`` as the next version and make it live, or the canary. Raises UnknownFunction, StaleParameters.
+
+        Raises ValueError for another alias.
+        """
+        rules.check_publishable(alias)
+        with self._open():
+            kept = self._expected(function, expected)
+            version = self._keep(kept, draft)
+            places = rules.after_publish(kept.places, version, alias)
+            action = "publish" if alias == rules.LIVE else "propose"
+            return self._changed(kept, places, action, version, draft.author, draft.reason)
 
     def rollback(self, function: FunctionKey, to: int | None, *, author: str, reason: str) -> Standing:
         """Make an older version live and pause learning. Raises UnknownFunction, UnknownVersion."""
         with self._open():
             kept = self._of(function)
-            target = kept.versions[kept.live - 1].parent if to is None else to
-            if target is None or not 1 <= target <= len(kept.versions):
-                known = tuple(version.version for version in kept.versions)
-                raise UnknownVersion(function.name, target or 0, known)
-            kept.live = target
+            target = self._version(kept, kept.live.parent if to is None else to)
             kept.paused = rules.pause_text(reason, author, f"rolled back to version {target}")
             kept.pinned = rules.lasting_pins(kept.pinned, kept.versions[target - 1])
-            kept.changes.append(Change(self._clock.wall(), "rollback", target, author, reason))
-            return self._changed(kept)
+            places = rules.after_rollback(kept.places, target, pinned=bool(kept.pinned))
+            return self._changed(kept, places, "rollback", target, author, reason)
+
+    def point(
+        self,
+        function: FunctionKey,
+        alias: Literal["live", "canary", "last_good"],
+        version: int | None,
+        *,
+        expected: int,
+        author: str,
+        reason: str,
+    ) -> Standing:
+        """Move a name. Raises UnknownFunction, UnknownVersion, StaleParameters, ValueError."""
+        with self._open():
+            kept = self._expected(function, expected)
+            places = rules.after_point(kept.places, alias, version)
+            target = kept.places.get(alias, 0) if version is None else self._version(kept, version)
+            if places == kept.places:
+                return kept.standing()
+            return self._changed(kept, places, rules.action_of(alias, version), target, author, reason)
 
     def steer(
         self,
@@ -120,18 +153,43 @@ class MemoryStore:
             kept = self._of(function)
             if pinned is None and paused is None:
                 return kept.standing()
+            places = kept.places
             now = self._clock.wall()
             if pinned:
-                self._publish(kept, rules.pinned_draft(kept.versions[kept.live - 1], pinned, author, reason))
+                version = self._keep(kept, rules.pinned_draft(kept.live, pinned, author, reason))
+                places = rules.after_publish(places, version, "live", pinned=True)
                 kept.pinned = {**kept.pinned, **pinned}
-                kept.changes.append(Change(now, "pin", kept.live, author, reason))
+                kept.changes.append(rules.change(now, "pin", version, author, reason))
             elif pinned is not None:
+                places = rules.after_unpin(places)
                 kept.pinned = {}
-                kept.changes.append(Change(now, "unpin", kept.live, author, reason))
+                kept.changes.append(rules.change(now, "unpin", places["live"], author, reason))
             if paused is not None:
                 kept.paused = rules.pause_text(reason, author, "paused") if paused else ""
-                kept.changes.append(Change(now, "pause" if paused else "resume", kept.live, author, reason))
-            return self._changed(kept)
+                action = "pause" if paused else "resume"
+                kept.changes.append(rules.change(now, action, places["live"], author, reason))
+            return self._moved(kept, places)
+
+    def bring_in(self, incoming: Sequence[Incoming]) -> list[Standing]:
+        """Take in what was learned elsewhere, all of it or nothing. Raises StaleParameters."""
+        with self._open():
+            for each in incoming:
+                known = self._kept.get(each.record.key)
+                generation = 0 if known is None else known.generation
+                if generation != each.expected:
+                    raise StaleParameters(each.record.key.name, each.expected, generation)
+            return [self._bring_in(each) for each in incoming]
+
+    def _bring_in(self, each: Incoming) -> Standing:
+        kept = self._kept.get(each.record.key) or self._begin(_copied(each.record))
+        if each.state is not None:
+            kept.learner = bytes(each.state)
+        draft = each.draft
+        if draft is None:
+            return kept.standing()
+        version = self._keep(kept, draft)
+        places = rules.after_publish(kept.places, version, "live")
+        return self._changed(kept, places, "import", version, draft.author, draft.reason)
 
     def versions(self, function: FunctionKey) -> list[ParameterSet]:
         """All versions, oldest first. Raises UnknownFunction."""
@@ -152,12 +210,27 @@ class MemoryStore:
             kept = self._of(function)
             for execution in executions:
                 features.check(execution.context)
-            for rows in rules.by_writer(executions).values():
-                for execution in rows:
+            added = []
+            for batch in rules.by_writer(executions).values():
+                for execution in batch:
                     place = (execution.writer, execution.sequence)
                     if place not in kept.executions:
                         kept.executions[place] = execution
                         kept.record = _counted(kept.record, execution)
+                        added.append(execution)
+            for place_, hour in tallying.tallied(added).items():
+                known = kept.hours.get(place_)
+                kept.hours[place_] = hour if known is None else tallying.added(known, hour)
+
+    def score(self, function: FunctionKey, feedback: Sequence[Feedback]) -> None:
+        """Keep what was said of executions. Raises UnknownFunction, and ValueError where it is not finite."""
+        told = [rows.check_feedback(each) for each in feedback]
+        with self._open():
+            scores = self._of(function).scores
+            for each in told:
+                before = scores.get((each.writer, each.sequence))
+                if before is None or each.at >= before.at:
+                    scores[each.writer, each.sequence] = each
 
     def executions(self, function: FunctionKey, *, since: float = 0.0, limit: int | None = None) -> Iterator[Execution]:
         """Stored executions, oldest first; the newest ``limit`` of those started at or after ``since`` [Unix s].
@@ -165,8 +238,53 @@ class MemoryStore:
         Raises UnknownFunction.
         """
         with self._open():
-            rows = [row for row in self._of(function).executions.values() if row.started >= since]
-        return iter(sorted(rows, key=rules.age) if limit is None else heapq.nlargest(limit, rows, key=rules.age)[::-1])
+            kept = self._of(function)
+            scores = {place: each.score for place, each in kept.scores.items()}
+            found = [row for row in kept.executions.values() if row.started >= since]
+        found = reading.with_scores(found, scores)
+        return iter(
+            sorted(found, key=rules.age) if limit is None else heapq.nlargest(limit, found, key=rules.age)[::-1]
+        )
+
+    def hours(self, function: FunctionKey, *, since: float = 0.0) -> list[Hour]:
+        """What was counted hour by hour and by version, oldest first. Raises UnknownFunction."""
+        with self._open():
+            hours = self._of(function).hours
+            return [hours[place] for place in sorted(hours) if hours[place].start + HOUR > since]
+
+    def maintain(self, *, executions_before: float, hours_before: float, settled: float) -> Upkeep:
+        """Delete what is older, write scores to their executions. There are no chunks to be put together."""
+        expired = gone = scored = 0
+        with self._open():
+            for kept in self._kept.values():
+                old = [place for place, row in kept.executions.items() if row.started < executions_before]
+                for place in old:
+                    del kept.executions[place]
+                expired += len(old)
+                scored += self._settle(kept, executions_before, settled)
+                past = [place for place, hour in kept.hours.items() if hour.start + HOUR <= hours_before]
+                for hour in past:
+                    del kept.hours[hour]
+                gone += len(past)
+                for writer in [writer for writer, (_, at) in kept.contributions.items() if at < hours_before]:
+                    del kept.contributions[writer]
+        return Upkeep(expired=expired, hours=gone, scored=scored)
+
+    def _settle(self, kept: _Kept, executions_before: float, settled: float) -> int:
+        written = 0
+        for place, said in list(kept.scores.items()):
+            before = kept.executions.get(place)
+            if before is not None and said.at < settled:
+                after = kept.executions[place] = before._replace(score=said.score)
+                for hour, (count, total) in tallying.rescored([before], [after]).items():
+                    if hour in kept.hours:
+                        known = kept.hours[hour]
+                        kept.hours[hour] = known._replace(scored=known.scored + count, score=known.score + total)
+                del kept.scores[place]
+                written += 1
+            elif before is None and said.at < executions_before:
+                del kept.scores[place]
+        return written
 
     def save_learner(self, function: FunctionKey, state: bytes) -> None:
         """Keep a learner's state in place of the one before. Raises UnknownFunction."""
@@ -179,6 +297,18 @@ class MemoryStore:
             kept = self._kept.get(function)
             return None if kept is None else kept.learner
 
+    def exchange(
+        self, function: FunctionKey, writer: str, number: int, merge: Callable[[bytes | None], bytes]
+    ) -> bytes:
+        """Merge a contribution into the kept state, unless it was taken in already. Raises UnknownFunction."""
+        with self._open():
+            kept = self._of(function)
+            last, _ = kept.contributions.get(writer, (0, 0.0))
+            if kept.learner is None or last < number:
+                kept.learner = bytes(merge(kept.learner))
+                kept.contributions[writer] = (number, self._clock.wall())
+            return kept.learner
+
     def report(self, process: ProcessReport) -> None:
         """Keep how a process fares, in place of its report before."""
         with self._open():
@@ -190,6 +320,10 @@ class MemoryStore:
         """The last report of each process, newest first."""
         with self._open():
             return self._newest_reports()
+
+    def watch(self, hint: Callable[[], None]) -> float:
+        """Nobody else can change anything: 0.0, and ``hint`` is never called."""
+        return 0.0
 
     def check(self) -> list[Finding]:
         """There is no file to be damaged: it only says so."""
@@ -214,14 +348,43 @@ class MemoryStore:
             raise UnknownFunction(function.name, tuple(sorted(key.name for key in self._kept)))
         return kept
 
-    def _publish(self, kept: _Kept, draft: ParameterSet) -> None:
-        live = kept.versions[kept.live - 1]
-        kept.versions.append(rules.next_version(draft, live, len(kept.versions), self._clock.wall()))
-        kept.live = len(kept.versions)
+    def _begin(self, record: FunctionRecord) -> _Kept:
+        """A function that is new."""
+        first = rules.declared_version(record, self._clock.wall())
+        aliases, _ = rules.moved({}, rules.first_places(), 1)
+        kept = _Kept(record._replace(calls=0, failures=0, seconds=0.0, last_call=0.0), [first], aliases)
+        kept.changes.append(rules.change(first.created, "publish", 1, first.author, first.reason))
+        self._kept[record.key] = kept
+        self._generation += 1
+        return kept
 
-    def _changed(self, kept: _Kept) -> Standing:
+    def _expected(self, function: FunctionKey, generation: int) -> _Kept:
+        kept = self._of(function)
+        if kept.generation != generation:
+            raise StaleParameters(function.name, generation, kept.generation)
+        return kept
+
+    def _version(self, kept: _Kept, number: int | None) -> int:
+        if number is None or not 1 <= number <= len(kept.versions):
+            known = tuple(version.version for version in kept.versions)
+            raise UnknownVersion(kept.record.key.name, number or 0, known)
+        return number
+
+    def _keep(self, kept: _Kept, draft: ParameterSet) -> int:
+        version = rules.next_version(draft, kept.live, len(kept.versions), self._clock.wall())
+        kept.versions.append(version)
+        return version.version
+
+    def _changed(
+        self, kept: _Kept, places: rules.Places, action: str, version: int, author: str, reason: str
+    ) -> Standing:
+        kept.changes.append(rules.change(self._clock.wall(), action, version, author, reason))
+        return self._moved(kept, places)
+
+    def _moved(self, kept: _Kept, places: rules.Places) -> Standing:
         kept.generation += 1
         self._generation += 1
+        kept.aliases, _ = rules.moved(kept.aliases, places, kept.generation)
         return kept.standing()
 
     def _newest_reports(self) -> list[ProcessReport]:

@@ -6,17 +6,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from poet.model.execution import Execution
-from poet.model.parameters import ParameterSet
+from poet.model.parameters import Alias, AliasName, Change, ParameterSet
 from poet.model.tunable import Value
 from poet.seams import FunctionRecord
 
-LIVE = "live"  # the alias that calls follow
+LIVE: AliasName = "live"  # the alias that calls follow
+Places = Mapping[AliasName, int]  # by name the version where it stands
 REPORTS = 1000  # processes whose last report is kept; a script that runs every minute must not fill the store
 
 
 def declared_version(record: FunctionRecord, at: float) -> ParameterSet:
     """Version 1 of a function: the values of its declaration. ``at``: Unix time [s]."""
     return ParameterSet(values_=record.declared, version=1, reason="declared in the code", created=at)
+
+
+def change(at: float, action: str, version: int, author: str, reason: str) -> Change:
+    """An entry of a history; ``action`` is one of ``Change``'s."""
+    return Change(at, action, version, author, reason)  # type: ignore[arg-type]
 
 
 def next_version(draft: ParameterSet, live: ParameterSet, newest: int, at: float) -> ParameterSet:
@@ -34,6 +40,68 @@ def pinned_draft(live: ParameterSet, pinned: Mapping[str, Value], author: str, r
 def lasting_pins(pinned: Mapping[str, Value], restored: ParameterSet) -> dict[str, Value]:
     """The pins that a restored version keeps to; to go back behind a pin is to lift it."""
     return {name: value for name, value in pinned.items() if name in restored and restored[name] == value}
+
+
+def first_places() -> dict[AliasName, int]:
+    """Where names stand for a function that is new."""
+    return {"live": 1, "last_good": 1}
+
+
+def after_publish(places: Places, version: int, alias: AliasName, *, pinned: bool = False) -> dict[AliasName, int]:
+    """A new ``version`` is live, or the canary; ``pinned``: it holds what a person fixed."""
+    if alias != LIVE:
+        return {**places, alias: version}
+    moved = {**places, "live": version, "last_good": places["live"]}
+    return {**moved, "pinned": version} if pinned else moved
+
+
+def after_rollback(places: Places, version: int, *, pinned: bool) -> dict[AliasName, int]:
+    """An older ``version`` is live again; ``pinned``: some pins have lasted."""
+    gone = {"canary"} if pinned else {"canary", "pinned"}
+    return {**{name: at for name, at in places.items() if name not in gone}, "live": version, "last_good": version}
+
+
+def after_unpin(places: Places) -> dict[AliasName, int]:
+    """No value is fixed any more."""
+    return {name: at for name, at in places.items() if name != "pinned"}
+
+
+def check_publishable(alias: str) -> None:
+    """Raises ValueError where a new version cannot have this name."""
+    if alias not in ("live", "canary"):
+        raise ValueError(f"a new version goes live or becomes the canary, not {alias!r}")
+
+
+def after_point(places: Places, alias: AliasName, version: int | None) -> dict[AliasName, int]:
+    """A name was moved by itself. Raises ValueError where it cannot be without a version, or cannot be moved."""
+    if alias not in ("live", "canary", "last_good"):
+        raise ValueError(f"alias must be live, canary or last_good, got {alias!r}")
+    if version is None:
+        if alias != "canary":
+            raise ValueError(f"{alias} always stands somewhere: name a version")
+        return {name: at for name, at in places.items() if name != alias}
+    moved = {**places, alias: version}
+    if alias == LIVE and version != places["live"]:
+        moved["last_good"] = places["live"]
+        if places.get("canary") == version:
+            del moved["canary"]
+    return moved
+
+
+def action_of(alias: AliasName, version: int | None) -> str:
+    """What history calls the moving of a name."""
+    return "withdraw" if version is None else {"live": "promote", "canary": "propose", "last_good": "vouch"}[alias]
+
+
+def moved(
+    aliases: Mapping[AliasName, Alias], places: Places, generation: int
+) -> tuple[dict[AliasName, Alias], list[AliasName]]:
+    """The aliases at ``places``, those that moved there with the new ``generation``; and the names that are gone."""
+    kept = {
+        name: aliases[name] if name in aliases and aliases[name].version == at else Alias(at, generation)
+        for name, at in places.items()
+    }
+    return kept, [name for name in aliases if name not in places]
 
 
 def pause_text(reason: str, author: str, action: str) -> str:

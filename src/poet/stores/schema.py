@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import NamedTuple
 
 APPLICATION = 0x504F4554  # "POET": tells our files from other programs' databases
 
@@ -94,9 +95,84 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     # No table changes. But from here on chunks may be of format PXc2, which an older release would take for damage:
     # so it must not open the file.
     (),
+    (
+        # Names beside "live", and the generation where it belongs: it grows with changes that move no name, too.
+        "ALTER TABLE function ADD COLUMN generation INTEGER NOT NULL DEFAULT 0",
+        "UPDATE function SET generation = ("
+        "SELECT generation FROM alias WHERE alias.function = function.id AND name = 'live')",
+        "INSERT INTO alias SELECT a.function, 'last_good', coalesce(v.parent, v.number), a.generation FROM alias a"
+        " JOIN version v ON v.function = a.function AND v.number = a.version WHERE a.name = 'live'",
+        "INSERT INTO alias SELECT a.function, 'pinned', a.version, a.generation FROM alias a"
+        " JOIN function f ON f.id = a.function WHERE a.name = 'live' AND f.pinned <> '{}'",
+        # Starts of the oldest and the newest execution that a version rests on, Unix s; 0: not known.
+        "ALTER TABLE version ADD COLUMN since REAL NOT NULL DEFAULT 0",
+        "ALTER TABLE version ADD COLUMN until REAL NOT NULL DEFAULT 0",
+        # What was counted of executions that retention has deleted since; and of hours.
+        "ALTER TABLE counter ADD COLUMN expired_calls INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE counter ADD COLUMN expired_failures INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE counter ADD COLUMN expired_seconds REAL NOT NULL DEFAULT 0",
+        "ALTER TABLE counter ADD COLUMN hourless_calls INTEGER NOT NULL DEFAULT 0",
+        "UPDATE counter SET hourless_calls = calls",  # before this release nobody counted by the hour
+        # A chunk of several writers has none of its own; here is what it holds of each.
+        """CREATE TABLE writing (
+            function INTEGER NOT NULL REFERENCES function,
+            writer TEXT NOT NULL,
+            last INTEGER NOT NULL,    -- sequence of the writer's last execution in the chunk
+            chunk INTEGER NOT NULL REFERENCES chunk ON DELETE CASCADE,
+            PRIMARY KEY (function, writer, last, chunk)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX writing_in_chunk ON writing (chunk)",
+        "CREATE INDEX chunk_by_age ON chunk (function, newest)",
+        """CREATE TABLE hour (
+            function INTEGER NOT NULL REFERENCES function,
+            start INTEGER NOT NULL,   -- hours since 1970
+            version INTEGER NOT NULL,
+            calls INTEGER NOT NULL,
+            sums BLOB NOT NULL,
+            PRIMARY KEY (function, start, version)
+        ) WITHOUT ROWID""",
+        # Of executions whose chunks do not have them yet.
+        """CREATE TABLE score (
+            function INTEGER NOT NULL REFERENCES function,
+            writer TEXT NOT NULL,
+            sequence INTEGER NOT NULL,
+            score REAL NOT NULL,
+            at REAL NOT NULL,         -- Unix s
+            PRIMARY KEY (function, writer, sequence)
+        ) WITHOUT ROWID""",
+        # The last contribution of each writer to a function's learner.
+        """CREATE TABLE contribution (
+            function INTEGER NOT NULL REFERENCES function,
+            writer TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            at REAL NOT NULL,         -- Unix s
+            PRIMARY KEY (function, writer)
+        ) WITHOUT ROWID""",
+        "ALTER TABLE process ADD COLUMN away REAL NOT NULL DEFAULT 0",  # Unix s; 0: it is not
+        "ALTER TABLE process ADD COLUMN spooled INTEGER NOT NULL DEFAULT 0",
+    ),
 )
 VERSION = len(MIGRATIONS)
-READABLE = 1  # oldest version that can be looked at as it is: its tables say what those of ``VERSION`` say
+READABLE = 3  # oldest version that can be looked at as it is: its tables say what those of ``VERSION`` say
+COMPATIBLE = 3  # oldest release, by its ``VERSION``, that may use a file of this ``VERSION``
+
+
+class Layout(NamedTuple):
+    """What the header of a file says of its tables; kept as ``user_version``."""
+
+    version: int  # 0: there are none
+    compatible: int  # oldest release, by its ``VERSION``, that may use it
+
+    @classmethod
+    def of(cls, number: int) -> Layout:
+        """From ``user_version``; the first two releases knew but the version, and nobody older could use it."""
+        version, compatible = number & 0xFFFF, number >> 16
+        return cls(version, compatible or version)
+
+    @property
+    def number(self) -> int:
+        """For ``user_version``."""
+        return self.compatible << 16 | self.version
 
 
 def migrate(connection: sqlite3.Connection, found: int) -> None:
@@ -107,7 +183,7 @@ def migrate(connection: sqlite3.Connection, found: int) -> None:
             for statement in step:
                 connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
-        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute(f"PRAGMA user_version = {Layout(VERSION, COMPATIBLE).number}")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

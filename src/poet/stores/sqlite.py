@@ -1,32 +1,38 @@
 """A store in one SQLite file, for all processes of one machine.
 
 What a person or a learner decided is on the disk before the call returns; of executions, a power cut may cost the last
-moments. Executions lie in chunks of up to 1000 of one function and one writer; see ``chunk`` for what that rounds.
+moments. Executions lie in chunks of up to 1000 of one function; see ``chunk`` for what that rounds.
 """
 
 from __future__ import annotations
 
-import heapq
-import json
 import sqlite3
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Literal
 
-from poet.errors import StaleParameters, StoreCorrupt, StoreTooNew, UnknownFunction, UnknownVersion
-from poet.model.estimate import Estimate
-from poet.model.execution import Execution
+from poet.errors import StaleParameters, StoreCorrupt, StoreTooNew
+from poet.model.aggregate import Hour
+from poet.model.execution import Execution, Feedback
 from poet.model.function import FunctionKey
-from poet.model.parameters import Change, ParameterSet, Standing
+from poet.model.parameters import Alias, AliasName, Change, ParameterSet, Standing
 from poet.model.tunable import Value
-from poet.seams import SYSTEM_CLOCK, Clock, Finding, FunctionRecord, ProcessReport
-from poet.stores import chunk, rules
+from poet.seams import SYSTEM_CLOCK, Clock, Finding, FunctionRecord, Incoming, ProcessReport, Upkeep
+from poet.stores import chunk, reading, rules
+from poet.stores import sqlite_history as history
+from poet.stores import sqlite_standing as standing
 from poet.stores.checks import findings
-from poet.stores.connection import PATIENCE, Damage, Database
+from poet.stores.connection import PATIENCE, Database
+from poet.stores.reading import Piece
+from poet.stores.rows import RECORD_COLUMNS, Damage, check_feedback, record_of, text, told
+from poet.stores.sqlite_standing import Kept
 
-_MERGE = 2  # a new chunk swallows those before it that are at most this many times its size; see _append
+_REMEMBERED = 4096  # live versions that are kept parsed, as they never change
+_STANDING = (
+    "SELECT function.id, function.generation, paused, pinned, version FROM function"
+    " LEFT JOIN alias ON alias.function = function.id AND name = 'live'"
+    " WHERE module = ? AND qualname = ? AND fingerprint = ?"
+)
 
 
 class SqliteStore:
@@ -44,6 +50,7 @@ class SqliteStore:
         self.path = path.absolute()
         self._clock = clock
         self._file = Database(self.path, readonly=readonly, patience=patience)
+        self._parsed: dict[tuple[int, int], ParameterSet] = {}  # live versions, by opening and function
 
     @property
     def url(self) -> str:
@@ -52,79 +59,76 @@ class SqliteStore:
 
     def register(self, record: FunctionRecord) -> Standing:
         """Make the function known, with ``record.declared`` as version 1 where it has none; else what holds."""
-        told = (
-            record.domain,
-            record.learner,
-            _dumped(record.declared),
-            _dumped(record.objective),
-            _dumped(record.space),
-        )
+        said = told(record)
         with self._file.snapshot() as file:  # most often nothing has changed, and nobody needs to wait for a write
-            number = _number(file, record.key)
-            if number is not None and told == _told(file, number):
-                return _standing(file, number)
+            number = standing.number_of(file, record.key)
+            if number is not None and said == _told(file, number):
+                return standing.kept(file, record.key).standing
         with self._file.writing(durable=True) as file:
-            number = _number(file, record.key)
-            if number is not None:
-                file.execute(
-                    "UPDATE function SET domain = ?, learner = ?, declared = ?, objective = ?, space = ? WHERE id = ?",
-                    (*told, number),
-                )
-                return _standing(file, number)
-            number = file.execute(
-                "INSERT INTO function"
-                " (module, qualname, fingerprint, domain, learner, declared, objective, space, paused, pinned)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', '{}')",
-                (*record.key, *told),
-            ).lastrowid
-            assert number is not None
-            file.execute("INSERT INTO counter VALUES (?, 0, 0, 0.0, 0.0)", (number,))
-            first = rules.declared_version(record, self._clock.wall())
-            _insert_version(file, number, first)
-            file.execute("INSERT INTO alias VALUES (?, ?, 1, 0)", (number, rules.LIVE))
-            _log(file, number, Change(first.created, "publish", 1, first.author, first.reason))
-            return _changed(file, number)
+            number = standing.number_of(file, record.key)
+            if number is None:
+                return standing.begin(file, record, self._clock.wall()).standing
+            file.execute(
+                "UPDATE function SET domain = ?, learner = ?, declared = ?, objective = ?, space = ? WHERE id = ?",
+                (*said, number),
+            )
+            return standing.kept(file, record.key).standing
 
     def functions(self) -> list[FunctionRecord]:
         """All known functions, by name."""
         with self._file.reading() as file:
             rows = file.execute(
-                "SELECT module, qualname, fingerprint, domain, learner, declared, objective, space,"
-                " calls, failures, seconds, last_call FROM function JOIN counter ON counter.function = function.id"
+                f"SELECT calls, failures, seconds, last_call, {RECORD_COLUMNS}"  # noqa: S608 - no word of a user's
+                " FROM function JOIN counter ON counter.function = function.id"
             ).fetchall()
-            records = [
-                FunctionRecord(
-                    FunctionKey(module, qualname, fingerprint),
-                    domain,
-                    learner,
-                    _loaded(declared),
-                    _loaded(objective),
-                    *counted,
-                )._replace(space=_loaded(space))
-                for module, qualname, fingerprint, domain, learner, declared, objective, space, *counted in rows
-            ]
+            records = [record_of(tuple(row[4:]), row[:4]) for row in rows]
         return sorted(records, key=lambda record: (record.key.name, record.key))
 
     def generation(self) -> int:
         """A number that grows whenever any function's standing changes, by whichever process; some microseconds."""
         with self._file.reading() as file:
-            return _generation(file)
+            return int(file.execute("SELECT generation FROM store WHERE id = 1").fetchone()[0])
 
     def standing(self, function: FunctionKey) -> Standing:
-        """What holds now. Raises UnknownFunction."""
-        with self._file.snapshot() as file:
-            return _standing(file, _known(file, function))
+        """What holds now. Raises UnknownFunction.
 
-    def publish(self, function: FunctionKey, draft: ParameterSet, *, expected: int) -> Standing:
-        """Keep ``draft`` as the next version and make it live. Raises UnknownFunction, StaleParameters."""
+        It always asks the file; but a version never changes, so it is not parsed again while it stays the live one.
+        """
+        with self._file.reading() as file:
+            row = file.execute(_STANDING, function).fetchone()
+            if row is None:
+                raise standing.unknown(file, function)
+            number, generation, paused, pinned, live = row
+            if live is None:
+                raise Damage("a function has no live version")
+            place = (self._file.openings, number)
+            version = self._parsed.get(place)
+            if version is None or version.version != live:
+                version = standing.version(file, number, live)
+                if len(self._parsed) >= _REMEMBERED:
+                    self._parsed.clear()
+                self._parsed[place] = version
+            return standing.standing_of(version, generation, paused, pinned)
+
+    def aliases(self, function: FunctionKey) -> dict[AliasName, Alias]:
+        """Where each name stands. Raises UnknownFunction."""
+        with self._file.snapshot() as file:
+            return standing.aliases_of(file, standing.known(file, function))
+
+    def publish(
+        self, function: FunctionKey, draft: ParameterSet, *, expected: int, alias: Literal["live", "canary"] = "live"
+    ) -> Standing:
+        """Keep ``draft`` as the next version and make it live, or the canary. Raises UnknownFunction, StaleParameters.
+
+        Raises ValueError for another alias.
+        """
+        rules.check_publishable(alias)
         with self._file.writing(durable=True) as file:
-            number = _known(file, function)
-            kept = _standing(file, number)
-            if kept.generation != expected:
-                raise StaleParameters(function.name, expected, kept.generation)
-            version = self._publish(file, number, kept.live, draft)
-            _log(file, number, Change(self._clock.wall(), "publish", version, draft.author, draft.reason))
-            return _changed(file, number)
+            found = standing.expected(file, function, expected)
+            version = standing.keep(file, found, draft, self._clock.wall())
+            action = "publish" if alias == rules.LIVE else "propose"
+            entry = rules.change(self._clock.wall(), action, version, draft.author, draft.reason)
+            return standing.change(file, found, rules.after_publish(found.places, version, alias), entry)
 
     def rollback(self, function: FunctionKey, to: int | None, *, author: str, reason: str) -> Standing:
         """Make an older version live and pause learning. Raises UnknownFunction, UnknownVersion.
@@ -132,20 +136,33 @@ class SqliteStore:
         Pins stay where the older version agrees with them; the others are lifted, as they would forbid what is asked.
         """
         with self._file.writing(durable=True) as file:
-            number = _known(file, function)
-            kept = _standing(file, number)
-            target = kept.live.parent if to is None else to
-            known = _version_numbers(file, number)
-            if target is None or target not in known:
-                raise UnknownVersion(function.name, target or 0, known)
-            file.execute("UPDATE alias SET version = ? WHERE function = ? AND name = ?", (target, number, rules.LIVE))
-            paused = rules.pause_text(reason, author, f"rolled back to version {target}")
-            pinned = rules.lasting_pins(kept.pinned, _version(file, number, target))
-            file.execute(
-                "UPDATE function SET paused = ?, pinned = ? WHERE id = ?", (_text(paused), _dumped(pinned), number)
-            )
-            _log(file, number, Change(self._clock.wall(), "rollback", target, author, reason))
-            return _changed(file, number)
+            found = standing.kept(file, function)
+            target = standing.checked_version(file, found, found.live.parent if to is None else to)
+            pins = rules.lasting_pins(found.standing.pinned, standing.version(file, found.id, target))
+            paused = rules.pause_text(text(reason), text(author), f"rolled back to version {target}")
+            standing.steer(file, found, paused, pins)
+            entry = rules.change(self._clock.wall(), "rollback", target, author, reason)
+            return standing.change(file, found, rules.after_rollback(found.places, target, pinned=bool(pins)), entry)
+
+    def point(
+        self,
+        function: FunctionKey,
+        alias: Literal["live", "canary", "last_good"],
+        version: int | None,
+        *,
+        expected: int,
+        author: str,
+        reason: str,
+    ) -> Standing:
+        """Move a name. Raises UnknownFunction, UnknownVersion, StaleParameters, ValueError."""
+        with self._file.writing(durable=True) as file:
+            found = standing.expected(file, function, expected)
+            places = rules.after_point(found.places, alias, version)
+            target = found.places.get(alias, 0) if version is None else standing.checked_version(file, found, version)
+            if places == found.places:
+                return found.standing
+            entry = rules.change(self._clock.wall(), rules.action_of(alias, version), target, author, reason)
+            return standing.change(file, found, places, entry)
 
     def steer(
         self,
@@ -157,38 +174,60 @@ class SqliteStore:
         pinned: Mapping[str, Value] | None = None,
     ) -> Standing:
         """Pause or resume learning, pin values or lift all pins. Raises UnknownFunction."""
-        if paused is None and pinned is None:
-            return self.standing(function)
         with self._file.writing(durable=True) as file:
-            number = _known(file, function)
-            kept = _standing(file, number)
-            version, now = kept.live.version, self._clock.wall()
+            found = standing.kept(file, function)
+            if pinned is None and paused is None:
+                return found.standing
+            now, places = self._clock.wall(), found.places
+            why, pins = found.standing.paused, found.standing.pinned
             if pinned:
-                draft = rules.pinned_draft(kept.live, pinned, author, reason)
-                version = self._publish(file, number, kept.live, draft)
-                _log(file, number, Change(now, "pin", version, author, reason))
+                draft = rules.pinned_draft(found.live, pinned, author, reason)
+                version = standing.keep(file, found, draft, self._clock.wall())
+                places = rules.after_publish(places, version, "live", pinned=True)
+                pins = {**pins, **pinned}
+                standing.log(file, found.id, rules.change(now, "pin", version, author, reason))
             elif pinned is not None:
-                _log(file, number, Change(now, "unpin", version, author, reason))
-            if pinned is not None:
-                pins = {**kept.pinned, **pinned} if pinned else {}
-                file.execute("UPDATE function SET pinned = ? WHERE id = ?", (_dumped(pins), number))
+                places, pins = rules.after_unpin(places), {}
+                standing.log(file, found.id, rules.change(now, "unpin", places["live"], author, reason))
             if paused is not None:
-                text = rules.pause_text(reason, author, "paused") if paused else ""
-                file.execute("UPDATE function SET paused = ? WHERE id = ?", (_text(text), number))
-                _log(file, number, Change(now, "pause" if paused else "resume", version, author, reason))
-            return _changed(file, number)
+                why = rules.pause_text(text(reason), text(author), "paused") if paused else ""
+                action = "pause" if paused else "resume"
+                standing.log(file, found.id, rules.change(now, action, places["live"], author, reason))
+            standing.steer(file, found, why, pins)
+            standing.move(file, found, places)
+            return standing.kept(file, function).standing
+
+    def bring_in(self, incoming: Sequence[Incoming]) -> list[Standing]:
+        """Take in what was learned elsewhere, all of it or nothing. Raises StaleParameters."""
+        with self._file.writing(durable=True) as file:
+            known = [standing.found(file, each.record.key) for each in incoming]
+            for each, found in zip(incoming, known, strict=True):
+                generation = 0 if found is None else found.standing.generation
+                if generation != each.expected:
+                    raise StaleParameters(each.record.key.name, each.expected, generation)
+            return [self._bring_in(file, each, found) for each, found in zip(incoming, known, strict=True)]
+
+    def _bring_in(self, file: sqlite3.Connection, each: Incoming, found: Kept | None) -> Standing:
+        draft = each.draft
+        if found is None:
+            found = standing.begin(file, each.record, self._clock.wall())
+        if each.state is not None:
+            _save_learner(file, found.id, each.state)
+        if draft is None:
+            return found.standing
+        version = standing.keep(file, found, draft, self._clock.wall())
+        entry = rules.change(self._clock.wall(), "import", version, draft.author, draft.reason)
+        return standing.change(file, found, rules.after_publish(found.places, version, "live"), entry)
 
     def versions(self, function: FunctionKey) -> list[ParameterSet]:
         """All versions, oldest first. Raises UnknownFunction."""
         with self._file.snapshot() as file:
-            number = _known(file, function)
-            rows = file.execute(f"{_SELECT_VERSION} WHERE function = ? ORDER BY number", (number,)).fetchall()
-            return [_version_of(row) for row in rows]
+            return standing.versions(file, standing.known(file, function))
 
     def history(self, function: FunctionKey) -> list[Change]:
         """All changes, oldest first. Raises UnknownFunction."""
         with self._file.snapshot() as file:
-            number = _known(file, function)
+            number = standing.known(file, function)
             rows = file.execute(
                 "SELECT at, action, version, author, reason FROM change WHERE function = ? ORDER BY id", (number,)
             ).fetchall()
@@ -198,25 +237,21 @@ class SqliteStore:
         """Keep executions; those whose writer and sequence are kept already are passed over.
 
         So an append may be repeated after a failure that left open whether it was kept.
-        Raises UnknownFunction, and ValueError where a duration is negative or not finite or a feature cannot be kept
-        (``features.check``).
+        Raises UnknownFunction, and ValueError where a duration is negative or not finite, a score is not finite, or a
+        feature cannot be kept (``features.check``).
         """
         with self._file.writing() as file:
-            number = _known(file, function)
+            number = standing.known(file, function)
             for writer, rows in rules.by_writer(executions).items():
-                added = self._append(file, number, writer, rows)
+                added = history.append(file, number, writer, rows, self._decoded)
                 if added:
-                    file.execute(
-                        "UPDATE counter SET calls = calls + ?, failures = failures + ?, seconds = seconds + ?,"
-                        " last_call = max(last_call, ?) WHERE function = ?",
-                        (
-                            len(added),
-                            sum(not row.outcome.good for row in added),
-                            sum(row.seconds for row in added),
-                            max(row.started for row in added),
-                            number,
-                        ),
-                    )
+                    history.count(file, number, added)
+
+    def score(self, function: FunctionKey, feedback: Sequence[Feedback]) -> None:
+        """Keep what was said of executions. Raises UnknownFunction, and ValueError where it is not finite."""
+        said = [check_feedback(each) for each in feedback]
+        with self._file.writing() as file:
+            history.score(file, standing.known(file, function), said)
 
     def executions(self, function: FunctionKey, *, since: float = 0.0, limit: int | None = None) -> Iterator[Execution]:
         """Stored executions, oldest first; the newest ``limit`` of those started at or after ``since`` [Unix s].
@@ -226,34 +261,78 @@ class SqliteStore:
         POET has begun to write chunks that this one cannot read.
         """
         with self._file.snapshot() as file:
-            number = _known(file, function)
-            # A full chunk never changes again, so it may be fetched when its turn comes. One that still grows may be
-            # gone by then: its body is taken along now.
-            rows = file.execute(
-                "SELECT id, writer, executions, oldest, newest, CASE WHEN growing THEN body END FROM chunk"
-                " WHERE function = ? AND newest >= ?",
-                (number, since),
-            ).fetchall()
-        chunks = [_Chunk(*row) for row in rows]
-        return self._oldest_first(chunks, since) if limit is None else self._newest(chunks, since, limit)
+            number = standing.known(file, function)
+            pieces = history.pieces(file, number, since)
+            scores = history.scores(file, number)
+
+        def fetch(piece: Piece) -> list[Execution]:
+            return reading.with_scores([row for row in self._rows(piece) if row.started >= since], scores)
+
+        return reading.oldest_first(pieces, fetch) if limit is None else reading.newest(pieces, limit, fetch)
+
+    def hours(self, function: FunctionKey, *, since: float = 0.0) -> list[Hour]:
+        """What was counted hour by hour and by version, oldest first. Raises UnknownFunction, StoreCorrupt."""
+        with self._file.snapshot() as file:
+            number = standing.known(file, function)
+            try:
+                return history.hours(file, number, since)
+            except ValueError as error:
+                raise Damage(f"hours of {function.name} are damaged: {error}") from error
+
+    def maintain(self, *, executions_before: float, hours_before: float, settled: float) -> Upkeep:
+        """Delete what is older, put small chunks together, write scores to their executions.
+
+        Each function is a transaction of its own, so that others need not wait for long.
+        """
+        with self._file.reading() as file:
+            functions = [number for (number,) in file.execute("SELECT id FROM function ORDER BY id")]
+        expired = gone = merged = scored = 0
+        for number in functions:
+            with self._file.writing() as file:
+                expired += history.expire(file, number, executions_before, self._decoded)
+                gone += history.expire_hours(file, number, hours_before)
+                scored += history.settle_scores(file, number, settled, executions_before, self._decoded)
+                merged += history.put_together(file, number, settled, self._decoded)
+        with self._file.writing() as file:
+            file.execute("DELETE FROM contribution WHERE at < ?", (hours_before,))
+        return Upkeep(expired, gone, merged, scored)
 
     def save_learner(self, function: FunctionKey, state: bytes) -> None:
         """Keep a learner's state in place of the one before. Raises UnknownFunction."""
         with self._file.writing() as file:
-            number = _known(file, function)
-            file.execute("INSERT OR REPLACE INTO learner VALUES (?, ?)", (number, bytes(state)))
+            _save_learner(file, standing.known(file, function), state)
 
     def load_learner(self, function: FunctionKey) -> bytes | None:
         """The state kept last, or None."""
         with self._file.snapshot() as file:
-            row = file.execute("SELECT state FROM learner WHERE function = ?", (_number(file, function),)).fetchone()
-        return None if row is None else bytes(row[0])
+            number = standing.number_of(file, function)
+            return None if number is None else _learner(file, number)
+
+    def exchange(
+        self, function: FunctionKey, writer: str, number: int, merge: Callable[[bytes | None], bytes]
+    ) -> bytes:
+        """Merge a contribution into the kept state, unless it was taken in already. Raises UnknownFunction."""
+        with self._file.writing() as file:
+            row = standing.known(file, function)
+            state = _learner(file, row)
+            last = file.execute(
+                "SELECT number FROM contribution WHERE function = ? AND writer = ?", (row, text(writer))
+            ).fetchone()
+            if state is not None and last is not None and last[0] >= number:
+                return state
+            merged = bytes(merge(state))
+            _save_learner(file, row, merged)
+            file.execute(
+                "INSERT OR REPLACE INTO contribution (function, writer, number, at) VALUES (?, ?, ?, ?)",
+                (row, text(writer), number, self._clock.wall()),
+            )
+            return merged
 
     def report(self, process: ProcessReport) -> None:
         """Keep how a process fares, in place of its report before."""
-        told = process._replace(host=_text(process.host), last_fault=_text(process.last_fault))
+        said = process._replace(host=text(process.host), last_fault=text(process.last_fault))
         with self._file.writing() as file:
-            file.execute("INSERT OR REPLACE INTO process VALUES (?, ?, ?, ?, ?, ?, ?, ?)", told)
+            file.execute(f"INSERT OR REPLACE INTO process ({_PROCESS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", said)  # noqa: S608
             file.execute(
                 "DELETE FROM process WHERE writer IN"
                 " (SELECT writer FROM process ORDER BY seen DESC, writer LIMIT -1 OFFSET ?)",
@@ -263,8 +342,12 @@ class SqliteStore:
     def processes(self) -> list[ProcessReport]:
         """The last report of each process, newest first."""
         with self._file.reading() as file:
-            rows = file.execute("SELECT * FROM process ORDER BY seen DESC, writer").fetchall()
+            rows = file.execute(f"SELECT {_PROCESS} FROM process ORDER BY seen DESC, writer").fetchall()  # noqa: S608
         return [ProcessReport(*row) for row in rows]
+
+    def watch(self, hint: Callable[[], None]) -> float:
+        """There are no hints in a file, and asking it is cheap: 0.0."""
+        return 0.0
 
     def check(self) -> list[Finding]:
         """Look for damage and broken rules in the file and around it; changes nothing. Reads all of it."""
@@ -273,61 +356,6 @@ class SqliteStore:
     def close(self) -> None:
         """Release the file. Closing twice does no harm."""
         self._file.close()
-
-    def _publish(self, file: sqlite3.Connection, number: int, live: ParameterSet, draft: ParameterSet) -> int:
-        (newest,) = file.execute("SELECT max(number) FROM version WHERE function = ?", (number,)).fetchone()
-        version = rules.next_version(draft, live, newest, self._clock.wall())
-        _insert_version(file, number, version)
-        file.execute(
-            "UPDATE alias SET version = ? WHERE function = ? AND name = ?", (version.version, number, rules.LIVE)
-        )
-        return version.version
-
-    def _append(self, file: sqlite3.Connection, number: int, writer: str, rows: list[Execution]) -> list[Execution]:
-        """Store those of ``rows`` that are not stored yet, and return them.
-
-        A handful of rows every second would make chunks that hold little and pack badly, and to rewrite the newest
-        chunk each time would write every row a hundred times. So a new chunk swallows the growing ones before it that
-        are of about its size, as in a log-structured merge: a row is written some ten times at most, and of the
-        growing chunks there are never more than about ten.
-        """
-        overlapping = file.execute(
-            "SELECT body FROM chunk WHERE function = ? AND writer = ? AND last >= ?", (number, writer, rows[0].sequence)
-        ).fetchall()
-        stored = {row.sequence for (body,) in overlapping for row in self._decoded(body, writer)}
-        added = [row for row in rows if row.sequence not in stored]
-        if not added:
-            return added
-        merged = added
-        growing = file.execute(
-            "SELECT id, executions, body FROM chunk WHERE function = ? AND writer = ? AND growing ORDER BY last DESC",
-            (number, writer),
-        ).fetchall()
-        for identity, count, body in growing:
-            if count > _MERGE * len(merged):
-                break
-            merged = [*self._decoded(body, writer), *merged]
-            file.execute("DELETE FROM chunk WHERE id = ?", (identity,))
-        merged = sorted(merged, key=lambda row: row.sequence)
-        for start in range(0, len(merged), chunk.ROWS):
-            piece = merged[start : start + chunk.ROWS]
-            body = chunk.encode(piece)
-            starts = [chunk.kept_start(row.started) for row in piece]
-            file.execute(
-                "INSERT INTO chunk (function, writer, last, executions, oldest, newest, growing, body)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    number,
-                    writer,
-                    piece[-1].sequence,
-                    len(piece),
-                    min(starts),
-                    max(starts),
-                    len(piece) < chunk.ROWS,
-                    body,
-                ),
-            )
-        return added
 
     def _decoded(self, body: bytes, writer: str) -> list[Execution]:
         try:
@@ -342,7 +370,7 @@ class SqliteStore:
                 str(self.path), f"executions of {writer} are damaged: {error}", "`poet doctor` lists all damage"
             ) from error
 
-    def _rows(self, piece: _Chunk, since: float) -> list[Execution]:
+    def _rows(self, piece: Piece) -> list[Execution]:
         body = piece.body
         if body is None:
             with self._file.reading() as file:
@@ -350,157 +378,23 @@ class SqliteStore:
             if found is None:
                 return []
             body = found[0]
-        return [row for row in self._decoded(body, piece.writer) if row.started >= since]
-
-    def _oldest_first(self, chunks: list[_Chunk], since: float) -> Iterator[Execution]:
-        """Merge chunks whose times overlap: what is older than all chunks to come may go."""
-        waiting: list[Execution] = []
-        for piece in sorted(chunks, key=lambda piece: (piece.oldest, piece.id)):
-            ready = bisect_left(waiting, piece.oldest, key=lambda row: row.started)
-            yield from waiting[:ready]
-            waiting = sorted((*waiting[ready:], *self._rows(piece, since)), key=rules.age)
-        yield from waiting
-
-    def _newest(self, chunks: list[_Chunk], since: float, limit: int) -> Iterator[Execution]:
-        """The newest ``limit``, oldest first; reads no chunk that cannot hold one of them."""
-        newest: list[tuple[tuple[float, str, int], Execution]] = []  # a heap by age, the oldest on top
-        for piece in sorted(chunks, key=lambda piece: piece.newest, reverse=True):
-            if len(newest) >= limit and (not newest or piece.newest < newest[0][1].started):
-                break
-            for row in self._rows(piece, since):
-                if len(newest) < limit:
-                    heapq.heappush(newest, (rules.age(row), row))
-                else:
-                    heapq.heappushpop(newest, (rules.age(row), row))
-        return iter([row for _, row in sorted(newest)])
+        return self._decoded(body, piece.writer)
 
 
-class _Chunk(NamedTuple):
-    """What the table says of a chunk."""
-
-    id: int
-    writer: str
-    executions: int
-    oldest: float  # [Unix s]
-    newest: float  # [Unix s]
-    body: bytes | None  # only while it grows
+_PROCESS = "writer, host, pid, started, seen, dropped, faults, last_fault, away, spooled"
 
 
-_SELECT_VERSION = 'SELECT number, parent, origin, author, reason, evidence, created, "values", estimates FROM version'
-
-
-def _number(file: sqlite3.Connection, function: FunctionKey) -> int | None:
-    row = file.execute(
-        "SELECT id FROM function WHERE module = ? AND qualname = ? AND fingerprint = ?", function
-    ).fetchone()
-    return None if row is None else int(row[0])
-
-
-def _known(file: sqlite3.Connection, function: FunctionKey) -> int:
-    number = _number(file, function)
-    if number is None:
-        keys = [FunctionKey(*row) for row in file.execute("SELECT module, qualname, fingerprint FROM function")]
-        raise UnknownFunction(function.name, tuple(sorted(key.name for key in keys)))
-    return number
-
-
-def _told(file: sqlite3.Connection, number: int) -> tuple[Any, ...]:
+def _told(file: sqlite3.Connection, number: int) -> tuple[object, ...]:
     row = file.execute(
         "SELECT domain, learner, declared, objective, space FROM function WHERE id = ?", (number,)
     ).fetchone()
     return tuple(row)
 
 
-def _generation(file: sqlite3.Connection) -> int:
-    return int(file.execute("SELECT generation FROM store WHERE id = 1").fetchone()[0])
+def _learner(file: sqlite3.Connection, number: int) -> bytes | None:
+    row = file.execute("SELECT state FROM learner WHERE function = ?", (number,)).fetchone()
+    return None if row is None else bytes(row[0])
 
 
-def _changed(file: sqlite3.Connection, number: int) -> Standing:
-    """Count a change of this function, and so of the store."""
-    file.execute("UPDATE alias SET generation = generation + 1 WHERE function = ? AND name = ?", (number, rules.LIVE))
-    file.execute("UPDATE store SET generation = generation + 1")
-    return _standing(file, number)
-
-
-def _standing(file: sqlite3.Connection, number: int) -> Standing:
-    row = file.execute(
-        "SELECT version, generation, paused, pinned FROM alias JOIN function ON function.id = alias.function"
-        " WHERE function = ? AND name = ?",
-        (number, rules.LIVE),
-    ).fetchone()
-    if row is None:
-        raise Damage("a function has no live version")
-    version, generation, paused, pinned = row
-    return Standing(_version(file, number, version), generation, paused, MappingProxyType(_loaded(pinned)))
-
-
-def _version_numbers(file: sqlite3.Connection, number: int) -> tuple[int, ...]:
-    rows = file.execute("SELECT number FROM version WHERE function = ? ORDER BY number", (number,))
-    return tuple(row[0] for row in rows)
-
-
-def _version(file: sqlite3.Connection, number: int, version: int) -> ParameterSet:
-    row = file.execute(f"{_SELECT_VERSION} WHERE function = ? AND number = ?", (number, version)).fetchone()
-    if row is None:
-        raise Damage(f"version {version} of a function is missing")
-    return _version_of(row)
-
-
-def _version_of(row: tuple[Any, ...]) -> ParameterSet:
-    version, parent, origin, author, reason, evidence, created, values, estimates = row
-    return ParameterSet(
-        values_=_loaded(values),
-        version=version,
-        parent=parent,
-        origin=origin,
-        reason=reason,
-        author=author,
-        estimates={name: Estimate(*fields) for name, fields in _loaded(estimates).items()},
-        evidence=evidence,
-        created=created,
-    )
-
-
-def _insert_version(file: sqlite3.Connection, number: int, version: ParameterSet) -> None:
-    file.execute(
-        "INSERT INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            number,
-            version.version,
-            version.parent,
-            version.origin,
-            _text(version.author),
-            _text(version.reason),
-            version.evidence,
-            version.created,
-            _dumped(version.values_),
-            _dumped(version.estimates),
-        ),
-    )
-
-
-def _log(file: sqlite3.Connection, number: int, change: Change) -> None:
-    told = change._replace(author=_text(change.author), reason=_text(change.reason))
-    file.execute(
-        "INSERT INTO change (function, at, action, version, author, reason) VALUES (?, ?, ?, ?, ?, ?)", (number, *told)
-    )
-
-
-def _dumped(values: Mapping[str, Any]) -> str:
-    """A JSON object; reads back as what it was, whole numbers as whole numbers. Raises TypeError for anything else."""
-    return json.dumps(dict(values), separators=(",", ":"))
-
-
-def _loaded(text: str) -> dict[str, Any]:
-    try:
-        values = json.loads(text)
-    except ValueError as error:
-        raise Damage(f"no JSON: {text!r}") from error
-    if not isinstance(values, dict):
-        raise Damage(f"no JSON object: {text!r}")
-    return values
-
-
-def _text(text: str) -> str:
-    """Without the halves of characters that odd bytes from a terminal leave behind: SQLite keeps valid text only."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+def _save_learner(file: sqlite3.Connection, number: int, state: bytes) -> None:
+    file.execute("INSERT OR REPLACE INTO learner (function, state) VALUES (?, ?)", (number, bytes(state)))

@@ -18,17 +18,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from poet.errors import StaleParameters, StoreUnavailable, UnknownFunction, UnknownVersion
 from poet.model.estimate import Estimate
-from poet.model.execution import Attempt, Context, Execution, Outcome
+from poet.model.execution import Attempt, Context, Execution, Feedback, Outcome
 from poet.model.function import FunctionKey
-from poet.model.parameters import ParameterSet, Standing
+from poet.model.parameters import Alias, Change, ParameterSet, Standing
 from poet.model.tunable import Value
-from poet.seams import FunctionRecord, ProcessReport, Store
+from poet.seams import FunctionRecord, Incoming, ProcessReport, Store
 
 KEY = FunctionKey("shop.orders", "fetch", "0a1b2c3d")
 OTHER = FunctionKey("shop.orders", "Cart.total", "99999999")
@@ -180,6 +180,11 @@ class StoreContract:
             lambda: store.append(KEY, [execution(0)]),
             lambda: store.executions(KEY),
             lambda: store.save_learner(KEY, b""),
+            lambda: store.aliases(KEY),
+            lambda: store.point(KEY, "live", 1, expected=1, author="a", reason=""),
+            lambda: store.score(KEY, [Feedback("w1", 0, 1.0, START)]),
+            lambda: store.hours(KEY),
+            lambda: store.exchange(KEY, "w1", 1, lambda state: b""),
         ]
         for question in questions:
             with pytest.raises(UnknownFunction) as caught:
@@ -579,6 +584,288 @@ class StoreContract:
         (row,) = store.executions(key)
         assert (row.writer, row.error, store.functions()[0].key) == (odd, odd, key)
 
+    def test_names_begin_at_the_declared_version(self, store: Store) -> None:
+        store.register(record())
+        assert store.aliases(KEY) == {"live": Alias(1, 1), "last_good": Alias(1, 1)}
+
+    def test_a_new_live_version_leaves_the_one_before_as_the_last_good_one(self, store: Store) -> None:
+        store.register(record())
+        store.publish(KEY, draft(), expected=1)
+        assert store.aliases(KEY) == {"live": Alias(2, 2), "last_good": Alias(1, 1)}
+        store.publish(KEY, draft(), expected=2)
+        assert store.aliases(KEY) == {"live": Alias(3, 3), "last_good": Alias(2, 3)}
+
+    def test_a_canary_is_a_version_beside_the_live_one(self, store: Store) -> None:
+        before = store.register(record()).live
+        standing = store.publish(KEY, draft(), expected=1, alias="canary")
+        assert (standing.live, standing.generation) == (before, 2)
+        assert store.aliases(KEY) == {"live": Alias(1, 1), "last_good": Alias(1, 1), "canary": Alias(2, 2)}
+        assert [version.version for version in store.versions(KEY)] == [1, 2]
+        assert [(change.action, change.version) for change in store.history(KEY)][1:] == [("propose", 2)]
+
+    def test_a_promoted_canary_is_live_and_no_canary_any_more(self, store: Store) -> None:
+        store.register(record())
+        store.publish(KEY, draft(), expected=1, alias="canary")
+        standing = store.point(KEY, "live", 2, expected=2, author="ada", reason="it did well")
+        assert standing.live == draft(version=2, parent=1)
+        assert store.aliases(KEY) == {"live": Alias(2, 3), "last_good": Alias(1, 1)}
+        assert store.history(KEY)[-1]._replace(at=0.0) == Change(0.0, "promote", 2, "ada", "it did well")
+
+    def test_a_canary_is_taken_back_and_the_version_stays(self, store: Store) -> None:
+        store.register(record())
+        store.publish(KEY, draft(), expected=1, alias="canary")
+        store.point(KEY, "canary", None, expected=2, author="ada", reason="")
+        assert set(store.aliases(KEY)) == {"live", "last_good"}
+        assert (store.history(KEY)[-1].action, store.history(KEY)[-1].version) == ("withdraw", 2)
+        store.point(KEY, "canary", 2, expected=3, author="ada", reason="again")
+        assert store.aliases(KEY)["canary"] == Alias(2, 4)
+
+    def test_whoever_vouches_for_a_version_makes_it_the_last_good_one(self, store: Store) -> None:
+        store.register(record())
+        store.publish(KEY, draft(), expected=1)
+        store.point(KEY, "last_good", 2, expected=2, author="ada", reason="a week without trouble")
+        assert store.aliases(KEY) == {"live": Alias(2, 2), "last_good": Alias(2, 3)}
+        assert store.history(KEY)[-1].action == "vouch"
+
+    def test_a_name_that_stands_there_already_is_not_moved(self, store: Store) -> None:
+        before = store.register(record())
+        assert store.point(KEY, "live", 1, expected=1, author="ada", reason="") == before
+        assert (store.generation(), len(store.history(KEY))) == (1, 1)
+
+    def test_a_name_moves_from_the_expected_generation_to_a_version_that_is_there_or_stays(self, store: Store) -> None:
+        store.register(record())
+        store.publish(KEY, draft(), expected=1)
+        told = store.standing(KEY), store.aliases(KEY), store.history(KEY), store.generation()
+        with pytest.raises(StaleParameters) as stale:
+            store.point(KEY, "live", 1, expected=1, author="ada", reason="")
+        assert (stale.value.ours, stale.value.kept) == (1, 2)
+        with pytest.raises(UnknownVersion) as unknown:
+            store.point(KEY, "canary", 7, expected=2, author="ada", reason="")
+        assert unknown.value.known == (1, 2)
+        lasting: tuple[Literal["live", "last_good"], ...] = ("live", "last_good")
+        for alias in lasting:
+            with pytest.raises(ValueError, match=alias):
+                store.point(KEY, alias, None, expected=2, author="ada", reason="")
+        pinned: Any = "pinned"
+        with pytest.raises(ValueError, match="pinned"):
+            store.point(KEY, pinned, 1, expected=2, author="ada", reason="")
+        with pytest.raises(ValueError, match="pinned"):
+            store.publish(KEY, draft(), expected=2, alias=pinned)
+        assert (store.standing(KEY), store.aliases(KEY), store.history(KEY), store.generation()) == told
+
+    def test_a_rollback_takes_the_canary_back_and_trusts_what_it_goes_to(self, store: Store) -> None:
+        store.register(record())
+        store.publish(KEY, draft(), expected=1)
+        store.publish(KEY, draft(), expected=2, alias="canary")
+        store.rollback(KEY, None, author="ada", reason="")
+        assert store.aliases(KEY) == {"live": Alias(1, 4), "last_good": Alias(1, 1)}
+
+    def test_what_holds_the_pins_bears_a_name_as_long_as_there_are_any(self, store: Store) -> None:
+        store.register(record())
+        store.steer(KEY, author="ada", reason="", pinned={"retries": 1})
+        assert store.aliases(KEY) == {"live": Alias(2, 2), "last_good": Alias(1, 1), "pinned": Alias(2, 2)}
+        store.publish(KEY, draft(values_={**DECLARED, "timeout": 1.0, "retries": 1}), expected=2)
+        assert store.aliases(KEY)["pinned"] == Alias(2, 2)
+        store.rollback(KEY, 2, author="ada", reason="")
+        assert store.aliases(KEY)["pinned"] == Alias(2, 2)
+        store.steer(KEY, author="ada", reason="", pinned={})
+        assert "pinned" not in store.aliases(KEY)
+        store.steer(KEY, author="ada", reason="", pinned={"retries": 0})
+        store.rollback(KEY, 1, author="ada", reason="")
+        assert "pinned" not in store.aliases(KEY)
+
+    def test_a_version_tells_between_which_moments_its_evidence_lies(self, store: Store) -> None:
+        store.register(record())
+        store.publish(KEY, draft(span=(START, START + 90.5)), expected=1)
+        assert [version.span for version in store.versions(KEY)] == [(0.0, 0.0), (START, START + 90.5)]
+
+    def test_what_comes_from_elsewhere_is_taken_in_as_a_whole(self, store: Store) -> None:
+        store.register(record())
+        known = Incoming(record(), draft(origin="import", author="export of b"), b"what it knew", 1)
+        new = Incoming(record(OTHER, declared={"timeout": 9.0}), draft(origin="import"), None, 0)
+        first, second = store.bring_in([known, new])
+        assert (dict(first.live), first.generation, first.live.parent) == (LEARNED, 2, 1)
+        assert (dict(second.live), second.generation, second.live.parent) == (LEARNED, 2, 1)
+        assert [dict(version) for version in store.versions(OTHER)] == [{"timeout": 9.0}, LEARNED]
+        assert (store.load_learner(KEY), store.load_learner(OTHER)) == (b"what it knew", None)
+        assert (store.history(KEY)[-1].action, store.history(KEY)[-1].author) == ("import", "export of b")
+        assert store.aliases(KEY)["last_good"] == Alias(1, 1)
+        assert store.generation() == 4
+
+    def test_of_what_comes_from_elsewhere_nothing_is_taken_in_where_one_part_is_out_of_date(self, store: Store) -> None:
+        store.register(record())
+        new = Incoming(record(OTHER), draft(), b"state", 0)
+        for stale in (Incoming(record(), draft(), b"state", 2), Incoming(record(), draft(), b"state", 0)):
+            with pytest.raises(StaleParameters) as caught:
+                store.bring_in([new, stale])
+            assert (caught.value.function, caught.value.kept) == (KEY.name, 1)
+        gone = Incoming(record(OTHER), draft(), None, 3)
+        with pytest.raises(StaleParameters) as caught:
+            store.bring_in([gone])
+        assert (caught.value.ours, caught.value.kept) == (3, 0)
+        assert [kept.key for kept in store.functions()] == [KEY]
+        assert (store.load_learner(KEY), store.generation()) == (None, 1)
+
+    def test_knowledge_alone_can_be_brought_in(self, store: Store) -> None:
+        standing = store.register(record())
+        assert store.bring_in([Incoming(record(declared={"timeout": 1.0}), None, b"state", 1)]) == [standing]
+        assert (store.load_learner(KEY), store.generation()) == (b"state", 1)
+        assert store.functions()[0].declared == DECLARED  # what the code here says stays
+        assert store.bring_in([]) == []
+
+    def test_scores_and_draws_are_kept_with_their_executions(self, store: Store) -> None:
+        store.register(record())
+        rows = [
+            execution(0, score=0.0),
+            execution(1, score=1.0, draw=7),
+            execution(2, draw=2**62 - 1),
+            execution(3, score=-2.5),
+        ]
+        for row in rows:
+            store.append(KEY, [row])
+        assert list(store.executions(KEY)) == rows
+
+    def test_a_score_that_comes_late_is_joined_to_its_execution_and_the_newest_counts(self, store: Store) -> None:
+        store.register(record())
+        store.append(KEY, [execution(i, score=0.25) for i in range(4)])
+        store.score(KEY, [Feedback("w1", 1, 0.5, START + 9), Feedback("w1", 2, 0.5, START + 9)])
+        store.score(KEY, [Feedback("w1", 1, 0.75, START + 10), Feedback("w1", 2, 0.125, START + 8)])
+        store.score(KEY, [])
+        assert [row.score for row in store.executions(KEY)] == [0.25, 0.75, 0.5, 0.25]
+        assert [row.score for row in store.executions(KEY, limit=2)] == [0.5, 0.25]
+
+    def test_a_score_may_come_before_its_execution(self, store: Store) -> None:
+        store.register(record())
+        store.score(KEY, [Feedback("w1", 3, 1.0, START), Feedback("w2", 0, 0.5, START)])
+        store.append(KEY, [execution(i) for i in range(5)])
+        assert [row.score for row in store.executions(KEY)] == [None, None, None, 1.0, None]
+
+    def test_a_score_that_is_no_number_is_refused_with_its_whole_batch(self, store: Store) -> None:
+        store.register(record())
+        store.append(KEY, [execution(0)])
+        for wrong in (Feedback("w1", 0, float("nan"), START), Feedback("w1", 0, 1.0, float("inf"))):
+            with pytest.raises(ValueError, match="w1-0 must be finite"):
+                store.score(KEY, [Feedback("w1", 0, 1.0, START), wrong])
+        assert [row.score for row in store.executions(KEY)] == [None]
+
+    def test_executions_add_up_by_the_hour_and_by_version(self, store: Store) -> None:
+        store.register(record())
+        store.append(KEY, [execution(0, score=0.5), failure(1), hedged(2)])
+        store.append(KEY, [shed(3), execution(4, score=0.25), execution(0, writer="w2", started=START + 7200)])
+        first, second, third = store.hours(KEY)
+        assert [(hour.start, hour.version) for hour in (first, second, third)] == [
+            (START, 1),
+            (START, 2),
+            (START + 7200, 1),
+        ]
+        assert (first.calls, first.outcomes[Outcome.SUCCESS], first.requests, first.hedges) == (2, 2, 2, 0)
+        assert (first.seconds, first.scored, first.score) == (0.5, 2, 0.75)
+        assert sum(first.latency.values()) == 2
+        assert (second.calls, second.failures, second.requests, second.hedges) == (3, 2, 4, 1)
+        assert second.outcomes[Outcome.SHED] == second.outcomes[Outcome.ERROR] == 1
+        assert sum(second.latency.values()) == 2  # a call that was not made took no time
+        assert store.hours(KEY, since=START + 3600) == [third]
+        assert store.hours(KEY, since=START + 1) == [first, second, third]
+
+    def test_what_is_appended_twice_is_counted_once(self, store: Store) -> None:
+        store.register(record())
+        for _ in range(2):
+            store.append(KEY, [execution(i) for i in range(5)])
+        assert [hour.calls for hour in store.hours(KEY)] == [5]
+
+    def test_what_is_too_old_goes_and_stays_counted(self, store: Store) -> None:
+        store.register(record())
+        store.append(KEY, [failure(i) for i in range(10)])
+        store.append(KEY, [execution(i) for i in range(10, 3000)])
+        (counted,) = store.functions()
+        upkeep = store.maintain(executions_before=START + 1500, hours_before=0.0, settled=0.0)
+        assert (upkeep.expired, upkeep.hours) == (1500, 0)
+        assert [row.sequence for row in store.executions(KEY)] == list(range(1500, 3000))
+        assert store.functions() == [counted]
+        assert sum(hour.calls for hour in store.hours(KEY)) == 3000
+        again = store.maintain(executions_before=START + 1500, hours_before=START + 3600, settled=0.0)
+        assert (again.expired, again.hours) == (0, 2)
+        assert store.hours(KEY) == []
+        store.append(KEY, [execution(3000)])
+        assert [hour.calls for hour in store.hours(KEY)] == [1]
+        assert [finding for finding in store.check() if not finding.ok] == []
+
+    def test_small_chunks_of_many_writers_are_put_together_and_nothing_is_lost(self, store: Store) -> None:
+        store.register(record())
+        rows = [
+            execution(i % 7, writer=f"w{i // 7}", started=START + i, context=(("n", i),) if i % 3 else (), draw=i)
+            for i in range(700)
+        ]
+        for start in range(0, 700, 7):
+            store.append(KEY, rows[start : start + 7])
+        reader = store.executions(KEY)
+        first = [next(reader) for _ in range(10)]
+        store.maintain(executions_before=0.0, hours_before=0.0, settled=START + 500)
+        assert first + list(reader) == rows  # who has begun to read is not disturbed
+        assert list(store.executions(KEY)) == rows
+        store.append(KEY, rows[:20])  # what was put together is still known
+        store.append(KEY, [execution(7, writer="w3", started=START + 9000)])
+        assert len(list(store.executions(KEY))) == 701
+        store.maintain(executions_before=0.0, hours_before=0.0, settled=START + 10_000)
+        assert list(store.executions(KEY, limit=2)) == [rows[-1], execution(7, writer="w3", started=START + 9000)]
+        assert [finding for finding in store.check() if not finding.ok] == []
+
+    def test_upkeep_writes_scores_to_their_executions_and_counts_them(self, store: Store) -> None:
+        store.register(record())
+        store.append(KEY, [execution(i, score=0.5 if i == 1 else None) for i in range(5)])
+        said = [Feedback("w1", 1, 0.25, START + 5), Feedback("w1", 3, 1.0, START + 5), Feedback("w9", 0, 1.0, START)]
+        store.score(KEY, [*said, Feedback("w1", 4, 0.75, START + 50)])
+        assert [(hour.scored, hour.score) for hour in store.hours(KEY)] == [(1, 0.5)]
+        assert store.maintain(executions_before=0.0, hours_before=0.0, settled=START + 10).scored == 2
+        assert [(hour.scored, hour.score) for hour in store.hours(KEY)] == [(2, 1.25)]
+        assert [row.score for row in store.executions(KEY)] == [None, 0.25, None, 1.0, 0.75]
+        store.maintain(executions_before=START + 1, hours_before=0.0, settled=START + 100)
+        assert [row.score for row in store.executions(KEY)] == [0.25, None, 1.0, 0.75]
+        store.append(KEY, [execution(0, writer="w9")])
+        assert [row.score for row in store.executions(KEY) if row.writer == "w9"] == [None]  # nobody waited any longer
+        assert [finding for finding in store.check() if not finding.ok] == []
+
+    def test_contributions_are_merged_once_each(self, store: Store) -> None:
+        store.register(record())
+
+        def give(writer: str, number: int) -> bytes:
+            return store.exchange(KEY, writer, number, lambda state: (state or b"") + f"{writer}{number} ".encode())
+
+        assert give("a", 1) == b"a1 "
+        assert give("b", 1) == b"a1 b1 "
+        assert give("a", 1) == b"a1 b1 "  # as after a failure that left open whether it was kept
+        assert give("a", 2) == b"a1 b1 a2 "
+        assert give("a", 1) == b"a1 b1 a2 "
+        assert store.load_learner(KEY) == b"a1 b1 a2 "
+        store.save_learner(KEY, b"new ")
+        assert give("b", 2) == b"new b2 "
+
+    def test_a_merge_that_fails_changes_nothing(self, store: Store) -> None:
+        store.register(record())
+        store.exchange(KEY, "a", 1, lambda state: b"first")
+
+        def fail(state: bytes | None) -> bytes:
+            raise ValueError(f"cannot merge {state!r}")
+
+        with pytest.raises(ValueError, match="cannot merge b'first'"):
+            store.exchange(KEY, "a", 2, fail)
+        assert store.load_learner(KEY) == b"first"
+        assert store.exchange(KEY, "a", 2, lambda state: b"second") == b"second"
+
+    def test_threads_that_contribute_at_once_lose_nothing(self, store: Store) -> None:
+        store.register(record())
+
+        def work(writer: str) -> None:
+            for number in range(1, 26):
+                store.exchange(KEY, writer, number, lambda state: str(int(state or b"0") + 1).encode())
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(work, ["a", "b", "c", "d"]))
+        assert store.load_learner(KEY) == b"100"
+
+    def test_whoever_watches_is_told_how_long_to_wait_at_most(self, store: Store) -> None:
+        assert 0.0 <= store.watch(lambda: None) < 3600.0
+
     def test_of_threads_that_publish_from_one_generation_exactly_one_wins(self, store: Store) -> None:
         store.register(record())
         together = threading.Barrier(4)
@@ -665,6 +952,40 @@ class SharedStoreContract(StoreContract):
         assert store.standing(KEY).generation == rounds + 1
         store.close()
 
+    def test_of_processes_that_promote_at_once_exactly_one_wins_and_the_others_are_told(self, tmp_path: Path) -> None:
+        store = self.make_store(tmp_path)
+        store.register(record())
+        store.publish(KEY, draft(), expected=1)
+        rounds, rivals = 20, 2
+        context = multiprocessing.get_context("spawn")
+        together, results = context.Barrier(rivals), context.Queue()
+        processes = [
+            context.Process(target=_promote, args=(type(self), tmp_path, rounds, together, results))
+            for _ in range(rivals)
+        ]
+        for process in processes:
+            process.start()
+        won = [results.get(timeout=60) for _ in processes]
+        for process in processes:
+            process.join(60)
+        assert [sum(one) for one in zip(*won, strict=True)] == [1] * rounds
+        assert store.standing(KEY).generation == rounds + 2
+        assert [finding for finding in store.check() if not finding.ok] == []
+        store.close()
+
+    def test_processes_that_contribute_at_once_lose_nothing(self, tmp_path: Path) -> None:
+        store = self.make_store(tmp_path)
+        store.register(record())
+        context = multiprocessing.get_context("spawn")
+        processes = [context.Process(target=_contribute, args=(type(self), tmp_path, w, 40)) for w in ("a", "b")]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(60)
+        assert [process.exitcode for process in processes] == [0, 0]
+        assert store.load_learner(KEY) == b"80"
+        store.close()
+
     def test_processes_that_append_at_once_lose_nothing(self, tmp_path: Path) -> None:
         store = self.make_store(tmp_path)
         store.register(record())
@@ -714,6 +1035,33 @@ def _compete(contract: type[StoreContract], folder: Path, rounds: int, together:
             won.append(False)
     store.close()
     results.put(won)
+
+
+def _promote(contract: type[StoreContract], folder: Path, rounds: int, together: Any, results: Any) -> None:
+    """In a process of its own: move the live name to and fro, and tell which moves were won."""
+    store = contract().make_store(folder)
+    won = []
+    for generation in range(2, rounds + 2):
+        together.wait(60)
+        try:
+            target = 1 if generation % 2 == 0 else 2
+            store.point(KEY, "live", target, expected=generation, author="host", reason="")
+            won.append(True)
+        except StaleParameters as told:
+            won.append(False)
+            if told.kept <= generation:
+                raise
+        together.wait(60)
+    store.close()
+    results.put(won)
+
+
+def _contribute(contract: type[StoreContract], folder: Path, writer: str, count: int) -> None:
+    store = contract().make_store(folder)
+    for number in range(1, count + 1):
+        for _ in range(2):  # each of them twice, as after a lost answer
+            store.exchange(KEY, writer, number, lambda state: str(int(state or b"0") + 1).encode())
+    store.close()
 
 
 def _append_all(contract: type[StoreContract], folder: Path, writer: str, count: int) -> None:

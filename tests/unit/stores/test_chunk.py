@@ -7,13 +7,15 @@ import zlib
 from array import array
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poet.model.execution import Attempt, Context, Execution, Outcome
-from poet.stores import chunk
+from poet.stores import chunk, features
+from poet.stores.columns import numbers, planes, texts, zigzag
 from unit.stores.strategies import CONTEXTS
 
 DURATIONS = st.floats(0, 1e30)
@@ -21,7 +23,7 @@ ATTEMPTS = st.builds(Attempt, st.sampled_from(Outcome), DURATIONS, DURATIONS, st
 NAMES = st.sampled_from(["", "ValueError", "KeyError"]) | st.text(max_size=4) | st.just("\ud800")
 ROWS = st.builds(
     Execution,
-    st.just("w"),
+    st.sampled_from(["w", "w", "w", "\ud800", ""]),
     st.integers(0, 2**61),
     st.floats(-1e12, 1e12),
     DURATIONS,
@@ -30,11 +32,17 @@ ROWS = st.builds(
     st.lists(ATTEMPTS, max_size=4).map(tuple),
     NAMES,
     CONTEXTS,
+    st.just(0) | st.integers(0, 2**62 - 1),
+    st.none() | st.floats(-1e30, 1e30),
 )
-MAGICS = (b"PXc1", b"PXc2")
-CHUNKS = st.lists(ROWS, min_size=1, max_size=30, unique_by=lambda row: row.sequence).map(
-    lambda rows: sorted(rows, key=lambda row: row.sequence)
+MAGICS = (b"PXc1", b"PXc2", b"PXc3")
+CHUNKS = st.lists(ROWS, min_size=1, max_size=30, unique_by=lambda row: row[:2]).map(
+    lambda rows: sorted(rows, key=place)
 )
+
+
+def place(row: Execution) -> tuple[str, int]:
+    return row.writer, row.sequence
 
 
 def single(number: float) -> float:
@@ -44,7 +52,12 @@ def single(number: float) -> float:
 def rounded(row: Execution) -> Execution:
     """What the module promises to keep, worked out another way."""
     attempts = tuple(Attempt(a.outcome, single(a.seconds), single(a.waited), a.hedge) for a in row.attempts)
-    return row._replace(started=round(row.started * 1000) / 1000, seconds=single(row.seconds), attempts=attempts)
+    return row._replace(
+        started=round(row.started * 1000) / 1000,
+        seconds=single(row.seconds),
+        attempts=attempts,
+        score=None if row.score is None else single(row.score),
+    )
 
 
 def plain(sequence: int, **changes: object) -> Execution:
@@ -55,7 +68,7 @@ def plain(sequence: int, **changes: object) -> Execution:
 @given(CHUNKS)
 def test_what_is_decoded_is_what_was_encoded_up_to_the_stated_precision(rows: list[Execution]) -> None:
     blob = chunk.encode(rows)
-    kept = chunk.decode(blob, "w")
+    kept = chunk.decode(blob, rows[0].writer)
     assert kept == [rounded(row) for row in rows]
     assert repr(kept) == repr([rounded(row) for row in rows])  # 1, 1.0 and True are equal, and not the same
     assert all(type(row.outcome) is Outcome for row in kept)
@@ -86,7 +99,7 @@ def test_a_flipped_bit_is_found_or_without_effect(rows: list[Execution], data: s
     blob = bytearray(chunk.encode(rows))
     blob[data.draw(st.integers(0, len(blob) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     with suppress(ValueError):
-        assert chunk.decode(bytes(blob), "w") == [rounded(row) for row in rows]
+        assert chunk.decode(bytes(blob), rows[0].writer) == [rounded(row) for row in rows]
 
 
 @given(CHUNKS, st.data())
@@ -123,16 +136,19 @@ def test_a_body_with_one_byte_changed_is_refused_or_read_but_never_anything_else
         assert len(chunk.decode(packed(bytes(body), magic), "w")) <= chunk.ROWS
 
 
+@pytest.mark.parametrize("form", [1, 2])
 @given(CHUNKS)
-def test_what_the_first_release_could_say_is_read_from_its_format_to_the_bit(rows: list[Execution]) -> None:
-    """The formats differ in the features at the end, in the hedges' flag and in one outcome; nothing else."""
-    before = [_as_before(row) for row in rows]
-    body = zlib.decompress(chunk.encode(before)[8:])
-    assert body[-5:] == bytes((0, 0, 0, 0, 1))  # no feature has a name
-    assert chunk.decode(packed(body[:-5], b"PXc1"), "w") == [rounded(row) for row in before]
+def test_what_older_releases_could_say_is_read_from_their_formats_to_the_bit(form: int, rows: list[Execution]) -> None:
+    before = [_as_before(row, form) for row in {row.sequence: row for row in rows}.values()]
+    before.sort(key=place)
+    assert chunk.decode(packed(_body_of(before, form), b"PXc%d" % form), "w") == [rounded(row) for row in before]
 
 
-def _as_before(row: Execution) -> Execution:
+def _as_before(row: Execution, form: int) -> Execution:
+    row = row._replace(writer="w", draw=0, score=None)
+    if form == 2:
+        return row
+
     def known(outcome: Outcome) -> Outcome:
         return Outcome.ERROR if outcome is Outcome.SHED else outcome
 
@@ -140,16 +156,39 @@ def _as_before(row: Execution) -> Execution:
     return row._replace(outcome=known(row.outcome), attempts=attempts, context=())
 
 
+def _body_of(rows: list[Execution], form: int) -> bytes:
+    """As the older releases wrote it: one writer's steps as they are, every attempt written out, nothing after them."""
+    starts = [round(row.started * 1000) for row in rows]
+    names = ["", *sorted({row.error for row in rows} - {""})]
+    attempts = [attempt for row in rows for attempt in row.attempts]
+    return b"".join(
+        (
+            struct.pack("<IQq", len(rows), rows[0].sequence, starts[0]),
+            numbers(b.sequence - a.sequence - 1 for a, b in pairwise(rows)),
+            numbers(zigzag(b - a) for a, b in pairwise(starts)),
+            planes(array("f", [row.seconds for row in rows])),
+            bytes(row.outcome | 0x08 for row in rows),
+            numbers(row.version for row in rows),
+            texts(names[1:]),
+            numbers(names.index(row.error) for row in rows),
+            numbers(len(row.attempts) for row in rows),
+            bytes(a.outcome | (0x08 if a.hedge else 0) for a in attempts),
+            planes(array("f", [a.seconds for a in attempts])),
+            planes(array("f", [a.waited for a in attempts])),
+            features.pack([row.context for row in rows]) if form == 2 else b"",
+        )
+    )
+
+
 def test_the_first_release_knew_no_hedges_and_shed_nothing() -> None:
     hedged = plain(0, attempts=(Attempt(Outcome.SUCCESS, 0.5), Attempt(Outcome.CANCELLED, 0.25, 0.25, hedge=True)))
     shed = plain(0, outcome=Outcome.SHED, attempts=(Attempt(Outcome.SHED, 0.5),))
     for row, number in ((hedged, Outcome.CANCELLED | 0x08), (shed, Outcome.SHED)):
-        body = zlib.decompress(chunk.encode([row])[8:])[:-5]
         with pytest.raises(ValueError, match=f"no outcome has the number {number}"):
-            chunk.decode(packed(body, b"PXc1"), "w")
+            chunk.decode(packed(_body_of([row], 1), b"PXc1"), "w")
 
 
-@pytest.mark.parametrize("magic", [b"PXc3", b"PXc9"])
+@pytest.mark.parametrize("magic", [b"PXc4", b"PXc9"])
 def test_a_chunk_of_a_newer_release_is_told_from_a_damaged_one(magic: bytes) -> None:
     with pytest.raises(chunk.NewerChunk, match=f"a newer POET wrote it: its format is {magic.decode()}"):
         chunk.decode(packed(bytes(100), magic), "w")
@@ -168,7 +207,7 @@ def test_an_outcome_leaves_room_for_the_flag_beside_it() -> None:
 
 @pytest.mark.parametrize("announced", [1 << 23, 1 << 24, 1 << 31])
 def test_a_small_blob_cannot_ask_for_much_memory(announced: int) -> None:
-    bomb = struct.pack("<4sI", b"PXc2", announced) + zlib.compress(bytes(1 << 24), 9)
+    bomb = struct.pack("<4sI", b"PXc3", announced) + zlib.compress(bytes(1 << 24), 9)
     tracemalloc.start()
     with pytest.raises(ValueError):
         chunk.decode(bomb[:4000], "w")
@@ -184,6 +223,12 @@ def test_a_small_blob_cannot_ask_for_much_memory(announced: int) -> None:
         ([plain(i) for i in range(1001)], "1 to 1000"),
         ([plain(1), plain(1)], "ascend"),
         ([plain(2), plain(1)], "ascend"),
+        ([plain(1), plain(2, writer="v"), plain(3)], "ascend"),
+        ([plain(1, writer="v"), plain(3), plain(2)], "ascend"),
+        ([plain(0, score=float("nan"))], "score must be finite"),
+        ([plain(0, score=1e39)], "score must be finite"),
+        ([plain(0, draw=-1)], "draw must be in"),
+        ([plain(0, draw=2**62)], "draw must be in"),
         ([plain(-1)], "sequence must"),
         ([plain(2**62)], "sequence must"),
         ([plain(0), plain(2**62)], "below 2\\*\\*62"),
@@ -262,6 +307,37 @@ def test_a_chunk_of_the_second_format_can_still_be_read() -> None:
         ),
     ]
     assert repr(chunk.decode(blob, "w")) == repr(rows)
+
+
+def test_a_chunk_of_the_third_format_can_still_be_read() -> None:
+    """Drawn with ``encode(...).hex()`` when it came: several writers, draws and scores."""
+    blob = bytes.fromhex(
+        "5058633389000000789c63666060e0648080dab8b0770b19191898806c4646c6c4244610c5cbc4f43380c18d0106eced"
+        "ed41f2cc8c8c0c60757082a538b32a15ca07ea0443209b8d91818387011530c26908abc17e3f0004d40966"
+    )
+    rows = [
+        plain(9, writer="a", started=1795000000.125, version=3, draw=12, score=0.5),
+        plain(3, writer="b", started=1795000000.0, draw=2**40, context=(("size", 3),)),
+        plain(5, writer="b", started=1795000009.0, score=-1.0),
+    ]
+    assert repr(chunk.decode(blob, "w")) == repr(rows)
+
+
+def test_chunks_of_many_writers_pack_like_those_of_one() -> None:
+    rows = realistic(random.Random(7))
+    many = sorted((row._replace(writer=f"{i % 250:08x}") for i, row in enumerate(rows)), key=place)
+    alone = sum(len(chunk.encode([row for row in many if row.writer == f"{i:08x}"])) for i in range(250))
+    assert len(chunk.encode(many)) < 9_500 < alone / 2
+
+
+def test_scores_and_draws_cost_what_they_tell() -> None:
+    rng = random.Random(7)
+    rows = realistic(rng)
+    bare = len(chunk.encode(rows))
+    verdicts = [row._replace(score=float(rng.random() < 0.9)) for row in rows]
+    assert len(chunk.encode(verdicts)) < bare + 400
+    drawn = [row._replace(draw=i) for i, row in enumerate(rows)]  # the values themselves would take 4 bytes each
+    assert len(chunk.encode(drawn)) < bare + 700
 
 
 def realistic(rng: random.Random, features: Callable[[], Context] = tuple) -> list[Execution]:

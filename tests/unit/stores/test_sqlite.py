@@ -22,6 +22,9 @@ from poet.stores.sqlite import SqliteStore
 from poet.testing.stores import KEY, OTHER, START, draft, execution, failure, hedged, record, report, shed
 
 
+NOW = schema.COMPATIBLE << 16 | schema.VERSION
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A file that holds two versions and 1,600 executions, and that nobody has open."""
@@ -134,6 +137,27 @@ def test_a_newer_file_is_refused_also_while_its_writer_runs(path: Path) -> None:
         SqliteStore(path)
     assert newer.execute("PRAGMA user_version").fetchone() == (schema.VERSION + 1,)
     newer.close()
+
+
+def test_a_newer_file_that_says_we_may_is_read_and_written(path: Path, sql: Callable[..., list[Any]]) -> None:
+    """As when a newer release has added to the file while this one works on."""
+    working = SqliteStore(path)
+    sql(f"PRAGMA user_version = {schema.VERSION << 16 | schema.VERSION + 5}")
+    sql("ALTER TABLE version ADD COLUMN colour TEXT NOT NULL DEFAULT 'blue'")
+    sql("ALTER TABLE function ADD COLUMN owner TEXT")
+    sql("CREATE TABLE experiment (id INTEGER PRIMARY KEY)")
+    working.append(KEY, [execution(1600)])
+    opened = SqliteStore(path)
+    assert opened.publish(KEY, draft(), expected=2).live.version == 3
+    opened.register(record(OTHER))
+    opened.report(report("w1"))
+    assert [finding.detail for finding in opened.check() if finding.what == "layout"] == [
+        f"version {schema.VERSION + 5}, newer than this release's {schema.VERSION}, which may use it"
+    ]
+    assert wrong(path) == {}
+    working.close()
+    opened.close()
+    assert sql("PRAGMA user_version") == [(schema.VERSION << 16 | schema.VERSION + 5,)]
 
 
 def test_another_programs_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
@@ -266,9 +290,9 @@ def test_a_check_names_the_release_of_sqlite_and_the_space(path: Path) -> None:
 
 
 def test_a_file_says_whose_it_is_and_of_which_layout(path: Path, sql: Callable[..., list[Any]]) -> None:
-    """Releases that know the first layout only refuse the second, as they could not read its chunks."""
+    """Older releases take the two numbers for one that is far above theirs, and refuse it."""
     assert sql("PRAGMA application_id") == [(0x504F4554,)]
-    assert sql("PRAGMA user_version") == [(2,)]
+    assert sql("PRAGMA user_version") == [(NOW,)]
 
 
 @pytest.fixture
@@ -307,7 +331,7 @@ def test_a_file_of_the_first_layout_is_brought_up_to_date_where_it_is(old: Path,
     store = SqliteStore(old)
     check_old(store)
     store.close()
-    assert sql("PRAGMA user_version") == [(2,)]
+    assert sql("PRAGMA user_version") == [(NOW,)]
     again = SqliteStore(old)
     check_old(again)
     again.close()
@@ -333,14 +357,14 @@ def test_what_is_new_is_merged_with_what_the_first_release_has_begun(old: Path, 
     assert [finding for finding in store.check() if not finding.ok] == []
     store.close()
     found = [(body[:4], executions) for body, executions in sql("SELECT body, executions FROM chunk ORDER BY last")]
-    assert found == [(b"PXc1", 1000), (b"PXc2", 90)]  # the full one is never written again
+    assert found == [(b"PXc1", 1000), (b"PXc3", 90)]  # the full one is never written again
 
 
 def test_chunks_of_a_newer_release_are_told_from_damaged_ones(path: Path, sql: Callable[..., list[Any]]) -> None:
     """As where it has brought the file up to date while we had it open."""
     store = SqliteStore(path)
     for identity, body in sql("SELECT id, body FROM chunk"):
-        sql("UPDATE chunk SET body = ? WHERE id = ?", b"PXc3" + body[4:], identity)
+        sql("UPDATE chunk SET body = ? WHERE id = ?", b"PXc4" + body[4:], identity)
     with pytest.raises(StoreTooNew, match="upgrade"):
         list(store.executions(KEY))
     with pytest.raises(StoreTooNew, match="upgrade"):

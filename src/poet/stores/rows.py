@@ -1,0 +1,107 @@
+"""Rows of a database as words of ours, and back: what the stores that speak SQL have in common."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+from poet.model.estimate import Estimate
+from poet.model.execution import Feedback
+from poet.model.function import FunctionKey
+from poet.model.parameters import Change, ParameterSet
+from poet.seams import FunctionRecord
+
+# In the order of ``version_of`` and ``version_fields``; the word "values" is one of SQL's own.
+VERSION_COLUMNS = 'number, parent, origin, author, reason, evidence, since, until, created, "values", estimates'
+RECORD_COLUMNS = "module, qualname, fingerprint, domain, learner, declared, objective, space"
+
+
+class Damage(Exception):
+    """Something in a store is not as every release of ours writes it. Leaves this room as StoreCorrupt."""
+
+
+def version_of(row: tuple[Any, ...]) -> ParameterSet:
+    """A version from its row. Raises Damage."""
+    number, parent, origin, author, reason, evidence, since, until, created, values, estimates = row
+    return ParameterSet(
+        values_=loaded(values),
+        version=number,
+        parent=parent,
+        origin=origin,
+        reason=reason,
+        author=author,
+        estimates={name: Estimate(*fields) for name, fields in loaded(estimates).items()},
+        evidence=evidence,
+        span=(since, until),
+        created=created,
+    )
+
+
+def version_fields(version: ParameterSet) -> tuple[Any, ...]:
+    """The row of a version. Raises TypeError where a value is none of a tunable's."""
+    return (
+        version.version,
+        version.parent,
+        version.origin,
+        text(version.author),
+        text(version.reason),
+        version.evidence,
+        *version.span,
+        version.created,
+        dumped(version.values_),
+        dumped(version.estimates),
+    )
+
+
+def told(record: FunctionRecord) -> tuple[Any, ...]:
+    """What the code says of a function, without its key."""
+    return (
+        record.domain,
+        record.learner,
+        dumped(record.declared),
+        dumped(record.objective),
+        dumped(record.space),
+    )
+
+
+def record_of(row: tuple[Any, ...], counted: tuple[int, int, float, float]) -> FunctionRecord:
+    """A function from its row and its counters: calls, failures, seconds, last call. Raises Damage."""
+    module, qualname, fingerprint, domain, learner, declared, objective, space = row
+    key = FunctionKey(module, qualname, fingerprint)
+    return FunctionRecord(key, domain, learner, loaded(declared), loaded(objective), *counted, space=loaded(space))
+
+
+def change_fields(change: Change) -> Change:
+    """The row of a change."""
+    return change._replace(author=text(change.author), reason=text(change.reason))
+
+
+def dumped(values: Mapping[str, Any]) -> str:
+    """A JSON object; reads back as what it was, whole numbers as whole numbers. Raises TypeError for anything else."""
+    return json.dumps(dict(values), separators=(",", ":"))
+
+
+def loaded(kept: str) -> dict[str, Any]:
+    """The inverse of ``dumped``. Raises Damage."""
+    try:
+        values = json.loads(kept)
+    except ValueError as error:
+        raise Damage(f"no JSON: {kept!r}") from error
+    if not isinstance(values, dict):
+        raise Damage(f"no JSON object: {kept!r}")
+    return values
+
+
+def text(said: str) -> str:
+    """Without the halves of characters that odd bytes from a terminal leave behind: databases keep valid text only."""
+    return said.encode("utf-8", "replace").decode("utf-8")
+
+
+def check_feedback(feedback: Feedback) -> Feedback:
+    """With numbers as every store gives them back. Raises ValueError where a score or a moment is not finite."""
+    for name, value in (("score", feedback.score), ("at", feedback.at)):
+        if not isfinite(value):
+            raise ValueError(f"{name} of {feedback.writer}-{feedback.sequence} must be finite, got {value!r}")
+    return feedback._replace(writer=text(feedback.writer), score=feedback.score + 0.0, at=float(feedback.at))

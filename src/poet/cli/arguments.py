@@ -18,9 +18,12 @@ COMMANDS = {
     "unpin": "free all values held",
     "pause": "stop learning from changing one function, or all",
     "resume": "let learning go on",
+    "export": "parameters for others to import, or executions for other tools",
+    "import": "take in what was exported, or what the original POET left",
     "doctor": "look for damage, faults and odd settings",
     "demo": "watch it learn from recorded traffic of real services",
 }
+FORMATS = ("parquet", "arrow", "jsonl", "csv")
 CHANGES = ("rollback", "pin", "unpin", "pause", "resume")
 EXIT_CODES = "exit code: 0 done, 1 doctor found something to mend, 2 error or wrong usage"
 
@@ -117,8 +120,39 @@ def _add_own(name: str, parser: _Parser) -> None:
         parser.add_argument("values", metavar="name=value", nargs="+", help="for instance timeout=2.5 retries=1")
     if name == "history":
         parser.add_argument("--last", metavar="N", type=_positive, help="only the newest N entries")
+    if name == "export":
+        _add_export(parser)
+    if name == "import":
+        _add_import(parser)
     if name in CHANGES:
         parser.add_argument("--reason", metavar="TEXT", default="", help="kept in the history")
+
+
+def _add_export(parser: _Parser) -> None:
+    parser.add_argument("functions", metavar="FN", nargs="*", help="of these functions; parameters: default all")
+    parser.add_argument("--output", metavar="FILE", help="default for parameters: print them")
+    parser.add_argument("--executions", action="store_true", help="the calls, one row each, instead of the parameters")
+    parser.add_argument("--all", action="store_true", help="executions of all functions")
+    parser.add_argument("--format", choices=FORMATS, help="of executions (default: by the ending of FILE)")
+    parser.add_argument("--since", metavar="30d", type=_span, help="only executions of the last 30 days; s, m, h, d, w")
+
+
+def _add_import(parser: _Parser) -> None:
+    parser.add_argument(
+        "path", metavar="PATH", nargs="?", help="a package, or a file or folder of the original POET's (default: all)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be taken, and change nothing")
+    parser.add_argument("--force", action="store_true", help="take what rests on less evidence, too; bounds still hold")
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
+
+
+def _span(text: str) -> float:
+    number, unit = text[:-1], text[-1:]
+    if unit not in _UNITS or not number.isdecimal() or len(number) > 9 or int(number) < 1:
+        raise argparse.ArgumentTypeError(f"a time is a whole number and a unit, such as 30d or 12h, got {text!r}")
+    return int(number) * _UNITS[unit]
 
 
 def _version(text: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from poet.cli import views
 from poet.cli.find import find, short_name
@@ -19,6 +19,9 @@ from poet.model.tunable import Real, Value
 from poet.seams import FunctionRecord, Store
 from poet.settings import person
 
+if TYPE_CHECKING:
+    from poet.cli.transfer import Export
+
 BY_HAND = "from the command line"
 
 
@@ -30,6 +33,7 @@ class Asked(NamedTuple):
     reason: str = ""
     to: int | None = None  # version to roll back to; None: the parent of the live one
     values: tuple[str, ...] = ()  # ``name=value``, to pin
+    export: Export | None = None  # what is to leave
     last: int | None = None  # newest entries of a history, >= 1; None: all
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from poet.cli import commands, doctor, views
 from poet.cli.arguments import CHANGES, UsageError, command_of, parse
@@ -19,8 +19,11 @@ from poet.cli.commands import Asked
 from poet.cli.views import Document
 from poet.cli.words import printable
 from poet.errors import PoetError, StoreUnavailable
-from poet.seams import SYSTEM_CLOCK, Clock, Store
-from poet.settings import Settings, store_path
+from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Store
+from poet.settings import Settings, person, store_path
+
+if TYPE_CHECKING:
+    from poet.cli.transfer import Export
 
 DONE, NEGATIVE, ERROR = 0, 1, 2
 INTERRUPTED = 130  # as a shell reports a program that Ctrl-C ended
@@ -95,9 +98,15 @@ def _run(words: Sequence[str], clock: Clock) -> int:
             doc = doctor.examine(url, _open_to_read, environ=os.environ, start=Path.cwd(), now=now)
         else:
             settings = Settings.load(store=url) if url else Settings.load()
-            doc = _ask_store(asked.command, getattr(asked, "function", None), settings, _asked(asked, settings, now))
+            if asked.command == "import":
+                doc = _take_in(asked, settings, now)
+            else:
+                told = _asked(asked, settings, now)
+                doc = _ask_store(asked.command, getattr(asked, "function", None), settings, told)
     if as_json:
         _print_json(doc)
+    elif doc["command"] == "export" and doc["output"] is None:
+        _print_json(doc["package"])  # as it is, for a pipe or a file
     else:
         _print_page(doc)
     return NEGATIVE if doc.get("ok") is False else DONE
@@ -111,7 +120,65 @@ def _asked(words: object, settings: Settings, now: float) -> Asked:
         to=getattr(words, "to", None),
         values=tuple(getattr(words, "values", ())),
         last=getattr(words, "last", None),
+        export=_export(words, now) if getattr(words, "command", None) == "export" else None,
     )
+
+
+def _export(words: object, now: float) -> Export:
+    from poet.cli import transfer  # here: only this and ``import`` need it
+
+    output: str | None = getattr(words, "output", None)
+    asked = transfer.Export(
+        now=now,
+        written_by=f"poet {doctor.poet_version()}",
+        functions=tuple(getattr(words, "functions", ())),
+        output=None if output is None else Path(output),
+        executions=getattr(words, "executions", False),
+        everything=getattr(words, "all", False),
+        format=getattr(words, "format", None),
+        since=getattr(words, "since", None),
+    )
+    transfer.check_export(asked)
+    return asked
+
+
+def _take_in(words: object, settings: Settings, now: float) -> Document:
+    """Import into the project's store, which is made where there is none. A dry run makes none."""
+    from poet.cli import transfer
+    from poet.stores import legacy_json
+
+    named: str | None = getattr(words, "path", None)
+    dry: bool = getattr(words, "dry_run", False)
+    home = Path(os.path.expanduser("~"))  # not Path.home(): that raises where nobody has one
+    theirs = (settings.root / legacy_json.PROJECT, home / legacy_json.HOME)
+    asked = transfer.Import(
+        now=now,
+        author=person(),
+        store=settings.store,
+        paths=theirs if named is None else (Path(named),),
+        named=named is not None,
+        dry=dry,
+        force=getattr(words, "force", False),
+    )
+    path = store_path(settings)
+    if settings.store.startswith("memory"):
+        advice = "name a file: POET_STORE=sqlite:///.poet/poet.db"
+        raise StoreUnavailable(settings.store, "what is imported into it would be lost at once", advice)
+    if dry and path is not None and not doctor.exists(path):
+        return transfer.take_in(asked, _empty_store, _readable)
+    return transfer.take_in(asked, lambda: (_open_to_read if dry else _open_to_change)(settings), _readable)
+
+
+def _empty_store() -> Store:
+    from poet.stores.memory import MemoryStore
+
+    return MemoryStore()
+
+
+def _readable(record: FunctionRecord, state: bytes) -> object:
+    from poet.app import learner_for
+
+    return learner_for(record, state)
 
 
 def _ask_store(command: str, function: str | None, settings: Settings, asked: Asked) -> Document:
@@ -128,6 +195,10 @@ def _ask_store(command: str, function: str | None, settings: Settings, asked: As
     try:
         if command == "status":
             return commands.status(store, asked)
+        if asked.export is not None:
+            from poet.cli import transfer
+
+            return transfer.export(store, asked.export)
         if function is None:
             return (commands.pause if command == "pause" else commands.resume)(store, None, asked)
         return PER_FUNCTION[command](store, function, asked)

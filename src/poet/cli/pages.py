@@ -464,6 +464,76 @@ def _steered_all(doc: Document, width: int, zone: tzinfo | None) -> Iterable[Ren
         yield _say("functions recorded from now on still learn; POET_LEARNING=observe holds all of a process", "dim")
 
 
+# --- export and import -----------------------------------------------------------------------------------------------
+
+
+def _exported(doc: Document, _: int, __: tzinfo | None) -> Iterable[RenderableType]:
+    functions = doc["functions"]
+    said = words.plural(len(functions), "function")
+    if doc["kind"] == "executions":
+        yield _say(f"{words.plural(doc['rows'], 'execution')} of {said}: {words.printable(doc['output'])}", "bold")
+        return
+    yield _say(f"parameters of {said}: {words.printable(doc['output'])}", "bold")
+    table = _table("function", "v", "origin", "from", "learner", right=("v", "from"))
+    for row in functions:
+        live = row["version"]
+        evidence = words.plural(live["evidence"], "call") if live["evidence"] else words.NOTHING
+        knowledge = "what it knows" if row["knowledge"] else words.NOTHING
+        table.add_row(_name(row["short_name"]), str(live["version"]), live["origin"], evidence, knowledge)
+    yield _indented(table)
+    yield _indented(_say(f"there: poet import {words.printable(shlex.quote(doc['output']))}", "dim"))
+
+
+def _imported(doc: Document, _: int, __: tzinfo | None) -> Iterable[RenderableType]:
+    if not doc["sources"]:
+        yield _say(f"nothing to import in {', '.join(map(words.printable, doc['paths']))}", "bold")
+        return
+    taken = [part for part in doc["functions"] if part["taken"]]
+    counted = sum(part["executions"] for told in doc["executions"] for part in told["taken"])
+    verb = "would take" if doc["dry_run"] else "took"
+    parameters = f"parameters of {words.plural(len(taken), 'function')}"
+    yield _say(f"{verb} {parameters}" + (f" and {words.plural(counted, 'execution')}" if counted else ""), "bold")
+    for part in taken:
+        yield _indented(_name(part["name"]))
+        yield _indented(_indented(_say(_changed(part))))
+        notes = [part["why"], *part["notes"], *(["what its learner knows came along"] if part["knowledge"] else [])]
+        for note in notes:
+            yield _indented(_indented(_say(words.printable(note), "dim")))
+    left = [part for part in doc["functions"] if not part["taken"]]
+    if left or any(source["kind"] == "sums" for source in doc["sources"]):
+        yield _say("left", "bold")
+    for part in left:
+        yield _indented(_name(part["name"] or part["file"]))
+        for note in (part["why"], *part["notes"]):
+            yield _indented(_indented(_say(words.printable(note), "dim")))
+    for file in (source["file"] for source in doc["sources"] if source["kind"] == "sums"):
+        yield _indented(_name(file))
+        yield _indented(_indented(_say("sums only, which the executions give again", "dim")))
+    for told in doc["executions"]:
+        yield _say(words.printable(told["file"]), "bold")
+        yield _indented(_facts(_told(told)))
+
+
+def _changed(part: Document) -> str:
+    if part["before"] is None:
+        return _values(part["after"])
+    return _diff_line(part["diff"], exact=True)
+
+
+def _told(told: Document) -> Iterable[tuple[str, str]]:
+    for part in told["taken"]:
+        fresh = "" if part["new"] is None else f", {part['new']} of them new"
+        yield "taken", f"{words.plural(part['executions'], 'execution')} of {part['name']}{fresh}"
+    for part in told["left"]:
+        yield "left", f"{words.plural(part['executions'], 'execution')}: {part['why']}"
+    if told["bad"]:
+        yield "unusable", words.plural(told["bad"], "line")
+    for line in told["bad_lines"]:
+        yield "", f"line {line['number']}: {line['why']}"
+    if told["bad"] > len(told["bad_lines"]):
+        yield "", f"and {told['bad'] - len(told['bad_lines'])} more"
+
+
 # --- doctor ----------------------------------------------------------------------------------------------------------
 
 
@@ -502,5 +572,7 @@ _PAGES = {
     "unpin": _steered,
     "pause": _one_or_all,
     "resume": _one_or_all,
+    "export": _exported,
+    "import": _imported,
     "doctor": _doctor,
 }

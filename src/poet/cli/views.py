@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from poet.model.estimate import Estimate
 from poet.model.execution import Attempt, Execution, Outcome
 from poet.model.explanation import Explanation, Forecast
+from poet.model.function import FunctionKey
 from poet.model.parameters import Change, ParameterSet, Standing
 from poet.model.tunable import Value
 from poet.seams import Finding, FunctionRecord, ProcessReport
@@ -364,6 +366,99 @@ def steered(
 def steered_all(command: str, parts: Sequence[Document], *, store: str) -> Document:
     """What a command changed in all functions of a store."""
     return document(command, store=store, functions=[dict(part) for part in parts])
+
+
+LEGACY_KINDS = ("parameters", "executions", "sums")
+
+
+def exported_parameters(
+    named: Sequence[Document],
+    live: Sequence[tuple[ParameterSet, bool]],
+    *,
+    output: str | None,
+    package: Document | None,
+) -> Document:
+    """What went into a package, and whether with what the learner knows.
+
+    package: the package itself, where it goes into no file.
+    """
+    functions = [
+        {**who, "version": version(parameters), "knowledge": known}
+        for who, (parameters, known) in zip(named, live, strict=True)
+    ]
+    return document("export", kind="parameters", output=output, functions=functions, package=package)
+
+
+def exported_executions(named: Sequence[Document], *, output: str, form: str, rows: int) -> Document:
+    """What went into a table."""
+    return document("export", kind="executions", output=output, file_format=form, rows=rows, functions=list(named))
+
+
+def imported(
+    now: float,
+    store: str,
+    functions: Sequence[Document],
+    *,
+    sources: Sequence[Document],
+    executions: Sequence[Document],
+    paths: Sequence[str],
+    dry: bool,
+) -> Document:
+    """What was found, what was taken of it, and what was left and why."""
+    return document(
+        "import",
+        at=now,
+        store=store,
+        dry_run=dry,
+        paths=list(paths),
+        sources=list(sources),
+        functions=list(functions),
+        executions=list(executions),
+    )
+
+
+def source(file: Path, kind: str) -> Document:
+    """A file that was looked at."""
+    return {"file": str(file), "kind": kind}
+
+
+def judged(
+    file: Path,
+    key: FunctionKey,
+    *,
+    taken: bool,
+    why: str,
+    notes: Sequence[str],
+    before: Mapping[str, Value] | None,
+    after: Mapping[str, Value] | None,
+    knowledge: bool,
+) -> Document:
+    """What became of one function's parameters; ``before`` is None for a function that is new."""
+    return {
+        "file": str(file),
+        "name": key.name,
+        "id": str(key),
+        "taken": taken,
+        "why": why,
+        "notes": list(notes),
+        "before": None if before is None else dict(before),
+        "after": None if after is None else dict(after),
+        "diff": {} if after is None else diff(before or {}, after),
+        "knowledge": knowledge,
+    }
+
+
+def left(file: Path, why: str) -> Document:
+    """A file of parameters that are no function's."""
+    nobody: Document = {"name": None, "id": None, "before": None, "after": None, "diff": {}, "knowledge": False}
+    return {"file": str(file), **nobody, "taken": False, "why": why, "notes": []}
+
+
+def told(
+    file: Path, taken: Sequence[Document], left: Sequence[Document], lines: Sequence[Document], *, bad: int
+) -> Document:
+    """What became of the executions in a file; ``lines``: the first of the ``bad`` ones, with the reason."""
+    return {"file": str(file), "taken": list(taken), "left": list(left), "bad": bad, "bad_lines": list(lines)}
 
 
 def process_findings(reports: Iterable[ProcessReport], now: float) -> list[Finding]:

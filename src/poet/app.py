@@ -21,20 +21,21 @@ from poet.calls.perceive import Perceiver
 from poet.calls.plan import Plan
 from poet.calls.transient import classifier
 from poet.calls.wrapper import Stages, refuse_what_cannot_be_wrapped, wrap
-from poet.errors import ConfigurationError, PoetError, StaleParameters
+from poet.errors import ConfigurationError, PoetError, StaleParameters, StoreAway
 from poet.model.dependency import Dependency
 from poet.model.function import FunctionKey
 from poet.model.objective import Objective
 from poet.model.parameters import ParameterSet, Standing
 from poet.model.tunable import Integer, Real, Space, Tunable, Value
 from poet.options import Options
-from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Learner, Probe, ProcessReport, Store
-from poet.settings import Settings, store_path
+from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Incoming, Learner, Probe, ProcessReport, Store
+from poet.settings import Settings, is_served, shown_store, store_path
 from poet.training.trainee import Inbox, Tally, Trainee
 from poet.training.trainer import Faults, Trainer, complain
 
 FIRST_CALL_WAIT = 0.25  # longest time that a first call waits for what was learned before [s]
 PLANNED = 0.925  # of a budget's share that learning plans hedges with: the rest is for retries, and for clusters
+PATIENCE = 3.0  # longest wait of training for a server's answer [s]
 EXIT_WAIT = 5.0  # longest time that leaving the interpreter waits for training [s]
 
 
@@ -404,12 +405,16 @@ class Agent:
             space=_bounds(options.space),
         )
         standing = trainer.store.register(record)
+        standing = self._forebears(record, standing, trainer.store, trainer.settings.root) or standing
         draft = reconciled(standing, options, self.clock.wall())
+        drafted = False  # whether the live version is one that the store does not have yet
         if draft is not None:
             try:
                 standing = trainer.store.publish(enrolment.key, draft, expected=standing.generation)
             except StaleParameters:  # another process was faster
                 standing = trainer.store.standing(enrolment.key)
+            except StoreAway:
+                standing, drafted = standing._replace(live=draft), True
         learner = None
         if options.enable_training and self.attempts is None:
             seed = self.coin.getrandbits(32)
@@ -438,10 +443,32 @@ class Agent:
             apply=trainer.settings.learning == "on",  # not self's: their lock comes before the trainer's turn
             deliver=enrolment.deliver,
             standing=standing,
+            draft=drafted,
+            span=standing.live.span,
             heard=partial(self.listeners.tell_finished, enrolment.key.name, enrolment.brakes.spec.name),
         )
         trainer.enroll(trainee)
         return trainee
+
+    def _forebears(self, record: FunctionRecord, standing: Standing, store: Store, root: Path) -> Standing | None:
+        """What holds once a function that is new here has what the original POET had learned; None: it left nothing."""
+        live = standing.live
+        if not record.learner or (live.version, live.origin) != (1, "declared") or standing.paused or standing.pinned:
+            return None
+        from poet.stores.legacy_json import draft_of, legacy_parameters
+
+        key, space = record.key, record.space
+        home = Path(os.path.expanduser("~"))  # not Path.home(): that raises where nobody has one
+        found = legacy_parameters(key.qualname, record.domain, root, home, declared=record.declared, space=space)
+        draft = None if found is None else draft_of(found, live)
+        try:
+            if draft is None or len(store.versions(key)) > 1:  # had it once, and went back
+                return None
+            return store.bring_in([Incoming(record, draft, None, standing.generation)])[0]
+        except StaleParameters:  # another process was faster
+            return store.standing(key)
+        except StoreAway:
+            return None
 
     def _before_fork(self) -> None:
         self._lock.acquire()
@@ -487,7 +514,12 @@ def build(
 
 
 def open_store(settings: Settings, readonly: bool = False) -> Store:
-    """The store that the settings name. Raises StoreError."""
+    """The store that the settings name. Raises StoreError, and ConfigurationError where a driver is missing.
+
+    readonly: for onlookers, who change nothing. Around a server's store stands one that goes on without it.
+    """
+    if is_served(settings):
+        return _served_store(settings, readonly)
     path = store_path(settings)
     if path is None:
         from poet.stores.memory import MemoryStore
@@ -496,6 +528,31 @@ def open_store(settings: Settings, readonly: bool = False) -> Store:
     from poet.stores.sqlite import SqliteStore
 
     return SqliteStore(Path(path), readonly=readonly)
+
+
+def _served_store(settings: Settings, readonly: bool) -> Store:
+    from poet.stores.postgres import PostgresStore
+    from poet.stores.postgres.faults import may_pass
+    from poet.stores.steady import SteadyStore
+
+    return SteadyStore(
+        lambda: PostgresStore(
+            settings.store, tenant=settings.tenant, readonly=readonly, patience=PATIENCE, poll=settings.poll_interval
+        ),
+        shown_store(settings),
+        local_folder(settings),
+        may_pass=may_pass,
+        back_stop=settings.poll_interval,
+        onlooker=readonly,
+    )
+
+
+def local_folder(settings: Settings) -> Path:
+    """Where this host keeps what it knows of a server's store."""
+    from hashlib import blake2b
+
+    told = f"{shown_store(settings)}\0{settings.tenant}"
+    return settings.root / ".poet" / "away" / blake2b(told.encode(), digest_size=8).hexdigest()
 
 
 def make_learner(

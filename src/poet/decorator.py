@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 from poet.app import Agent, Decorated, build
 from poet.errors import ConfigurationError, UnknownArgument
 from poet.model.dependency import Dependency
-from poet.model.execution import Execution, from_record
+from poet.model.execution import Execution, Feedback, from_record
 from poet.model.explanation import Explanation
 from poet.model.objective import Objective
 from poet.model.parameters import Change, ParameterSet
@@ -94,6 +94,7 @@ class Handle:
                 "converged": self._converged(trainee),
                 "dependency": self._brakes(),
                 "store": trainer.store.url,
+                "away": trainer.store.away or None,
                 "dropped": trainer.dropped,
                 "faults": trainer.faults.count,
                 "last_fault": trainer.faults.last,
@@ -108,6 +109,27 @@ class Handle:
             if trainee.learner is None:
                 raise ConfigurationError(f"{self.name} does not learn: decorate it with enable_training=True")
             return trainee.learner.explain(trainee.standing.live)
+
+    def feedback(self, score: float, execution_id: str | None = None) -> None:
+        """Say what an execution was worth, 0 worst .. 1 best; it may come late, and of several the last counts.
+
+        execution_id: ``last.id`` as it was then; None: this context's last execution. The score is kept with the
+        execution, in the store. Raises ConfigurationError.
+        """
+        if not (isinstance(score, int | float) and 0 <= score <= 1):  # so written, a NaN fails too
+            raise ConfigurationError(f"score must be a number in [0, 1], got {score!r}")
+        if execution_id is None:
+            last = self.last
+            if last is None:
+                raise ConfigurationError(f"{self.name}: no execution in this context yet; say which with execution_id")
+            execution_id = last.id
+        writer, mark, number = execution_id.rpartition("-")
+        if not (writer and mark and number.isascii() and number.isdecimal()):
+            raise ConfigurationError(
+                f"execution_id must be like '1a2b3c4d-7', got {execution_id!r}"
+            )
+        trainee = self._trainee
+        trainee.feedback.append(Feedback(writer, int(number), float(score), self._agent.clock.wall()))
 
     def versions(self) -> list[ParameterSet]:
         """All versions of the parameters, oldest first."""

@@ -152,6 +152,10 @@ class StoreUnavailable(StoreError):
         return f"{self.location}: {self.cause}" + (f"; {self.advice}" if self.advice else "")
 
 
+class StoreAway(StoreUnavailable):
+    """The store could not be reached a moment ago and is not asked again yet. Nothing needs to be done."""
+
+
 class StoreCorrupt(StoreUnavailable):
     """The store's file is damaged or is not ours. Move it away or restore a copy; nothing was changed in it."""
 

@@ -156,7 +156,11 @@ class Store(Protocol):
 
     @property
     def url(self) -> str:
-        """Where it is, as a user would configure it."""
+        """Where it is, as a user would configure it; without a password."""
+
+    @property
+    def away(self) -> float:
+        """Since when it cannot be reached, Unix time [s]; 0: it can."""
 
     def register(self, record: FunctionRecord) -> Standing:
         """Make the function known, with ``record.declared`` as version 1 where it has none. Counters are kept."""
@@ -166,6 +170,9 @@ class Store(Protocol):
 
     def generation(self) -> int:
         """Grows whenever any function's standing changes, by whichever process. Cheap: made to be polled."""
+
+    def changed(self, since: int) -> tuple[int, list[FunctionKey]]:
+        """The generation now, and the functions whose standing has changed after it was ``since``; -1: all of them."""
 
     def standing(self, function: FunctionKey) -> Standing:
         """What holds now. Raises UnknownFunction."""

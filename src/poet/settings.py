@@ -12,6 +12,8 @@ from poet.errors import ConfigurationError, nearest
 
 Learning = Literal["off", "observe", "on"]
 BACKOFF_CAP = 8.0  # longest pause before a retry [s]
+SERVED = ("postgresql://", "postgres://")
+LONGEST_KEPT = 36_500.0  # [days]
 PROJECT_MARKS = (".poet", "pyproject.toml", ".git")
 
 
@@ -19,11 +21,15 @@ PROJECT_MARKS = (".poet", "pyproject.toml", ".git")
 class Settings:
     """How POET runs in this process."""
 
-    store: str = "sqlite:///.poet/poet.db"  # relative paths count from ``root``; or ``memory:``
+    store: str = "sqlite:///.poet/poet.db"  # relative paths count from ``root``; or ``memory:``, or ``postgresql://…``
+    tenant: str = ""  # whose functions these are, in a PostgreSQL store that several share
     learning: Learning = "on"  # off: calls are plain calls; observe: recorded and learned from, nothing applied
     buffer: int = 10_000  # executions per function that may wait for training, >= 1 [1]
     train_interval: float = 0.05  # pause between two rounds of training, > 0 [s]
     store_interval: float = 1.0  # longest time that an execution waits to be stored, > 0 [s]
+    poll_interval: float = 5.0  # how often a store that sends hints is asked all the same, > 0 [s]
+    keep_executions: float = 30.0  # how long executions are kept, > 0 [days]
+    keep_hours: float = 400.0  # how long the sums of each hour are kept, > 0 [days]
     cpu_share: float = 0.1  # share of one core that training may take while calls run, in (0, 1] [1]
     root: Path = Path()  # the project's folder
     seed: int | None = None  # of everything random; None: from the operating system
@@ -33,10 +39,16 @@ class Settings:
             raise ConfigurationError(f"learning must be off, observe or on, got {self.learning!r}")
         if isinstance(self.buffer, bool) or not isinstance(self.buffer, int) or self.buffer < 1:
             raise ConfigurationError(f"buffer must be a whole number >= 1, got {self.buffer!r}")
-        for name in ("train_interval", "store_interval"):
+        for name in ("train_interval", "store_interval", "poll_interval"):
             value = getattr(self, name)
             if not (isinstance(value, int | float) and 0 < value < 3600):
                 raise ConfigurationError(f"{name} must be in (0, 3600) seconds, got {value!r}")
+        for name in ("keep_executions", "keep_hours"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_KEPT:
+                raise ConfigurationError(f"{name} must be in (0, {LONGEST_KEPT:g}] days, got {value!r}")
+        if not isinstance(self.tenant, str) or "\0" in self.tenant or len(self.tenant) > 200:
+            raise ConfigurationError(f"tenant must be a text of up to 200 characters, got {self.tenant!r}")
         if not (isinstance(self.cpu_share, int | float) and 0 < self.cpu_share <= 1):
             raise ConfigurationError(f"cpu_share must be in (0, 1], got {self.cpu_share!r}")
         store_path(self)
@@ -57,6 +69,8 @@ class Settings:
         values.update(_checked(_table(root / "pyproject.toml"), known, "[tool.poet]"))
         if environ.get("POET_STORE"):
             values["store"] = environ["POET_STORE"]
+        if environ.get("POET_TENANT"):
+            values["tenant"] = environ["POET_TENANT"]
         if environ.get("POET_LEARNING"):
             values["learning"] = environ["POET_LEARNING"].strip().lower()
         values.update(_checked(overrides, known, "configure()"))
@@ -107,12 +121,27 @@ def project_root(start: Path) -> Path:
 
 
 def store_path(settings: Settings) -> Path | None:
-    """The file of an SQLite store, or None for one in memory. Raises ConfigurationError for anything else."""
+    """The file of an SQLite store; None for one in memory or of a server. Raises ConfigurationError for others."""
     url = settings.store
-    if url in ("memory:", "memory"):
+    if url in ("memory:", "memory") or is_served(settings):
         return None
     if url.startswith("sqlite:///") and len(url) > len("sqlite:///"):
         return settings.root / url[len("sqlite:///") :]
     raise ConfigurationError(
-        f"store must be 'memory:' or 'sqlite:///path' (four slashes for an absolute path), got {url!r}"
+        "store must be 'memory:', 'sqlite:///path' (four slashes for an absolute path)"
+        f" or 'postgresql://user@host/database', got {url!r}"
     )
+
+
+def is_served(settings: Settings) -> bool:
+    """Whether the store is a server's, which other hosts may use, too."""
+    return settings.store.startswith(SERVED)
+
+
+def shown_store(settings: Settings) -> str:
+    """The store's address as it may be shown: without a password."""
+    scheme, mark, rest = settings.store.partition("://")
+    user, at, place = rest.rpartition("@")
+    if not (is_served(settings) and at):
+        return settings.store if "password=" not in settings.store else f"{scheme}{mark}…"
+    return f"{scheme}{mark}{user.partition(':')[0]}@{place}" if "password=" not in place else f"{scheme}{mark}…"

@@ -397,7 +397,7 @@ def test_doctor_sees_that_a_store_can_never_be_made(nothing: Path, capsys: pytes
         ("rollback prices.fetch --to first", "a version is a number such as 3"),
         ("rollback stock.fetch", "has no version"),
         ("history prices.fetch --last 0", "must be a whole number from 1"),
-        ("status --store mysql://x", "store must be 'memory:' or 'sqlite:///path'"),
+        ("status --store mysql://x", "store must be 'memory:', 'sqlite:///path'"),
         ("status --store memory:", "only the process that fills it can see it"),
         ("--json demo", "options of the demo stand behind the word demo"),
     ],

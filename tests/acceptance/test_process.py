@@ -225,7 +225,7 @@ def test_wrong_settings_are_said_and_calls_go_on_with_their_declared_parameters(
     result = script(tmp_path, LEARN.format(calls=2), POET_STORE="mysql://x")
     assert result.returncode == 0, result.stderr
     assert result.stdout == "30.0\n"
-    assert "store must be 'memory:' or 'sqlite:///path'" in result.stderr
+    assert "store must be 'memory:', 'sqlite:///path'" in result.stderr
 
 
 def test_importing_poet_loads_neither_numpy_nor_a_database(tmp_path: Path) -> None:

@@ -198,6 +198,8 @@ class SameAsMemory(RuleBasedStateMachine):
     @invariant()
     def the_same_is_kept(self) -> None:
         self.both("generation")
+        self.both("changed", -1)
+        self.both("changed", 2)
         self.both("processes")
         for key in KEYS:
             for verb in ("standing", "aliases", "versions", "history", "load_learner", "hours"):

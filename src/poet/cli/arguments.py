@@ -20,11 +20,12 @@ COMMANDS = {
     "resume": "let learning go on",
     "export": "parameters for others to import, or executions for other tools",
     "import": "take in what was exported, or what the original POET left",
+    "maintain": "keep the store in order now: retention, compaction, late scores",
     "doctor": "look for damage, faults and odd settings",
     "demo": "watch it learn from recorded traffic of real services",
 }
 FORMATS = ("parquet", "arrow", "jsonl", "csv")
-CHANGES = ("rollback", "pin", "unpin", "pause", "resume")
+CHANGES = ("maintain", "rollback", "pin", "unpin", "pause", "resume")
 EXIT_CODES = "exit code: 0 done, 1 doctor found something to mend, 2 error or wrong usage"
 
 
@@ -103,7 +104,8 @@ def _add_common(parser: _Parser) -> None:
         "--store",
         metavar="URL",
         default=argparse.SUPPRESS,
-        help="sqlite:///path, from the project's folder; four slashes for an absolute path (default: the project's)",
+        help="sqlite:///path, from the project's folder; four slashes for an absolute path; or postgresql://…"
+        " (default: the project's)",
     )
 
 

@@ -10,11 +10,12 @@ from poet.cli import views
 from poet.cli.find import find, short_name
 from poet.cli.views import Document
 from poet.cli.words import TIMES
-from poet.errors import ConfigurationError, StoreCorrupt, StoreError, StoreTooNew, nearest
+from poet.errors import ConfigurationError, StoreAway, StoreCorrupt, StoreError, StoreTooNew, nearest
+from poet.model.aggregate import HOUR
 from poet.model.execution import Execution
 from poet.model.explanation import Explanation
 from poet.model.function import FunctionKey
-from poet.model.parameters import Standing
+from poet.model.parameters import Change, Standing
 from poet.model.tunable import Real, Value
 from poet.seams import FunctionRecord, Store
 from poet.settings import person
@@ -22,6 +23,7 @@ from poet.settings import person
 if TYPE_CHECKING:
     from poet.cli.transfer import Export
 
+DAY = 86_400.0  # [s]
 BY_HAND = "from the command line"
 
 
@@ -34,6 +36,8 @@ class Asked(NamedTuple):
     to: int | None = None  # version to roll back to; None: the parent of the live one
     values: tuple[str, ...] = ()  # ``name=value``, to pin
     export: Export | None = None  # what is to leave
+    keep_executions: float = 30.0  # [days]
+    keep_hours: float = 400.0  # [days]
     last: int | None = None  # newest entries of a history, >= 1; None: all
 
 
@@ -60,8 +64,16 @@ def _newest(store: Store, function: FunctionKey, limit: int, since: float = 0.0)
     """
     try:
         return list(store.executions(function, since=since, limit=limit))
-    except (StoreCorrupt, StoreTooNew):
+    except (StoreAway, StoreCorrupt, StoreTooNew):
         return None
+
+
+def _changes(store: Store, function: FunctionKey) -> list[Change]:
+    """The history; none where the store is away."""
+    try:
+        return store.history(function)
+    except StoreAway:
+        return []
 
 
 def status(store: Store, asked: Asked) -> Document:
@@ -71,14 +83,24 @@ def status(store: Store, asked: Asked) -> Document:
         views.status_row(
             record,
             store.standing(record.key),
-            store.history(record.key),
+            _changes(store, record.key),
             _lately(store, record.key, asked.now),
             short=short_name(record, records),
             learning=asked.learning,
         )
         for record in records
     ]
-    return views.status(rows, store.processes(), store=store.url, now=asked.now)
+    return views.status(rows, store.processes(), store=store.url, now=asked.now, away=store.away or None)
+
+
+def maintain(store: Store, asked: Asked) -> Document:
+    """Retention, compaction and late scores, now."""
+    upkeep = store.maintain(
+        executions_before=asked.now - asked.keep_executions * DAY,
+        hours_before=asked.now - asked.keep_hours * DAY,
+        settled=asked.now - HOUR,
+    )
+    return views.maintained(upkeep, store=store.url, keep_executions=asked.keep_executions, keep_hours=asked.keep_hours)
 
 
 def show(store: Store, name: str, asked: Asked) -> Document:
@@ -94,6 +116,7 @@ def show(store: Store, name: str, asked: Asked) -> Document:
         _newest(store, key, views.LISTED),
         short=short,
         learning=asked.learning,
+        aliases=store.aliases(key),
         now=asked.now,
     )
 

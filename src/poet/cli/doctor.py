@@ -15,7 +15,7 @@ from poet.cli import views
 from poet.cli.views import Document
 from poet.errors import ConfigurationError, StoreError
 from poet.seams import Finding, Store
-from poet.settings import Settings, store_path
+from poet.settings import Settings, is_served, shown_store, store_path
 
 
 def examine(
@@ -38,18 +38,18 @@ def examine(
     findings = [Finding(True, "settings", f"understood, for the project in {settings.root}")]
     findings += store_findings(settings, opening, now)
     sources = {
-        name: (plain_setting(getattr(settings, name)), source)
+        name: (shown_store(settings) if name == "store" else plain_setting(getattr(settings, name)), source)
         for name, source in setting_sources(settings, environ, store_url).items()
     }
-    return views.doctor(findings, sources, software(), store=settings.store, now=now)
+    return views.doctor(findings, sources, software(), store=shown_store(settings), now=now)
 
 
 def store_findings(settings: Settings, opening: Callable[[Settings], Store], now: float) -> list[Finding]:
     """What is to say of the store and of the processes that reported to it."""
     path = store_path(settings)
-    if path is None:
+    if path is None and not is_served(settings):
         return [Finding(True, "store", "kept in memory: what is learned is lost when its process ends")]
-    if not exists(path):
+    if path is not None and not exists(path):
         return [_can_be_made(path)]
     try:
         store = opening(settings)
@@ -93,7 +93,7 @@ def setting_sources(settings: Settings, environ: Mapping[str, str], store_url: s
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):  # then nothing was taken from it
         table = {}
     sources.update({key.replace("-", "_"): f"[tool.poet] in {pyproject}" for key in table})
-    for name, variable in (("store", "POET_STORE"), ("learning", "POET_LEARNING")):
+    for name, variable in (("store", "POET_STORE"), ("learning", "POET_LEARNING"), ("tenant", "POET_TENANT")):
         if environ.get(variable):
             sources[name] = f"environment: {variable}"
     if store_url:

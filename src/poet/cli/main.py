@@ -20,7 +20,7 @@ from poet.cli.views import Document
 from poet.cli.words import printable
 from poet.errors import PoetError, StoreUnavailable
 from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Store
-from poet.settings import Settings, person, store_path
+from poet.settings import Settings, is_served, person, shown_store, store_path
 
 if TYPE_CHECKING:
     from poet.cli.transfer import Export
@@ -119,6 +119,8 @@ def _asked(words: object, settings: Settings, now: float) -> Asked:
         reason=getattr(words, "reason", ""),
         to=getattr(words, "to", None),
         values=tuple(getattr(words, "values", ())),
+        keep_executions=settings.keep_executions,
+        keep_hours=settings.keep_hours,
         last=getattr(words, "last", None),
         export=_export(words, now) if getattr(words, "command", None) == "export" else None,
     )
@@ -154,7 +156,7 @@ def _take_in(words: object, settings: Settings, now: float) -> Document:
     asked = transfer.Import(
         now=now,
         author=person(),
-        store=settings.store,
+        store=shown_store(settings),
         paths=theirs if named is None else (Path(named),),
         named=named is not None,
         dry=dry,
@@ -183,10 +185,10 @@ def _readable(record: FunctionRecord, state: bytes) -> object:
 
 def _ask_store(command: str, function: str | None, settings: Settings, asked: Asked) -> Document:
     path = store_path(settings)
-    if path is None:
+    if path is None and not is_served(settings):
         advice = "its functions answer f.poet.status(); for a file set POET_STORE=sqlite:///.poet/poet.db"
         raise StoreUnavailable(settings.store, "only the process that fills it can see it", advice)
-    if not doctor.exists(path):
+    if path is not None and not doctor.exists(path):
         if command == "status":
             return views.status([], [], store=settings.store, now=asked.now)
         advice = "call a decorated function, or name another store with --store"
@@ -195,6 +197,8 @@ def _ask_store(command: str, function: str | None, settings: Settings, asked: As
     try:
         if command == "status":
             return commands.status(store, asked)
+        if command == "maintain":
+            return commands.maintain(store, asked)
         if asked.export is not None:
             from poet.cli import transfer
 

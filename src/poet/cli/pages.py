@@ -128,6 +128,11 @@ def _below(doc: Document) -> Iterable[tuple[str, str]]:
     fare, now = doc["processes"], doc["at"]
     yield "processes", f"{fare['alive']} seen in the last minute, {fare['seen_today']} within a day"
     yield "dropped", words.plural(fare["dropped"], "execution")
+    if doc["away"] or fare["away"]:
+        since = words.ago(min(filter(None, (doc["away"], fare["away"]))), now)
+        yield "away", f"the store could not be reached, first noticed {since}; this is what was known here last"
+    if fare["spooled"]:
+        yield "spooled", f"{words.plural(fare['spooled'], 'execution')} wait until it can be reached"
     seen = [(words.printable(row["short_name"]), row["recent"]) for row in doc["functions"]]
     shed = [f"{name} {n['shed']} of {words.plural(n['calls'], 'call')}" for name, n in seen if n and n["shed"]]
     if shed:
@@ -216,6 +221,10 @@ def _show_facts(doc: Document, now: float, zone: tzinfo | None) -> Iterable[tupl
     yield "last call", _when(doc["last_call"], now, zone)
     live = doc["version"]
     yield "version", f"{live['version']} of {doc['versions']}, {live['origin']} by {live['author']}"
+    others = [
+        f"{name.replace('_', ' ')} {alias['version']}" for name, alias in doc["aliases"].items() if name != "live"
+    ]
+    yield "also", ", ".join(others)
     yield "since", _when(live["created"], now, zone)
     if live["reason"]:
         yield "reason", live["reason"]
@@ -368,7 +377,14 @@ def _history(doc: Document, _: int, zone: tzinfo | None) -> Iterable[RenderableT
 
 def _what(entry: Document, live: int) -> Text:
     number = entry["version"]
-    names = {"publish": f"v{number} {entry['origin']}", "declare": f"v{number} declared", "pin": f"v{number} pinned"}
+    names = {
+        "publish": f"v{number} {entry['origin']}",
+        "declare": f"v{number} declared",
+        "pin": f"v{number} pinned",
+        "import": f"v{number} imported",
+        "propose": f"v{number} proposed",
+        "vouch": f"v{number} vouched for",
+    }
     text = Text(names.get(entry["action"], f"{entry['action']} v{number}"))
     if number == live and entry["origin"]:
         text.append(" (live)", style="green")
@@ -537,6 +553,18 @@ def _told(told: Document) -> Iterable[tuple[str, str]]:
 # --- doctor ----------------------------------------------------------------------------------------------------------
 
 
+def _maintained(doc: Document, _: int, __: tzinfo | None) -> Iterable[RenderableType]:
+    yield _facts(
+        (
+            ("executions", f"{doc['expired']} deleted, older than {doc['keep_executions']:g} days; they stay counted"),
+            ("hours", f"{doc['hours']} deleted, older than {doc['keep_hours']:g} days"),
+            ("chunks", f"{doc['merged']} small ones put together"),
+            ("scores", f"{doc['scored']} written to their executions"),
+            ("store", doc["store"]),
+        )
+    )
+
+
 def _doctor(doc: Document, _: int, __: tzinfo | None) -> Iterable[RenderableType]:
     table = _table("", "", "")
     for finding in doc["findings"]:
@@ -574,5 +602,6 @@ _PAGES = {
     "resume": _one_or_all,
     "export": _exported,
     "import": _imported,
+    "maintain": _maintained,
     "doctor": _doctor,
 }

@@ -15,9 +15,9 @@ from poet.model.estimate import Estimate
 from poet.model.execution import Attempt, Execution, Outcome
 from poet.model.explanation import Explanation, Forecast
 from poet.model.function import FunctionKey
-from poet.model.parameters import Change, ParameterSet, Standing
+from poet.model.parameters import Alias, AliasName, Change, ParameterSet, Standing
 from poet.model.tunable import Value
-from poet.seams import Finding, FunctionRecord, ProcessReport
+from poet.seams import Finding, FunctionRecord, ProcessReport, Upkeep
 
 Document = dict[str, Any]
 Diff = dict[str, tuple[Value | None, Value | None]]
@@ -166,6 +166,8 @@ def processes(reports: Iterable[ProcessReport], now: float) -> Document:
         "alive": sum(now - report.seen <= ALIVE for report in known),
         "seen_today": len(recent),
         "dropped": sum(report.dropped for report in recent),
+        "away": min((report.away for report in recent if report.away), default=None),
+        "spooled": sum(report.spooled for report in recent),
         "faults": sum(report.faults for report in recent),
         "last_fault": at_fault and {"text": at_fault.last_fault, "seen": at_fault.seen, **process_name(at_fault)},
     }
@@ -176,9 +178,11 @@ def process_name(report: ProcessReport) -> Document:
     return {"host": report.host, "pid": report.pid, "writer": report.writer}
 
 
-def status(rows: Sequence[Document], reports: Iterable[ProcessReport], *, store: str, now: float) -> Document:
-    """All functions and processes of a store."""
-    return document("status", at=now, store=store, functions=list(rows), processes=processes(reports, now))
+def status(
+    rows: Sequence[Document], reports: Iterable[ProcessReport], *, store: str, now: float, away: float | None = None
+) -> Document:
+    """All functions and processes of a store; ``away``: since when it cannot be reached, as far as this host knows."""
+    return document("status", at=now, store=store, away=away, functions=list(rows), processes=processes(reports, now))
 
 
 def show(
@@ -191,6 +195,7 @@ def show(
     *,
     short: str,
     learning: str,
+    aliases: Mapping[AliasName, Alias],
     now: float,
 ) -> Document:
     """What holds for one function now; ``lately``: the calls for ``recent``, ``newest``: those to list, newest last."""
@@ -219,6 +224,7 @@ def show(
         version=version(live),
         versions=len(versions),
         generation=standing.generation,
+        aliases={name: alias._asdict() for name, alias in aliases.items()},
         paused=standing.paused,
         last_change=history[-1]._asdict() if history else None,
     )
@@ -304,7 +310,7 @@ def history(
         # A store may keep no change for the declared version, and a clock may be set back: numbers decide, not times.
         entries += [_birth(unborn.pop(number), by_number, None) for number in [*unborn] if number < change.version]
         born = unborn.pop(change.version, None)
-        if born is not None and change.action in ("publish", "pin"):
+        if born is not None and change.action in ("publish", "pin", "propose", "import"):
             entries.append(_birth(born, by_number, change))
             continue
         if born is not None:
@@ -361,6 +367,11 @@ def steered(
         pinned=dict(after.pinned),
         pinned_before=dict(before.pinned),
     )
+
+
+def maintained(upkeep: Upkeep, *, store: str, keep_executions: float, keep_hours: float) -> Document:
+    """What was done to keep a store in order; what is kept, in days."""
+    return document("maintain", store=store, **upkeep._asdict(), keep_executions=keep_executions, keep_hours=keep_hours)
 
 
 def steered_all(command: str, parts: Sequence[Document], *, store: str) -> Document:

@@ -13,18 +13,17 @@ PROJECT_FOLDER = ".poet"
 def prepare(path: Path) -> None:
     """Make the folder of the file ``path``; a new ``.poet`` tells git to leave it alone. Raises StoreUnavailable."""
     try:
-        path.parent.mkdir(parents=True)
-    except FileExistsError:
         if path.parent.is_dir():
             return
+        ours = next((folder for folder in path.parents if folder.name == PROJECT_FOLDER), None)
+        new = ours is not None and not ours.exists()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if ours is not None and new:
+            (ours / ".gitignore").write_text("*\n", encoding="utf-8")
+    except FileExistsError:
         raise unavailable(path, NotADirectoryError(errno.ENOTDIR, "a part of the path is a file")) from None
     except OSError as error:
         raise unavailable(path, error) from error
-    if path.parent.name == PROJECT_FOLDER:
-        try:
-            (path.parent / ".gitignore").write_text("*\n", encoding="utf-8")
-        except OSError as error:
-            raise unavailable(path, error) from error
 
 
 def unavailable(path: Path, error: OSError) -> StoreUnavailable:

@@ -27,6 +27,7 @@ class _Kept:
     versions: list[ParameterSet]  # version n stands at n - 1
     aliases: dict[AliasName, Alias]
     generation: int = 1
+    changed: int = 0  # generation of the store when this was the newest change
     paused: str = ""
     pinned: Mapping[str, Value] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
@@ -52,6 +53,7 @@ class MemoryStore:
     """A ``Store`` in memory. One lock guards all of it; whatever goes in or out is frozen or a copy."""
 
     url = "memory:"
+    away = 0.0
 
     def __init__(self, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
@@ -84,6 +86,11 @@ class MemoryStore:
         """A number that grows whenever any function's standing changes."""
         with self._open():
             return self._generation
+
+    def changed(self, since: int) -> tuple[int, list[FunctionKey]]:
+        """The generation now, and the functions whose standing has changed after it was ``since``."""
+        with self._open():
+            return self._generation, sorted(key for key, kept in self._kept.items() if kept.changed > since)
 
     def standing(self, function: FunctionKey) -> Standing:
         """What holds now. Raises UnknownFunction."""
@@ -356,6 +363,7 @@ class MemoryStore:
         kept.changes.append(rules.change(first.created, "publish", 1, first.author, first.reason))
         self._kept[record.key] = kept
         self._generation += 1
+        kept.changed = self._generation
         return kept
 
     def _expected(self, function: FunctionKey, generation: int) -> _Kept:
@@ -384,6 +392,7 @@ class MemoryStore:
     def _moved(self, kept: _Kept, places: rules.Places) -> Standing:
         kept.generation += 1
         self._generation += 1
+        kept.changed = self._generation
         kept.aliases, _ = rules.moved(kept.aliases, places, kept.generation)
         return kept.standing()
 

@@ -98,6 +98,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         # Names beside "live", and the generation where it belongs: it grows with changes that move no name, too.
         "ALTER TABLE function ADD COLUMN generation INTEGER NOT NULL DEFAULT 0",
+        # The store's generation when this function changed last.
+        "ALTER TABLE function ADD COLUMN changed INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX function_by_change ON function (changed)",
         "UPDATE function SET generation = ("
         "SELECT generation FROM alias WHERE alias.function = function.id AND name = 'live')",
         "INSERT INTO alias SELECT a.function, 'last_good', coalesce(v.parent, v.number), a.generation FROM alias a"

@@ -21,7 +21,6 @@ from poet.seams import SYSTEM_CLOCK, Clock, Finding, FunctionRecord, Incoming, P
 from poet.stores import chunk, reading, rules
 from poet.stores import sqlite_history as history
 from poet.stores import sqlite_standing as standing
-from poet.stores.checks import findings
 from poet.stores.connection import PATIENCE, Database
 from poet.stores.reading import Piece
 from poet.stores.rows import RECORD_COLUMNS, Damage, check_feedback, record_of, text, told
@@ -37,6 +36,8 @@ _STANDING = (
 
 class SqliteStore:
     """A ``Store`` in the file ``path``. Any number of threads and processes may use it at once."""
+
+    away = 0.0  # a file is there, or what asks for it fails
 
     def __init__(
         self, path: Path, *, readonly: bool = False, clock: Clock = SYSTEM_CLOCK, patience: float = PATIENCE
@@ -88,6 +89,13 @@ class SqliteStore:
         """A number that grows whenever any function's standing changes, by whichever process; some microseconds."""
         with self._file.reading() as file:
             return int(file.execute("SELECT generation FROM store WHERE id = 1").fetchone()[0])
+
+    def changed(self, since: int) -> tuple[int, list[FunctionKey]]:
+        """The generation now, and the functions whose standing has changed after it was ``since``."""
+        with self._file.snapshot() as file:
+            (generation,) = file.execute("SELECT generation FROM store WHERE id = 1").fetchone()
+            rows = file.execute("SELECT module, qualname, fingerprint FROM function WHERE changed > ?", (since,))
+            return int(generation), sorted(FunctionKey(*row) for row in rows)
 
     def standing(self, function: FunctionKey) -> Standing:
         """What holds now. Raises UnknownFunction.
@@ -351,6 +359,8 @@ class SqliteStore:
 
     def check(self) -> list[Finding]:
         """Look for damage and broken rules in the file and around it; changes nothing. Reads all of it."""
+        from poet.stores.checks import findings  # here: hardly any process asks
+
         return findings(self._file)
 
     def close(self) -> None:

@@ -170,8 +170,11 @@ def move(file: sqlite3.Connection, found: Kept, places: rules.Places) -> None:
         "INSERT OR REPLACE INTO alias (function, name, version, generation) VALUES (?, ?, ?, ?)",
         [(found.id, name, *alias) for name, alias in aliases.items() if found.aliases.get(name) != alias],
     )
-    file.execute("UPDATE function SET generation = ? WHERE id = ?", (generation, found.id))
     file.execute("UPDATE store SET generation = generation + 1")
+    file.execute(
+        "UPDATE function SET generation = ?, changed = (SELECT generation FROM store) WHERE id = ?",
+        (generation, found.id),
+    )
 
 
 def change(file: sqlite3.Connection, found: Kept, places: rules.Places, entry: Change) -> Standing:

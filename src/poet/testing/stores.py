@@ -584,6 +584,18 @@ class StoreContract:
         (row,) = store.executions(key)
         assert (row.writer, row.error, store.functions()[0].key) == (odd, odd, key)
 
+    def test_it_can_be_asked_which_functions_have_changed(self, store: Store) -> None:
+        assert store.changed(-1) == (0, [])
+        store.register(record())
+        store.register(record(OTHER))
+        assert store.changed(-1) == store.changed(0) == (2, [OTHER, KEY])
+        store.publish(KEY, draft(), expected=1)
+        assert store.changed(2) == (3, [KEY])
+        assert store.changed(3) == (3, [])
+        store.append(KEY, [execution(0)])
+        store.register(record(OTHER, declared={"timeout": 1.0}))
+        assert store.changed(3) == (3, [])
+
     def test_names_begin_at_the_declared_version(self, store: Store) -> None:
         store.register(record())
         assert store.aliases(KEY) == {"live": Alias(1, 1), "last_good": Alias(1, 1)}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
-from poet.model.execution import Execution, Outcome, Record, from_record
+from poet.model.execution import Execution, Feedback, Outcome, Record, from_record
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
 from poet.model.tunable import Value
@@ -113,13 +114,26 @@ class Trainee:
     standing: Standing
     heard: Callable[[Sequence[Execution]], None] = lambda executions: None  # tells who listens of finished calls
     unsaved: deque[Execution] = field(default_factory=deque)
+    feedback: deque[Feedback] = field(default_factory=deque)  # that the store does not have yet
+    span: tuple[float, float] = (0.0, 0.0)  # starts of the oldest and the newest execution learned from [Unix s]
     taught: bool = False  # whether the learner knows more than the store
+    news: int = 0  # executions since the others were told of any
+    shared: int = 0  # executions that they were told of, by this process
+    exchanged: float = -inf  # when they were told last, on the monotonic clock [s]
+    contributions: int = 0  # that were handed out
+    pending: bytes | None = None  # the last of them, where it is not known whether the store has it
     draft: bool = False  # whether the live version is one that the store has not taken yet
 
     @property
     def key(self) -> FunctionKey:
         """Who the function is."""
         return self.record.key
+
+    def seen(self, executions: Sequence[Execution]) -> None:
+        """These are taught now."""
+        self.news += len(executions)
+        oldest = self.span[0] or min(execution.started for execution in executions)
+        self.span = (oldest, max(self.span[1], *[execution.started for execution in executions]))
 
     def with_pins(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """The live values, changed to ``values`` where nothing is pinned."""

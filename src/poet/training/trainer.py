@@ -7,16 +7,21 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from poet.errors import StaleParameters, StoreError, UnknownFunction
+from poet.errors import StaleParameters, StoreAway, StoreError, UnknownFunction
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
-from poet.seams import Clock, Probe, ProcessReport, Store, Suggestion
+from poet.seams import Clock, Learner, Probe, ProcessReport, Store, Suggestion, Upkeep
 from poet.settings import Settings
 from poet.training.trainee import Trainee
 
 T = TypeVar("T")
 
-SPOOL = 10  # how many buffers of executions wait for a store that is away, before the oldest go
+SPOOL = 10  # how many buffers of executions wait for a store that takes none, before the oldest go
+NEWS = 0.02  # what was seen goes to the others when it is this share of all that was seen ...
+NEWS_AFTER = 15.0  # ... or after this time [s]
+UPKEEP_EVERY = 3600.0  # time from one upkeep of the store to the next [s]
+UPKEEP_AFTER = 0.3  # share of that time until the first one
+DAY = 86_400.0  # [s]
 
 
 def complain(message: str, *facts: object) -> None:
@@ -62,10 +67,16 @@ class Trainer:
         self.turn = threading.RLock()
         self._report = report
         self._stop = threading.Event()
+        self._wake = threading.Event()
         self._thread: threading.Thread | None = None
-        self._generation: int | None = None
+        self._generation = -1
         self._stored = clock.now()
-        self._lost = 0  # executions that were dropped while the store was away
+        self._hinted = True  # something may have changed in the store
+        self._asked = clock.now()  # whether it has
+        self._away = False
+        self._next_upkeep = clock.now() + UPKEEP_AFTER * UPKEEP_EVERY
+        self._lost = 0  # executions that were dropped while the store took none
+        self._back_stop = self._guarded("store", lambda: store.watch(self.hint)) or 0.0
 
     @property
     def dropped(self) -> int:
@@ -84,9 +95,15 @@ class Trainer:
             self._thread = threading.Thread(target=self._run, name="poet-trainer", daemon=True)
             self._thread.start()
 
+    def hint(self) -> None:
+        """Others may have changed something in the store: look soon. May be called from any thread."""
+        self._hinted = True
+        self._wake.set()
+
     def stop(self, timeout: float) -> None:
         """End the thread and train and store what is left, unless a round takes longer than ``timeout`` [s]."""
         self._stop.set()
+        self._wake.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
         self._thread = None
@@ -108,13 +125,25 @@ class Trainer:
         with self.turn:
             epoch = self.clock.wall() - self.clock.now()
             writer = self._report().writer
-            self._follow()
+            self._follow(now=last)
             for trainee in list(self.trainees.values()):
                 self._train(trainee, writer, epoch, all_of_it=last)
             now = self.clock.now()
             if last or now - self._stored >= self.settings.store_interval:
                 self._stored = now
-                self._store()
+                self._store(last=last)
+
+    def maintain(self) -> Upkeep | None:
+        """Keep the store in order: retention, compaction, late scores. None where it cannot be done now."""
+        now, settings = self.clock.wall(), self.settings
+        return self._guarded(
+            "upkeep of the store",
+            lambda: self.store.maintain(
+                executions_before=now - settings.keep_executions * DAY,
+                hours_before=now - settings.keep_hours * DAY,
+                settled=now - UPKEEP_EVERY,
+            ),
+        )
 
     def adopt(self, key: FunctionKey, standing: Standing) -> None:
         """Someone has changed the function's standing: hand it down."""
@@ -133,13 +162,26 @@ class Trainer:
             except Exception as error:  # noqa: BLE001 - a fault in training must not end training
                 self.faults.add("training", error)
             spent = time.thread_time() - began
-            self._stop.wait(max(self.settings.train_interval, spent / self.settings.cpu_share - spent))
+            self._rest(max(self.settings.train_interval, spent / self.settings.cpu_share - spent))
+            if self.clock.now() >= self._next_upkeep and not self._stop.is_set():
+                self._next_upkeep = self.clock.now() + UPKEEP_EVERY
+                self.maintain()  # not in the turn: whoever asks for a status need not wait for it
+
+    def _rest(self, seconds: float) -> None:
+        """Let calls run; a hint ends the rest for as long as it takes to follow it."""
+        until = time.monotonic() + seconds
+        while not self._stop.is_set() and self._wake.wait(max(0.0, until - time.monotonic())):
+            self._wake.clear()
+            if not self._stop.is_set():
+                with self.turn:
+                    self._follow()
 
     def _train(self, trainee: Trainee, writer: str, epoch: float, *, all_of_it: bool) -> None:
         executions = trainee.inbox.take(writer, epoch, all_of_it=all_of_it)
         if not executions:
             return
         trainee.heard(executions)
+        trainee.seen(executions)
         if trainee.tracked:
             for execution in executions:
                 trainee.tally.add(execution)
@@ -170,6 +212,7 @@ class Trainer:
             author="poet",
             estimates=suggestion.estimates,
             evidence=suggestion.evidence,
+            span=trainee.span,
             created=self.clock.wall(),
         )
         try:
@@ -178,7 +221,7 @@ class Trainer:
             self._reload(trainee.key)
         except StoreError as error:
             # The store is away: use what was learned all the same. It is offered again with the next executions.
-            self.faults.add("store", error)
+            self._fault("store", error)
             trainee.standing = trainee.standing._replace(live=draft)
             trainee.draft = True
         else:
@@ -191,22 +234,24 @@ class Trainer:
             probe = self._guarded("learning", learner.probe)
         self._guarded("delivery", lambda: trainee.deliver(standing.live, probe or Probe()))
 
-    def _store(self) -> None:
+    def _store(self, *, last: bool = False) -> None:
         for trainee in list(self.trainees.values()):
             while len(trainee.unsaved) > SPOOL * self.settings.buffer:
                 trainee.unsaved.popleft()
                 self._lost += 1
             try:
                 self._save(trainee)
+                self._exchange(trainee, last=last)
             except UnknownFunction as error:  # someone has removed the store's file, and a new one was made
-                self.faults.add("store", error)
+                self._fault("store", error)
                 self._guarded("store", lambda: self.store.register(trainee.record))  # noqa: B023 - called at once
             except StoreError as error:
-                self.faults.add("store", error)
+                self._fault("store", error)
             except ValueError as error:  # executions that no store can keep: to offer them again would not help
-                self.faults.add("store", error)
+                self._fault("store", error)
                 self._lost += len(trainee.unsaved)
                 trainee.unsaved.clear()
+                trainee.feedback.clear()
         self._guarded("store", lambda: self.store.report(self._report()))
 
     def _save(self, trainee: Trainee) -> None:
@@ -220,7 +265,8 @@ class Trainer:
                 self._reload(trainee.key)
             except StoreError:
                 trainee.draft = True
-                raise
+                if not trainee.unsaved and not trainee.feedback:
+                    raise
             else:
                 self.adopt(trainee.key, standing)
         if trainee.unsaved:
@@ -228,29 +274,89 @@ class Trainer:
             self.store.append(trainee.key, batch)
             for _ in batch:
                 trainee.unsaved.popleft()
-        if trainee.taught and trainee.learner is not None:
-            state = self._guarded("learning", trainee.learner.dump)
-            if state is not None:
-                self.store.save_learner(trainee.key, state)
-                trainee.taught = False
+        if trainee.feedback:
+            said = list(trainee.feedback)
+            self.store.score(trainee.key, said)
+            for _ in said:
+                trainee.feedback.popleft()
 
-    def _follow(self) -> None:
-        """Take over what others have changed in the store."""
-        generation = self._guarded("store", self.store.generation)
-        if generation is None or generation == self._generation:
+    def _exchange(self, trainee: Trainee, *, last: bool) -> None:
+        """Let others know what was seen, and learn what they have seen. Raises StoreError; it is tried again then.
+
+        Where little is new it waits a while, as what is shared is read, merged and written as a whole.
+        """
+        learner, now = trainee.learner, self.clock.now()
+        if learner is None or not (trainee.taught or trainee.pending):
             return
+        fresh = trainee.news < max(1.0, NEWS * trainee.shared)
+        if fresh and now - trainee.exchanged < NEWS_AFTER and not last:
+            return
+        writer = self._report().writer
+        if trainee.pending is not None:  # whether the store has it is not known
+            self._merge(trainee, learner, writer, trainee.pending)
+        contribution = self._guarded("learning", learner.contribution)
+        trainee.taught = False
+        if contribution is None:
+            return
+        trainee.contributions += 1
+        trainee.pending = contribution
+        state = self._merge(trainee, learner, writer, contribution)
+        try:
+            learner.load(state)
+        except ValueError as error:  # what others have left cannot be read: go on with what we know
+            self.faults.add(f"what others have learned of {trainee.key.name} cannot be read", error)
+        trainee.shared += trainee.news
+        trainee.news, trainee.exchanged = 0, now
+
+    def _merge(self, trainee: Trainee, learner: Learner, writer: str, contribution: bytes) -> bytes:
+        """What all know together. Raises StoreError."""
+
+        def merge(state: bytes | None) -> bytes:
+            try:
+                return learner.merged(state, contribution)
+            except ValueError:
+                if state is None:
+                    raise
+                return learner.merged(None, contribution)  # what is kept is of another kind: begin anew
+
+        state = self.store.exchange(trainee.key, writer, trainee.contributions, merge)
+        trainee.pending = None
+        return state
+
+    def _follow(self, *, now: bool = False) -> None:
+        """Take over what others have changed in the store; ``now``: whether or not it is time to ask."""
+        moment = self.clock.now()
+        if not (self._hinted or now or moment - self._asked >= self._back_stop):
+            return
+        self._hinted, self._asked = False, moment
+        answer = self._guarded("store", lambda: self.store.changed(self._generation))
+        if answer is None:
+            return
+        self._away = False
+        generation, changed = answer
+        if generation < self._generation:  # another store in place of the one before
+            changed = list(self.trainees)
         self._generation = generation
-        for key in list(self.trainees):
-            self._reload(key)
+        for key in changed:
+            if key in self.trainees:
+                self._reload(key)
 
     def _reload(self, key: FunctionKey) -> None:
         standing = self._guarded("store", lambda: self.store.standing(key))
         if standing is not None and standing.generation != self.trainees[key].standing.generation:
             self.adopt(key, standing)
 
+    def _fault(self, where: str, error: BaseException) -> None:
+        """Count it; that the store is away counts once, not with every question."""
+        if isinstance(error, StoreAway):
+            if self._away:
+                return
+            self._away = True
+        self.faults.add(where, error)
+
     def _guarded(self, where: str, step: Callable[[], T]) -> T | None:
         try:
             return step()
         except Exception as error:  # noqa: BLE001 - a fault in learning or storing never breaks a call
-            self.faults.add(where, error)
+            self._fault(where, error)
             return None

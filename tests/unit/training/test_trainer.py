@@ -33,11 +33,13 @@ class ScriptedLearner:
         self.suggestions = list(suggestions)
         self.fails = fails
         self.seen: list[Execution] = []
+        self.shared = self.news = 0  # executions that all know of, and that only this one knows of
 
     def update(self, executions: Sequence[Execution]) -> None:
         if self.fails:
             raise ArithmeticError("learner is broken")
         self.seen.extend(executions)
+        self.news += len(executions)
 
     def suggest(self, live: Mapping[str, Value]) -> Suggestion | None:
         if not self.suggestions:
@@ -51,38 +53,48 @@ class ScriptedLearner:
         return Explanation(len(self.seen), None, {}, 0.0, 0.0, {}, None, (), ())
 
     def dump(self) -> bytes:
-        return b"%d" % len(self.seen)
+        return b"%d" % (self.shared + self.news)
 
     def load(self, state: bytes) -> None:
-        raise ValueError("cannot")
+        if not state.isdigit():
+            raise ValueError("cannot")
+        self.shared, self.news = int(state), 0
+
+    def contribution(self) -> bytes | None:
+        news, self.news = self.news, 0
+        self.shared += news
+        return b"%d" % news if news else None
+
+    def merged(self, shared: bytes | None, contribution: bytes) -> bytes:
+        return b"%d" % (int(shared or b"0") + int(contribution))
 
 
 class FailingStore(MemoryStore):
-    """A store that is away while ``away`` is set."""
+    """A store that is away while ``gone`` is set."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.away = False
+        self.gone = False
 
     def _there(self) -> None:
-        if self.away:
+        if self.gone:
             raise StoreUnavailable("the test", "it is away")
 
-    def publish(self, function: FunctionKey, draft: ParameterSet, *, expected: int) -> Standing:
+    def publish(self, function: FunctionKey, draft: ParameterSet, **how: Any) -> Standing:
         self._there()
-        return super().publish(function, draft, expected=expected)
+        return super().publish(function, draft, **how)
 
     def append(self, function: FunctionKey, executions: Sequence[Execution]) -> None:
         self._there()
         super().append(function, executions)
 
-    def generation(self) -> int:
+    def changed(self, since: int) -> tuple[int, list[FunctionKey]]:
         self._there()
-        return super().generation()
+        return super().changed(since)
 
-    def save_learner(self, function: FunctionKey, state: bytes) -> None:
+    def exchange(self, *told: Any) -> bytes:
         self._there()
-        super().save_learner(function, state)
+        return super().exchange(*told)
 
     def report(self, process: ProcessReport) -> None:
         self._there()
@@ -143,13 +155,13 @@ def test_a_fault_of_a_learner_never_breaks_a_call_and_is_counted_and_logged_once
 def test_while_the_store_is_away_calls_and_learning_go_on_and_nothing_is_lost() -> None:
     store = FailingStore()
     house, fetch = house_with(ScriptedLearner({"timeout": 2.5}), store)
-    store.away = True
+    store.gone = True
     house.agent.flush()
     assert fetch.poet.parameters["timeout"] == 2.5
     fetch()
     house.agent.flush()
     assert fetch.poet._trainee.standing.live["timeout"] == 2.5
-    store.away = False
+    store.gone = False
     house.agent.flush()
     assert len(list(store.executions(fetch.poet._trainee.key))) == 2
     assert [v["timeout"] for v in store.versions(fetch.poet._trainee.key)] == [30.0, 2.5]

@@ -136,7 +136,7 @@ def _content(path: Path) -> tuple[dict[str, Any], bytes] | None:
         return None
     magic, checksum, length, rest = _HEAD.unpack_from(content)
     text, state = content[_HEAD.size : _HEAD.size + length], content[_HEAD.size + length :]
-    if magic != _MAGIC or len(state) != rest or zlib.crc32(state, zlib.crc32(text)) != checksum:
+    if magic != _MAGIC or (len(text), len(state)) != (length, rest) or zlib.crc32(state, zlib.crc32(text)) != checksum:
         return None
     facts = json.loads(text)
     return (facts, state) if isinstance(facts, dict) else None

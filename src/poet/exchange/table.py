@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from poet.exchange.files import replacing
 from poet.model.execution import Attempt, Execution, Outcome
+from poet.model.exploration import explored
 from poet.model.tunable import Value
 from poet.seams import FunctionRecord, Store
 
@@ -40,10 +41,10 @@ class Row(NamedTuple):
     version: int  # of the parameters that it used; 0: not known
     requests: int | None  # attempts that were made, hedges included; None: not known
     error: str | None  # the type's name where it failed
-    draw: int  # of its explored values; 0: the version's own
+    draw: int  # that its explored values came from; 0: the version's own
     score: float | None  # 0 worst .. 1 best; None: nobody has said
     attempts: tuple[Attempt, ...]  # empty: not known
-    parameters: Mapping[str, Value] | None  # of that version; None: not known
+    parameters: Mapping[str, Value] | None  # that it used; None: not known
     context: Mapping[str, Value]  # features of the input
 
 
@@ -56,7 +57,9 @@ def rows(store: Store, records: Iterable[FunctionRecord], *, since: float = 0.0)
 
 
 def row_of(record: FunctionRecord, execution: Execution, parameters: Mapping[str, Value] | None) -> Row:
-    """One execution as a row."""
+    """One execution as a row. parameters: of its version; what it explored is drawn again."""
+    if parameters is not None and execution.draw:
+        parameters = explored(parameters, record.space, record.key, execution.version, execution.draw)
     made = sum(attempt.outcome is not Outcome.SHED for attempt in execution.attempts)
     started = execution.started * 1e6
     return Row(

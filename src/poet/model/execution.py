@@ -50,7 +50,7 @@ class Execution(NamedTuple):
     attempts: tuple[Attempt, ...]  # at least one
     error: str = ""  # the type's name where it failed
     context: Context = ()  # features that ``perceive`` declared, by name
-    draw: int = 0  # explored values: see ``model.exploration``; 0: the version's own, in [0, 2**62)
+    draw: int = 0  # that explored values came from, in [0, 2**62), see ``model.exploration``; 0: the version's own
     score: float | None = None  # what the answer was worth, 0 worst .. 1 best; None: nobody has said
 
     @property

@@ -21,7 +21,7 @@ def numbers(values: Iterable[int]) -> bytes:
 
     Raises ValueError where one is outside.
     """
-    column = list(values)
+    column = values if isinstance(values, list | tuple | bytes) else list(values)
     largest = max(column, default=0)
     width = next((width for width in _WIDTHS if largest < 1 << (8 * width)), 8)
     try:

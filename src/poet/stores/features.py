@@ -45,6 +45,8 @@ def pack(contexts: Sequence[Context]) -> bytes:
     each column its values (whole numbers in zigzag, floats as their 64 bits, longer whole numbers in decimal), behind
     their number, and for each execution that has the feature the value's place among them.
     """
+    if not any(contexts):
+        return texts([])
     columns: dict[tuple[str, int], _Column] = {}
     shapes: dict[tuple[int, ...], int] = {(): 0}
     chosen = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from operator import lt
 
 from poet.model.execution import Execution
 from poet.model.parameters import Alias, AliasName, Change, ParameterSet
@@ -116,6 +117,11 @@ def age(execution: Execution) -> tuple[float, str, int]:
 
 def by_writer(executions: Iterable[Execution]) -> dict[str, list[Execution]]:
     """Executions of each writer by ascending sequence; of several with one sequence the first."""
+    executions = list(executions)
+    if len({execution.writer for execution in executions}) == 1:  # as a trainer hands them over, most often in order
+        sequences = [execution.sequence for execution in executions]
+        if all(map(lt, sequences, sequences[1:])):
+            return {executions[0].writer: executions}
     writers: dict[str, dict[int, Execution]] = {}
     for execution in executions:
         writers.setdefault(execution.writer, {}).setdefault(execution.sequence, execution)

@@ -68,8 +68,9 @@ def insert(
 
 def _described(rows: Sequence[Execution]) -> tuple[int, int, float, float, bytes]:
     """What the table says of a chunk, and the chunk."""
-    starts = [chunk.kept_start(row.started) for row in rows]
-    return rows[-1].sequence, len(rows), min(starts), max(starts), chunk.encode(rows)
+    starts = [row.started for row in rows]
+    oldest, newest = chunk.kept_start(min(starts)), chunk.kept_start(max(starts))
+    return rows[-1].sequence, len(rows), oldest, newest, chunk.encode(rows)
 
 
 def _replace(file: sqlite3.Connection, identity: int, rows: Sequence[Execution]) -> None:

@@ -9,11 +9,12 @@ summed seconds and scores as 64-bit floats. That is some 50 bytes for an hour of
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 
-from poet.kernels.online.bins import BINS, bin_of
+from poet.kernels.online.bins import BINS, EDGES, bin_of
 from poet.model.aggregate import HOUR, Hour
 from poet.model.execution import Execution, Outcome
 
@@ -28,42 +29,52 @@ def hour_of(started: float) -> int:
     return int(started // HOUR)
 
 
-def tallied(executions: Iterable[Execution]) -> dict[tuple[int, int], Hour]:
+def tallied(executions: Sequence[Execution]) -> dict[tuple[int, int], Hour]:
     """Hours by number and version."""
+    if not executions:
+        return {}
+    _, _, starts, _, _, versions, *_ = zip(*executions, strict=True)
+    hour = hour_of(min(starts))
+    if hour == hour_of(max(starts)) and len(set(versions)) == 1:  # as it nearly always is
+        return {(hour, versions[0]): _summed((hour, versions[0]), executions)}
     groups: dict[tuple[int, int], list[Execution]] = {}
     for execution in executions:
-        place = (int(execution.started // HOUR), execution.version)
-        group = groups.get(place)
-        if group is None:
-            group = groups[place] = []
-        group.append(execution)
+        groups.setdefault((hour_of(execution.started), execution.version), []).append(execution)
     return {place: _summed(place, group) for place, group in groups.items()}
 
 
 def _summed(place: tuple[int, int], group: Sequence[Execution]) -> Hour:
     hour, version = place
-    outcomes = Counter([execution.outcome for execution in group])
-    made = group if not outcomes[Outcome.SHED] else [e for e in group if e.outcome is not Outcome.SHED]
-    requests, hedges = len(made), 0
-    for execution in group:
-        attempts = execution.attempts
-        if len(attempts) != 1 or attempts[0].hedge or attempts[0].outcome is Outcome.SHED:
-            asked = [attempt for attempt in attempts if attempt.outcome is not Outcome.SHED]
-            requests += len(asked) - (execution.outcome is not Outcome.SHED)
-            hedges += sum(attempt.hedge for attempt in asked)
-    scores = [execution.score for execution in group if execution.score is not None]
+    _, _, _, seconds, ends, _, tried, _, _, _, scores = zip(*group, strict=True)
+    outcomes = Counter(ends)
+    shed = Outcome.SHED
+    made = seconds if not outcomes[shed] else [s for s, end in zip(seconds, ends, strict=True) if end is not shed]
+    attempts = [attempt for attempts in tried for attempt in attempts if attempt[0] is not shed]
+    given = [score for score in scores if score is not None]
     return Hour(
         start=hour * HOUR,
         version=version,
         calls=len(group),
         outcomes=tuple([outcomes[outcome] for outcome in Outcome]),
-        requests=requests,
-        hedges=hedges,
-        seconds=sum([execution.seconds for execution in group]),
-        scored=len(scores),
-        score=sum(scores),
-        latency=dict(sorted(Counter([bin_of(execution.seconds) for execution in made]).items())),
+        requests=len(attempts),
+        hedges=sum([attempt[3] for attempt in attempts]),
+        seconds=sum(seconds),
+        scored=len(given),
+        score=sum(given),
+        latency=_binned(sorted(made)),
     )
+
+
+def _binned(seconds: Sequence[float]) -> dict[int, int]:
+    """How many of ``seconds``, rising, lie in each bin; one search for each bin that is not empty."""
+    counts: dict[int, int] = {}
+    at, bin_ = 0, 0
+    while at < len(seconds):
+        bin_ = bin_of(seconds[at])
+        end = len(seconds) if bin_ == len(EDGES) else bisect_left(seconds, EDGES[bin_], at)
+        counts[bin_] = end - at
+        at = end
+    return counts
 
 
 def added(one: Hour, other: Hour) -> Hour:

@@ -21,7 +21,15 @@ from poet.calls.perceive import Perceiver
 from poet.calls.plan import Plan
 from poet.calls.transient import classifier
 from poet.calls.wrapper import Stages, refuse_what_cannot_be_wrapped, wrap
-from poet.errors import ConfigurationError, PoetError, StaleParameters, StoreAway
+from poet.errors import (
+    ConfigurationError,
+    PoetError,
+    StaleParameters,
+    StoreAway,
+    StoreCorrupt,
+    StoreTooNew,
+    StoreUnavailable,
+)
 from poet.model.dependency import Dependency
 from poet.model.function import FunctionKey
 from poet.model.objective import Objective
@@ -364,26 +372,45 @@ class Agent:
 
     def _prepare(self, enrolment: Enrolment, ready: threading.Event) -> None:
         try:
-            trainee = self.trainee(enrolment)
-            with self._lock:  # another configuration may have come meanwhile: its own trainer is asked at the next call
-                if self.trainer is not None and self.trainer.trainees.get(enrolment.key) is trainee:
-                    enrolment.deliver(trainee.standing.live, Probe())
+            self._enlist(enrolment)
         except Exception as error:  # noqa: BLE001 - a fault in a store never breaks a call
             self._go_on_without(error)
+            try:
+                self._enlist(enrolment)
+            except Exception as again:  # noqa: BLE001
+                self.fault("store", again)
         finally:
             ready.set()
 
-    def _go_on_without(self, error: BaseException) -> None:
-        """The store cannot be opened: learn in memory, say so once, show it in every status."""
-        from poet.stores.memory import MemoryStore
+    def _enlist(self, enrolment: Enrolment) -> None:
+        """Let the function be trained, and hand down what holds."""
+        trainee = self.trainee(enrolment)
+        with self._lock:  # another configuration may have come meanwhile: its own trainer is asked at the next call
+            if self.trainer is not None and self.trainer.trainees.get(enrolment.key) is trainee:
+                enrolment.deliver(trainee.standing.live, Probe())
 
+    def _go_on_without(self, error: BaseException) -> None:
+        """The store cannot be opened: learn without it, say so once, show it in every status.
+
+        It is tried again now and then where it may yet be there. What a person must mend is not: then all is in memory.
+        """
         with self._lock:
             if self.trainer is None:
-                trainer = Trainer(MemoryStore(), self.settings, self.clock, self.report)
+                trainer = Trainer(self._substitute(error), self.settings, self.clock, self.report)
                 trainer.faults.add("store", error)
                 self._begin(trainer)
             else:
                 self.trainer.faults.add("store", error)
+
+    def _substitute(self, error: BaseException) -> Store:
+        if isinstance(error, StoreUnavailable) and not isinstance(error, StoreCorrupt | StoreTooNew):
+            from poet.stores.steady import SteadyStore
+
+            settings = self.settings
+            return SteadyStore(lambda: self._make_store(settings), error.location, None, clock=self.clock, cause=error)
+        from poet.stores.memory import MemoryStore
+
+        return MemoryStore()
 
     def _declared(self, enrolment: Enrolment, cell: Cell) -> Plan:
         return cell.compile(ParameterSet(values_=enrolment.options.declared), Probe())

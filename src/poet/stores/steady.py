@@ -41,18 +41,21 @@ class SteadyStore:
         self,
         connect: Callable[[], Store],
         url: str,
-        folder: Path,
+        folder: Path | None,
         *,
         clock: Clock = SYSTEM_CLOCK,
         may_pass: Callable[[StoreUnavailable], bool] = lambda error: True,
         back_stop: float = 5.0,
         limit: int = LIMIT,
         onlooker: bool = False,
+        cause: StoreUnavailable | None = None,
     ) -> None:
         """Reach it for the first time; that it is away now is no error.
 
         connect: opens it, and raises StoreUnavailable where it cannot be reached. url: without secrets.
-        folder: for the snapshot and the spool; made when first needed.
+        folder: for the snapshot and the spool, made when first needed; None: nothing is kept beside the store, and
+            while it is away executions and scores are refused, too, so that whoever offers them offers them again.
+        cause: why it could not be reached a moment ago, so that it is not asked at once.
         may_pass: whether an error at this first time may be over by itself; what a person must mend is raised.
         onlooker: leave snapshot and spool as they are.
         back_stop: what ``watch`` says where the store itself cannot be asked [s].
@@ -60,8 +63,9 @@ class SteadyStore:
         """
         self.url = url
         self._connect, self._clock, self._back_stop = connect, clock, back_stop
-        self._snapshot = Snapshot(folder)
-        self._spool = Spool(folder / "spool", limit=limit)
+        self._local = folder is not None and not onlooker
+        self._snapshot = Snapshot(folder or Path("/nonexistent"))
+        self._spool = Spool(self._snapshot.folder / "spool", limit=limit)
         self._lock = RLock()
         self._inner: Store | None = None
         self._hint: Callable[[], None] | None = None
@@ -71,8 +75,11 @@ class SteadyStore:
         self._stale: set[FunctionKey] = set()  # known better than the snapshot
         self._kept: dict[FunctionKey, float] = {}  # when they were kept there last, on the monotonic clock [s]
         self._to_register: dict[FunctionKey, FunctionRecord] = {}
-        self._closed, self._onlooker = False, onlooker
+        self._closed = False
         self.away = 0.0  # since when it cannot be reached, Unix time [s]; 0: it can
+        if cause is not None:
+            self._went_away(cause)
+            return
         try:
             self._store()
         except StoreAway as error:
@@ -124,6 +131,8 @@ class SteadyStore:
         try:
             self._ask(lambda store: store.append(function, executions))
         except StoreAway:
+            if not self._local:
+                raise
             record = self._record(function)
             with self._lock:
                 for rows in rules.by_writer(executions).values():
@@ -134,6 +143,8 @@ class SteadyStore:
         try:
             self._ask(lambda store: store.score(function, feedback))
         except StoreAway:
+            if not self._local:
+                raise
             record = self._record(function)
             with self._lock:
                 self._spool.add_feedback(record, feedback)
@@ -147,7 +158,8 @@ class SteadyStore:
         try:
             self._ask(lambda store: store.report(told))
         except StoreAway:
-            self._snapshot.report(told._replace(away=self.away))
+            if self._local:
+                self._snapshot.report(told._replace(away=self.away))
         else:
             self._snapshot.withdraw(process.writer)
 
@@ -357,7 +369,7 @@ class SteadyStore:
 
     def _tidy(self, *, all_of_it: bool = False) -> None:
         """Hand over some of what has waited, and bring the snapshot up to date."""
-        if self._onlooker:
+        if not self._local:
             return
         now = self._clock.now()
         with self._lock:
@@ -422,7 +434,7 @@ class SteadyStore:
     def _keep(self, function: FunctionKey) -> None:
         """A disk that is full or read-only costs the snapshot, and nothing else."""
         known = self._known.get(function)
-        if known is None or self._onlooker:
+        if known is None or not self._local:
             return
         pins = MappingProxyType(dict(known.standing.pinned))
         self._stale.discard(function)

@@ -3,45 +3,19 @@
 from __future__ import annotations
 
 import os
-import random
-import signal
 import subprocess
-import sys
 import tempfile
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from file_faults import kill_writers, start, wrong
 from poet.errors import StoreUnavailable
 from poet.stores.sqlite import SqliteStore
 from poet.testing.stores import KEY, draft, execution, record
 
 KILLS = 20
-
-WRITER = """
-    import os, sys
-    from pathlib import Path
-    from poet.errors import StaleParameters
-    from poet.stores.sqlite import SqliteStore
-    from poet.testing.stores import KEY, draft, execution, record
-
-    store, writer, sequence = SqliteStore(Path(sys.argv[1])), sys.argv[2], 0
-    generation = store.register(record()).generation
-    while True:
-        rows = [execution(i, writer=writer) for i in range(sequence, sequence + 1 + sequence % 13)]
-        store.append(KEY, rows)
-        sequence += len(rows)
-        os.write(1, f"executions {sequence}\\n".encode())
-        try:
-            standing = store.publish(KEY, draft(reason=f"{writer} {sequence}"), expected=generation)
-        except StaleParameters:
-            generation = store.standing(KEY).generation
-            continue
-        generation = standing.generation
-        os.write(1, f"version {standing.live.version} {writer} {sequence}\\n".encode())
-"""
 
 FILLER = """
     import sys
@@ -67,11 +41,6 @@ FILLER = """
 """
 
 
-def start(script: str, *arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 def run(script: str, *arguments: object) -> list[str]:
     process = start(script, *arguments)
     out, err = process.communicate(timeout=120)
@@ -79,52 +48,11 @@ def run(script: str, *arguments: object) -> list[str]:
     return out.splitlines()
 
 
-def wrong(store: SqliteStore) -> list[object]:
-    """What the store finds wrong with itself; how much space the test's disk has is no fault of its own."""
-    return [finding for finding in store.check() if not finding.ok and finding.what != "disk space"]
-
-
 def test_nothing_that_was_committed_is_lost_when_writers_are_killed(tmp_path: Path) -> None:
     """Each round kills two writers of one file, at a random moment after a random number of commits."""
-    rng = random.Random(1)
-    path = tmp_path / "poet.db"
-    SqliteStore(path).close()
-    executions: dict[str, int] = {}  # writer -> how many it was told are kept
-    versions: dict[int, str] = {}  # version -> its reason
-    for kill in range(KILLS // 2):
-        writers = {f"{kill}{side}": None for side in "ab"}
-        processes = {writer: start(WRITER, path, writer) for writer in writers}
-        first = processes[f"{kill}a"]
-        assert first.stdout is not None
-        told = [first.stdout.readline() for _ in range(rng.randint(1, 50))]
-        for _ in range(rng.randint(0, 20_000)):  # a moment that has nothing to do with a commit
-            pass
-        for process in processes.values():
-            process.send_signal(signal.SIGKILL)
-        for writer, process in processes.items():
-            out, err = process.communicate(timeout=60)
-            assert process.returncode == -signal.SIGKILL, err
-            lines = [*told, *out.splitlines()] if process is first else out.splitlines()
-            for words in (line.split() for line in lines):
-                match words:
-                    case ["executions", count]:
-                        executions[writer] = int(count)
-                    case ["version", number, *reason]:
-                        versions[int(number)] = " ".join(reason)
-        store = SqliteStore(path)
-        assert wrong(store) == []
-        kept = {version.version: version.reason for version in store.versions(KEY)}
-        assert {number: kept.get(number) for number in versions} == versions
-        stored: dict[str, set[int]] = {}
-        for row in store.executions(KEY):
-            stored.setdefault(row.writer, set()).add(row.sequence)
-        for writer, count in executions.items():
-            assert set(range(count)) <= stored[writer]
-            assert stored[writer] == set(range(len(stored[writer])))  # and nothing half-written after it
-        assert store.standing(KEY).live.version == max(kept)
-        store.close()
-    assert len(versions) > KILLS
-    assert sum(executions.values()) > KILLS
+    survived = kill_writers(tmp_path / "poet.db", KILLS)
+    assert survived.kills == KILLS
+    assert min(survived.executions, survived.versions, survived.contributions) > KILLS
 
 
 def check_what_is_left(path: Path, lines: list[str]) -> None:

@@ -49,6 +49,10 @@ class Settings:
                 raise ConfigurationError(f"{name} must be in (0, {LONGEST_KEPT:g}] days, got {value!r}")
         if not isinstance(self.tenant, str) or "\0" in self.tenant or len(self.tenant) > 200:
             raise ConfigurationError(f"tenant must be a text of up to 200 characters, got {self.tenant!r}")
+        if not isinstance(self.root, Path):
+            if not isinstance(self.root, str):
+                raise ConfigurationError(f"root must be a path, got {self.root!r}")
+            object.__setattr__(self, "root", Path(self.root))
         if not (isinstance(self.cpu_share, int | float) and 0 < self.cpu_share <= 1):
             raise ConfigurationError(f"cpu_share must be in (0, 1], got {self.cpu_share!r}")
         store_path(self)

@@ -353,6 +353,8 @@ class SteadyStore:
         with self._lock:
             if self._cause is None:
                 self.away, self._rest = self._clock.wall(), 0.0
+                for key in list(self._stale):  # whoever starts meanwhile begins there
+                    self._keep(key)
             self._rest = min(max(2 * self._rest, FIRST_REST), LONGEST_REST)
             self._rests_until = self._clock.now() + self._rest
             self._cause = error

@@ -292,6 +292,10 @@ class Trainer:
         if fresh and now - trainee.exchanged < NEWS_AFTER and not last:
             return
         writer = self._report().writer
+        if last and self.store.away:
+            state = self._guarded("learning", learner.dump)
+            if state is not None:  # for whoever starts on this host meanwhile
+                self.store.save_learner(trainee.key, state)
         if trainee.pending is not None:  # whether the store has it is not known
             self._merge(trainee, learner, writer, trainee.pending)
         contribution = self._guarded("learning", learner.contribution)

@@ -36,3 +36,11 @@ def test_a_learner_keeps_the_laws(make: Callable[[], Learner]) -> None:
 )
 def test_a_learner_keeps_within_narrow_bounds(make: Callable[[], Learner]) -> None:
     check_learner(make, space=NARROW)
+
+
+DELAY = Real(0.001, 120.0, log=True)
+HEDGING = Space(timeout=DELAY, retries=Integer(0, 5), hedges=Integer(0, 2), hedge_delay=DELAY)
+
+
+def test_a_learner_that_hedges_keeps_the_laws() -> None:
+    check_learner(lambda: OnlineLearner(space=HEDGING), space=HEDGING)

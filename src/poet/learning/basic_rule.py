@@ -18,6 +18,7 @@ SLOW, LONGER, LONGEST = 0.8, 1.2, 120.0  # answers in over 0.8 of the timeout: 1
 FAST, SHORTER, SHORTEST = 0.3, 0.9, 5.0  # answers in under 0.3 of it: 0.9 times that, at least 5 s
 
 _MAGIC = b"POETbas1"
+_NEWS_MAGIC = b"POETbac1"
 _SPACE = Space(timeout=Real(0.001, LONGEST, log=True), retries=Integer(0, MOST_RETRIES))
 _BLAMELESS = (Outcome.REFUSED, Outcome.CANCELLED)  # failures that neither a retry nor a longer timeout could mend
 
@@ -34,22 +35,23 @@ class BasicRule:
         """space: hard bounds; what is missing there is not tuned. declared: values for what ``live`` lacks."""
         self._space = space if space is not None else _SPACE
         self._declared = dict(declared or {})
-        self._seen = 0
-        self._round: list[
-            float
-        ] = []  # seconds of the answering attempt; -1: failed; -2: failed through no fault of ours
+        self._seen = self._untold = 0
+        # seconds of the answering attempt of each; -1: failed; -2: failed through no fault of ours
+        self._round: list[float] = []
+        self._judged = False  # whether a round was judged that others may still hold for open
 
     def update(self, executions: Sequence[Execution]) -> None:
         """Fold them in, oldest first. Never changes them."""
         made = [execution for execution in executions if not was_shed(execution)]
         self._seen += len(made)
+        self._untold += len(made)
         self._round = [*self._round, *map(_verdict, made[-ROUND:])][-ROUND:]
 
     def suggest(self, live: Mapping[str, Value]) -> Suggestion | None:
         """A nudge where ten executions have come in since the last and most of them call for the same, else None."""
         if len(self._round) < ROUND:
             return None
-        verdicts, self._round = self._round, []
+        verdicts, self._round, self._judged = self._round, [], True
         timeout, retries = self._value(live, "timeout", 30.0), self._value(live, "retries", 3)
         failed = sum(seconds == -1 for seconds in verdicts)
         slow = sum(seconds > SLOW * timeout for seconds in verdicts)
@@ -90,6 +92,33 @@ class BasicRule:
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"this is no state of a basic rule ({error}); it was left unread") from error
         self._seen, self._round = seen, verdicts
+        self._untold, self._judged = 0, False
+
+    def contribution(self) -> bytes | None:
+        """What it has seen since the last one was handed out, or since ``load``; None: nothing."""
+        if not self._untold and not self._judged:
+            return None
+        verdicts = self._round[-self._untold :] if self._untold else []
+        told = [self._untold, verdicts, self._judged]
+        self._untold, self._judged = 0, False
+        return _NEWS_MAGIC + json.dumps(told, allow_nan=False).encode()
+
+    def merged(self, shared: bytes | None, contribution: bytes) -> bytes:
+        """``shared``, what all know together as ``dump`` writes it, with a contribution of any of them folded in.
+
+        Whoever judges ten executions has judged them for all: no nudge rests on an execution that led to another one.
+        None: nobody knows anything yet. Raises ValueError where one of the two is of no such kind.
+        """
+        pool = BasicRule(space=self._space, declared=self._declared)
+        if shared is not None:
+            pool.load(shared)
+        try:
+            seen, verdicts, judged = _read_news(contribution)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ValueError(f"this is no contribution to a basic rule ({error})") from error
+        pool._seen += seen
+        pool._round = [*([] if judged else pool._round), *verdicts][-ROUND:]
+        return pool.dump()
 
     def _value(self, live: Mapping[str, Value], name: str, default: float) -> float:
         for value in (live.get(name), self._declared.get(name)):
@@ -113,7 +142,21 @@ def _read(state: bytes) -> tuple[int, list[float]]:
     if state[: len(_MAGIC)] != _MAGIC:
         raise ValueError("it does not begin like one")
     seen, verdicts = json.loads(state[len(_MAGIC) :])
-    if type(seen) is not int or seen < 0 or type(verdicts) is not list or len(verdicts) > ROUND:
+    return _checked(seen, verdicts)
+
+
+def _read_news(contribution: bytes) -> tuple[int, list[float], bool]:
+    """What ``contribution`` wrote. Raises ValueError or TypeError where it is something else."""
+    if contribution[: len(_NEWS_MAGIC)] != _NEWS_MAGIC:
+        raise ValueError("it does not begin like one")
+    seen, verdicts, judged = json.loads(contribution[len(_NEWS_MAGIC) :])
+    if type(judged) is not bool:
+        raise TypeError(f"expected true or false, got {judged!r}")
+    return (*_checked(seen, verdicts), judged)
+
+
+def _checked(seen: object, verdicts: object) -> tuple[int, list[float]]:
+    if type(seen) is not int or not 0 <= seen <= 2**53 or type(verdicts) is not list or len(verdicts) > ROUND:
         raise ValueError("its counts are out of range")
     if not all(type(seconds) is float and -2 <= seconds < math.inf for seconds in verdicts):
         raise ValueError("its seconds are no numbers")

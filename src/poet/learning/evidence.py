@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import math
 import struct
-from collections import deque
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from poet.kernels.online.bins import BINS, FINE, bin_of, position
 from poet.kernels.online.drift import lags
-from poet.kernels.online.ewma import Ewma, observe_all
+from poet.kernels.online.ewma import Ewma
+from poet.learning.checks import count, number, numbers
 from poet.learning.notes import (
+    ACCOUNT,
+    ALLOWANCE,
     ANSWER,
+    BLOCK,
     CENSORED,
+    FIRST_ANSWERS,
     FORMAT,
-    HALF_LIVES,
     KIND,
     MEMORIES,
     RECENT,
@@ -29,30 +33,36 @@ from poet.learning.notes import (
     Note,
     mark,
     marked,
+    pace_of,
     was_shed,
 )
+from poet.learning.recent import Recent
 from poet.model.execution import Execution, Outcome
 
 if TYPE_CHECKING:
     from poet.kernels.online.hedging import Durations
-    from poet.learning.folding import Picture, State, Table
+    from poet.learning.folding import Picture
+    from poet.learning.gains import Gain
+    from poet.learning.news import News
+    from poet.learning.states import Kept, State
 
-BLOCK = 64  # attempts, or calls, that wait at most until they are folded in
 MOST_ATTEMPTS = 16  # of one call that are looked at; the rest repeats what these say
-FIRST_ANSWERS = 20  # answers from which the scale of latency is taken
 
-# A function that hedges:
-ACCOUNT = 8000.0  # half-life of the memory of how many copies were sent [calls]
-DOUBT = 32_000.0  # half-life of what is believed of repeating latency [calls]: without hedges nothing else tests it
 _KEPT_AFTER_CHANGE = 16  # single durations: about what the shortest memory holds
+_FULL = BLOCK * FORMAT.size  # bytes of notes
+_SLACK = 64  # single durations beyond those that count, so that they need not be moved for each
 
 _WORSE = 8.0  # ratio of the odds of no answer that the watch looks for: far worse than expected
 _WATCH = 4.0  # evidence for it that makes it worth looking at once [nats]
-_ALLOWANCE = 0.02  # of the change alarm [nats per call]
 _ALARM = 9.0  # evidence that the short memory is right and a long one wrong [nats]
 _ALARM_AFTER = 20  # calls that come first
 _ALARM_PAUSE = 25  # calls between two alarms
 _VERDICTS = (Outcome.ERROR, Outcome.TIMEOUT)  # no answer, and that says something of the service
+
+# Of thousands of functions few are busy at a time. A picture takes 35 kB and is drawn in 0.1 ms; it is asked for at
+# every look. A table takes 5 kB and is asked for by every execution.
+_PICTURES: Recent[Kept, Picture] = Recent(8)
+_TABLES: Recent[Kept, array[float]] = Recent(256)
 
 
 class Evidence:
@@ -60,22 +70,25 @@ class Evidence:
 
     __slots__ = (
         "_alarm_level",
+        "_answers",
         "_block",
         "_copies",
-        "_evidence_of",
-        "_keeps",
+        "_foreign",
+        "_gain",
+        "_kept",
         "_last_alarm",
+        "_limit",
         "_notes",
-        "_picture",
+        "_old_marks",
+        "_pace",
         "_recent",
-        "_record_keep",
         "_spent",
-        "_state",
-        "_table",
+        "_surprise",
+        "_told_alarm",
+        "_told_answers",
+        "_untold_marks",
         "_watch",
-        "answers",
         "calls",
-        "limit",
         "longest",
         "near",
         "urgent",
@@ -86,26 +99,48 @@ class Evidence:
 
         hedging: keep what choosing a hedge needs, too: single durations, and how many copies were sent.
         """
-        self._keeps = tuple(0.5 ** (pace / half_life) for half_life in HALF_LIVES)
-        self._record_keep = record_keep
+        self._pace = pace_of(pace, record_keep, hedging=hedging)
         self.calls = 0
-        self.answers: tuple[float, ...] = ()  # seconds of the first few
         self.longest = 0.0  # seconds that any attempt was waited for
-        self.limit = math.inf  # timeout in force [s]
         self.near = 0.0  # single durations from this on are kept [s]
         self.urgent = 0  # 1: surprises, look at once; 2: something changed
+        self._limit = math.inf
+        self._answers = array("d")
         self._block = 0
-        self._notes: list[Note] = []
-        self._copies: list[Copy] = []
-        self._recent: deque[int] | None = deque(maxlen=RECENT) if hedging else None  # marks of first attempts
+        self._notes = bytearray()  # packed ``Note``s
+        self._copies = bytearray()  # packed ``Copy``s
+        self._recent: array[int] | None = array("H") if hedging else None  # marks of first attempts, the newest count
         self._spent = Ewma()  # copies per call
         self._watch = 0.0
-        self._evidence_of = (0.0, 0.0)  # for "far worse than expected", in an answer and in none [nats]
+        self._surprise: tuple[float, float] | None = None  # evidence for "far worse than expected"; None: to be found
         self._alarm_level = [0.0] * MEMORIES
         self._last_alarm = 0
-        self._state: State | None = None
-        self._picture: Picture | None = None
-        self._table: Table | None = None
+        self._kept: Kept | None = None
+        self._told()
+
+    def _told(self) -> None:
+        """From here on counts as untold."""
+        self._gain: Gain | None = None
+        self._foreign = self._block  # calls that wait and that others know already
+        self._told_alarm = self._last_alarm
+        self._told_answers = len(self._answers)
+        self._untold_marks = 0
+        self._old_marks = RECENT
+
+    @property
+    def limit(self) -> float:
+        """Timeout in force [s]."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, seconds: float) -> None:
+        if seconds != self._limit:
+            self._limit, self._surprise = seconds, None
+
+    @property
+    def answers(self) -> tuple[float, ...]:
+        """Seconds of the first few answers."""
+        return tuple(self._answers)
 
     # ------------------------------------------------------------ observing
 
@@ -116,7 +151,7 @@ class Evidence:
         self.calls += 1
         call = self._block
         self._block += 1
-        notes = self._notes
+        notes, pack = self._notes, FORMAT.pack
         first = True
         for outcome, seconds, waited, hedge in execution.attempts[:MOST_ATTEMPTS]:
             if outcome == Outcome.SHED:
@@ -131,21 +166,21 @@ class Evidence:
             kind = KIND[outcome]
             fine = position(seconds, bin_) if kind == CENSORED else 0
             pause = int(waited * 1000 + 0.5) if 0 < waited < 65 else 65000 if waited >= 65 else 0
-            notes.append(Note(call, int(outcome), bin_, fine, pause))
+            notes += pack(call, outcome, bin_, fine, pause)
             if first:
                 first = False
                 self._judge(outcome, kind, bin_ + 1 if fine > FINE // 2 else bin_)
                 if self._recent is not None and seconds >= self.near:
-                    self._recent.append(mark(seconds, kind == CENSORED))
-            if kind == ANSWER and len(self.answers) < FIRST_ANSWERS:
-                self.answers += (float(seconds),)
+                    self._marked(self._recent, mark(seconds, kind == CENSORED))
+            if kind == ANSWER and len(self._answers) < FIRST_ANSWERS:
+                self._answers.append(seconds)
             if seconds > self.longest:
                 self.longest = float(seconds)
         if (
-            len(notes) >= BLOCK
+            len(notes) >= _FULL
             or self._block >= BLOCK
             or self._watch > _WATCH
-            or len(self._copies) >= BLOCK
+            or len(self._copies) >= _FULL
             or self._alarmed()
         ):
             self.fold()
@@ -154,18 +189,43 @@ class Evidence:
         """Note a hedge: how long it took, and how slow the request was that it copies."""
         if 0 <= seconds < math.inf and 0 <= waited < math.inf:
             bin_ = bin_of(seconds)
-            self._copies.append(Copy(call, int(outcome), bin_, position(seconds, bin_), mark(waited)))
+            self._copies += FORMAT.pack(call, outcome, bin_, position(seconds, bin_), mark(waited))
+
+    def _marked(self, recent: array[int], mark_: int) -> None:
+        recent.append(mark_)
+        self._untold_marks += 1
+        if len(recent) >= RECENT + _SLACK:
+            del recent[:-RECENT]
 
     def _judge(self, outcome: int, kind: int, bin_: int) -> None:
         """Watch for change: did any memory expect this first attempt?"""
-        if self._table is None:
+        kept = self._kept
+        if kept is None:
             return
-        likely = self._table[kind][bin_]
+        table = _TABLES.get(kept)
+        if table is None:
+            table = self._table(kept)
+        if self._surprise is None:
+            self._surprise = self._surprised()
+        place = MEMORIES * (BINS * kind + bin_)
         if kind == ANSWER:
-            self._watch = max(0.0, self._watch + self._evidence_of[0])
+            self._watch = max(0.0, self._watch + self._surprise[0])
         elif outcome in _VERDICTS:
-            self._watch += self._evidence_of[1]
-        self._alarm_level = lags(self._alarm_level, likely, allowance=_ALLOWANCE)
+            self._watch += self._surprise[1]
+        self._alarm_level = lags(self._alarm_level, table[place : place + MEMORIES], allowance=ALLOWANCE)
+
+    def _table(self, kept: Kept) -> array[float]:
+        from poet.learning import folding
+
+        return _TABLES.put(kept, folding.table(self._drawn(kept)))
+
+    def _surprised(self) -> tuple[float, float]:
+        """Evidence for "far worse than expected" that an answer is, and none is [nats]."""
+        picture = self._drawn(self._kept)
+        missing = 1 - picture.weights @ picture.answered[:, min(bin_of(self._limit), BINS - 1)]
+        now = min(max(float(missing), 1e-3), 0.9)
+        worse = _WORSE * now / (1 - now + _WORSE * now)
+        return math.log((1 - worse) / (1 - now)), math.log(worse / now)
 
     def _alarmed(self) -> bool:
         """Whether a long memory has been so wrong of late that it should go."""
@@ -178,69 +238,94 @@ class Evidence:
     # ------------------------------------------------------------ folding
 
     def fold(self) -> None:
-        """Fold what waits into the counts and draw the picture anew."""
-        if not self._block and self._picture is not None:
+        """Fold what waits into the counts."""
+        if not self._block and self._kept is not None:
             return
-        from poet.learning import folding
+        from poet.learning import gains
 
-        state = self._current()
+        gain = self._waiting()
+        untold = gain if not self._foreign else self._waiting(self._foreign)
         if self._alarmed():
-            state = folding.restarted(state, [level > _ALARM for level in self._alarm_level])
-            self._alarm_level = [0.0] * MEMORIES
-            self._last_alarm = self.calls
-            self.urgent = 2
-            if self._recent is not None:
-                self._recent = deque(list(self._recent)[-_KEPT_AFTER_CHANGE:], RECENT)
+            stale = [level > _ALARM for level in self._alarm_level]
+            gain, untold = gains.restarted(gain, stale), gains.restarted(untold, stale)
+            self._sounded(self.calls)
         if self._watch > _WATCH:
+            untold = gains.calmed(untold)
             self.urgent = max(self.urgent, 1)
             self._watch = 0.0
-        if self._recent is not None:
-            self._spent = observe_all(self._spent, len(self._copies), self._block, half_life=ACCOUNT)
-        self._notes = []
-        self._copies = []
-        self._block = 0
-        self._settle(state)
+        self._settle(gain)
+        if untold.calls or untold.fresh:
+            self._gain = untold if self._gain is None else gains.composed(self._gain, untold, self._pace)
 
-    def _settle(self, state: State) -> None:
+    def _waiting(self, first: int = 0) -> Gain:
+        """What the calls that wait, from the ``first`` on, teach."""
         from poet.learning import folding
 
-        self._state = state
-        self._picture, self._table = folding.pictured(state)
-        missing = 1 - self._picture.weights @ self._picture.answered[:, min(bin_of(self.limit), BINS - 1)]
-        now = min(max(float(missing), 1e-3), 0.9)
-        worse = _WORSE * now / (1 - now + _WORSE * now)
-        self._evidence_of = (math.log((1 - worse) / (1 - now)), math.log(worse / now))
+        notes = [Note._make(each) for each in FORMAT.iter_unpack(self._notes)]
+        copies = [Copy._make(each) for each in FORMAT.iter_unpack(self._copies)]
+        if first:
+            notes = [note._replace(call=note.call - first) for note in notes if note.call >= first]
+            copies = [copy._replace(call=copy.call - first) for copy in copies if copy.call >= first]
+        surprise = None
+        if self._kept is not None:
+            surprise = self._surprise if self._surprise is not None else self._surprised()
+        picture = self._drawn(self._kept)
+        return folding.gained(notes, self._block - first, picture, self._pace, copies=copies, surprise=surprise)
+
+    def _sounded(self, call: int) -> None:
+        """There was an alarm: what was known is out of date."""
+        self._alarm_level = [0.0] * MEMORIES
+        self._last_alarm = call
+        self.urgent = 2
+        if self._recent is not None:
+            del self._recent[:-_KEPT_AFTER_CHANGE]
+            self._old_marks = max(0, min(self._old_marks, _KEPT_AFTER_CHANGE - self._untold_marks))
+            self._untold_marks = min(self._untold_marks, _KEPT_AFTER_CHANGE)
+
+    def _settle(self, gain: Gain) -> None:
+        """Take in what the calls that wait teach, or others' calls."""
+        from poet.learning import gains
+
+        self._keep(gains.applied(self._opened(), gain, self._pace))
+        if self._recent is not None:
+            self._spent = gains.added(self._spent, gain.spent, gain.calls, ACCOUNT)
+        self._notes, self._copies = bytearray(), bytearray()
+        self._block = self._foreign = 0
+
+    def _keep(self, state: State | None) -> None:
+        from poet.learning.states import Kept
+
+        if self._kept is not None:
+            _PICTURES.drop(self._kept)
+            _TABLES.drop(self._kept)
+        self._kept = None if state is None else Kept.of(state)
+        self._surprise = None
+
+    def _opened(self) -> State:
+        from poet.learning import states
+
+        return states.empty() if self._kept is None else self._kept.state()
+
+    def _drawn(self, kept: Kept | None) -> Picture:
+        """The picture of what was folded in."""
+        from poet.learning import folding, states
+
+        if kept is None:
+            return folding.pictured(states.empty())
+        return _PICTURES.get(kept) or _PICTURES.put(kept, folding.pictured(kept.state()))
 
     def picture(self) -> Picture:
         """The picture as of now; it changes nothing."""
-        from poet.learning import folding
+        from poet.learning import folding, gains
 
-        if not self._block and self._picture is not None:
-            return self._picture
-        return folding.pictured(self._current())[0]
-
-    def _current(self) -> State:
-        """The state with what waits folded in; it changes nothing."""
-        from poet.learning import folding
-
-        state = self._state if self._state is not None else folding.empty()
         if not self._block:
-            return state
-        return folding.folded(
-            state,
-            self._notes,
-            self._block,
-            self._picture,
-            self._keeps,
-            self._record_keep,
-            copies=self._copies,
-            doubt=None if self._recent is None else DOUBT,
-        )
+            return self._drawn(self._kept)
+        return folding.pictured(gains.applied(self._opened(), self._waiting(), self._pace))
 
     @property
     def retried(self) -> tuple[float, float]:
         """Calls seen to retry after an error, and after a timeout."""
-        return (0.0, 0.0) if self._state is None else self._state.retried
+        return (0.0, 0.0) if self._kept is None else self._kept.retried
 
     def overdrawn(self, share: float) -> float:
         """Copies sent beyond ``share`` per call within memory, as of the last fold; below 0: fewer were sent."""
@@ -251,74 +336,143 @@ class Evidence:
         """The newest first attempts that took about as long as a hedge waits, or longer, where these are kept."""
         from poet.learning import folding
 
-        return folding.durations(self._recent or ())
+        return folding.durations(() if self._recent is None else self._recent[-RECENT:])
+
+    # ------------------------------------------------------------ telling others
+
+    @property
+    def untold(self) -> bool:
+        """Whether there is anything to tell."""
+        return self._gain is not None or self._block > self._foreign
+
+    def news(self) -> News:
+        """What was seen since this was asked for last, or since ``load``; what waits is folded in before."""
+        from poet.learning import gains
+        from poet.learning.news import News
+
+        if self._block:
+            self.fold()
+        untold = min(self._untold_marks, RECENT)
+        marks = () if self._recent is None or not untold else self._recent[-untold:]
+        news = News(
+            gains.NOTHING if self._gain is None else self._gain,
+            tuple(self._answers[self._told_answers :]),
+            self.longest,
+            self._limit,
+            self.near,
+            self.urgent,
+            self._told_alarm,
+            self.calls - self._last_alarm,
+            tuple(marks),
+            self._old_marks,
+        )
+        self._told()
+        return news
+
+    def take_in(self, news: News) -> None:
+        """Fold in what others have seen, as if these calls came now.
+
+        Where several have found the same change, the first alarm counts: later ones speak of memories that are gone.
+        The levels of the alarm add up over all, so that many who watch sound no more false alarms than one.
+        """
+        from poet.learning import gains
+
+        if self._block:
+            self.fold()
+        gain, overtaken = news.gain, news.alarm != self._last_alarm
+        if overtaken:
+            gain = gains.overtaken(gain)
+        self.calls += gain.calls
+        self._answers = (self._answers + array("d", news.answers))[:FIRST_ANSWERS]
+        self.longest = max(self.longest, news.longest)
+        self.limit = news.limit
+        self.urgent = news.urgent
+        rises = map(max, map(float.__add__, [*self._alarm_level, self._watch], gain.rise.tolist()), gain.least.tolist())
+        *self._alarm_level, self._watch = rises
+        if self._recent is not None:
+            old = RECENT if overtaken else news.old_marks
+            self._recent = (self._recent[max(0, len(self._recent) - old) :] + array("H", news.marks))[-RECENT:]
+            self.near = news.near
+        if gain.fresh:
+            self._last_alarm = max(0, self.calls - news.quiet)
+        if self._alarmed():
+            gain = gains.restarted(gain, [level > _ALARM for level in self._alarm_level])
+            self._sounded(self.calls)
+        if self._watch > _WATCH:
+            self.urgent, self._watch = max(self.urgent, 1), 0.0
+        self._settle(gain)
 
     # ------------------------------------------------------------ keeping
 
     def dump(self) -> tuple[dict[str, Any], bytes]:
         """Scalars, and arrays as bytes."""
-        from poet.learning import folding
+        from poet.learning import states
 
         facts: dict[str, Any] = {
             "calls": self.calls,
-            "answers": list(self.answers),
+            "answers": list(self._answers),
             "longest": self.longest,
-            "limit": self.limit if self.limit < math.inf else None,
+            "limit": self._limit if self._limit < math.inf else None,
             "urgent": self.urgent,
             "block": self._block,
-            "notes": len(self._notes),
+            "notes": len(self._notes) // FORMAT.size,
             "watch": self._watch,
             "levels": self._alarm_level,
             "last_alarm": self._last_alarm,
-            "folded": self._state is not None,
+            "folded": self._kept is not None,
         }
-        blob = b"".join(FORMAT.pack(*note) for note in (*self._notes, *self._copies))
+        blob = bytes(self._notes + self._copies)
         if self._copies:
-            facts["copies"] = len(self._copies)
+            facts["copies"] = len(self._copies) // FORMAT.size
         if self._recent is not None:
+            marks = self._recent[-RECENT:]
             facts["near"] = self.near
             facts["spent"] = list(self._spent)
-            facts["recent"] = len(self._recent)
-            blob += struct.pack(f"<{len(self._recent)}H", *self._recent)
-        if self._state is not None:
-            state = self._state
-            facts["refused"] = list(state.refused)
-            facts["retried"] = list(state.retried)
-            blob += folding.packed(state)
+            facts["recent"] = len(marks)
+            blob += struct.pack(f"<{len(marks)}H", *marks)
+        if self._kept is not None:
+            facts["refused"] = list(self._kept.refused)
+            facts["retried"] = list(self._kept.retried)
+            blob += states.packed(self._kept.state())
         return facts, blob
 
     def load(self, facts: Mapping[str, Any], blob: bytes) -> None:
         """Take up ``dump``. Raises ValueError, KeyError or TypeError where it is not one; half-changed then."""
-        from poet.learning import folding
+        from poet.learning import states
 
-        self.calls = _count(facts["calls"])
-        self.answers = tuple(_numbers(facts["answers"], range(FIRST_ANSWERS + 1)))
-        self.longest = _numbers([facts["longest"]], range(1, 2))[0]
-        self.limit = math.inf if facts["limit"] is None else _numbers([facts["limit"]], range(1, 2))[0]
-        self.urgent = _count(facts["urgent"], 2)
-        self._block = _count(facts["block"], BLOCK)
-        self._watch = _numbers([facts["watch"]], range(1, 2))[0]
-        self._alarm_level = _numbers(facts["levels"], range(MEMORIES, MEMORIES + 1))
-        self._last_alarm = _count(facts["last_alarm"])
+        self.calls = count(facts["calls"])
+        self._answers = array("d", numbers(facts["answers"], range(FIRST_ANSWERS + 1)))
+        self.longest = number(facts["longest"])
+        self.limit = math.inf if facts["limit"] is None else number(facts["limit"])
+        self.urgent = count(facts["urgent"], 2)
+        self._block = count(facts["block"], BLOCK)
+        self._watch = number(facts["watch"])
+        self._alarm_level = numbers(facts["levels"], range(MEMORIES, MEMORIES + 1))
+        self._last_alarm = count(facts["last_alarm"])
         size = self._load_notes(facts, blob)
         size += self._load_recent(facts, blob[size:])
         if facts["folded"] is True:
-            refused = Ewma(*_numbers(facts["refused"], range(2, 3)))
-            retried = _numbers(facts["retried"], range(2, 3))
-            self._settle(folding.unpacked(blob[size:], refused, (retried[0], retried[1])))
+            refused = Ewma(*numbers(facts["refused"], range(2, 3)))
+            retried = numbers(facts["retried"], range(2, 3))
+            self._keep(states.unpacked(blob[size:], refused, (retried[0], retried[1])))
         elif len(blob) != size:
             raise ValueError(f"{len(blob) - size} bytes too many")
         else:
-            self._state = self._picture = self._table = None
+            self._keep(None)
+        self._told()
 
     def _load_notes(self, facts: Mapping[str, Any], blob: bytes) -> int:
         """Take up the notes at the head of ``blob``; gives the bytes that they took."""
-        n_notes = _count(facts["notes"], BLOCK + MOST_ATTEMPTS)
-        n_copies = _count(facts.get("copies", 0), BLOCK + MOST_ATTEMPTS)  # states of older releases have none
+        n_notes = count(facts["notes"], BLOCK + MOST_ATTEMPTS)
+        n_copies = count(facts.get("copies", 0), BLOCK + MOST_ATTEMPTS)  # states of older releases have none
         size = (n_notes + n_copies) * FORMAT.size
         values = list(FORMAT.iter_unpack(blob[:size]))
-        self._notes = [_note(each, self._block) for each in values[:n_notes]]
-        self._copies = [_copy(each, self._block) for each in values[n_notes:]]
+        for each in values[:n_notes]:
+            _check_note(each, self._block)
+        for each in values[n_notes:]:
+            _check_copy(each, self._block)
+        self._notes = bytearray(blob[: n_notes * FORMAT.size])
+        self._copies = bytearray(blob[n_notes * FORMAT.size : size])
         if len(values) != n_notes + n_copies:
             raise ValueError(f"{n_notes + n_copies} notes were announced, {len(values)} are there")
         return size
@@ -328,44 +482,24 @@ class Evidence:
 
         Who does not hedge leaves them; who has begun to since begins with none.
         """
-        marks = struct.unpack_from(f"<{_count(facts.get('recent', 0), RECENT)}H", blob)
-        spent = Ewma(*_numbers(facts.get("spent", (0.0, 0.0)), range(2, 3)))
+        marks = struct.unpack_from(f"<{count(facts.get('recent', 0), RECENT)}H", blob)
+        spent = Ewma(*numbers(facts.get("spent", (0.0, 0.0)), range(2, 3)))
         for each in marks:
             marked(each)
-        [near] = _numbers([facts.get("near", 0.0)], range(1, 2))
+        near = number(facts.get("near", 0.0))
         if self._recent is not None:
-            self._recent, self._spent, self.near = deque(marks, RECENT), spent, near
+            self._recent, self._spent, self.near = array("H", marks), spent, near
         return 2 * len(marks)
 
 
-def _count(value: object, most: int = 2**53) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-        raise ValueError(f"expected a whole number in [0, {most}], got {value!r}")
-    return value
-
-
-def _numbers(values: Iterable[object], length: range) -> list[float]:
-    """Finite numbers >= 0."""
-    numbers = []
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-            raise ValueError(f"expected a finite number >= 0, got {value!r}")
-        numbers.append(float(value))
-    if len(numbers) not in length:
-        raise ValueError(f"expected {length.start} to {length.stop - 1} numbers, got {len(numbers)}")
-    return numbers
-
-
-def _note(values: tuple[int, ...], block: int) -> Note:
+def _check_note(values: tuple[int, ...], block: int) -> None:
     note = Note(*values)
     endless = note.bin == BINS - 1 and note.position
     if note.call >= block or note.outcome not in KIND or note.bin >= BINS or endless:
         raise ValueError(f"no note of an attempt: {note!r}")
-    return note
 
 
-def _copy(values: tuple[int, ...], block: int) -> Copy:
+def _check_copy(values: tuple[int, ...], block: int) -> None:
     copy = Copy(*values)
-    _note((*copy[:4], 0), block)
+    _check_note((*copy[:4], 0), block)
     marked(copy.slow)
-    return copy

@@ -1,41 +1,42 @@
-"""How a block of noted attempts becomes counts, weights and beliefs: pure functions on arrays."""
+"""How a block of noted attempts becomes a picture, and what it adds to counts, weights and beliefs."""
 
 from __future__ import annotations
 
-import math
+from array import array
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from poet.kernels.online import repetition, survival
 from poet.kernels.online.bins import BINS, FINE
 from poet.kernels.online.ewma import Ewma, mean, observe_all
 from poet.kernels.online.hedging import Durations
 from poet.kernels.online.survival import KNOTS, WIDTHS, Array, Grid, Hazards, read
-from poet.learning.notes import CENSORED, KIND, MEMORIES, REFUSED_HALF_LIFE, Copy, Note, duration, marked
+from poet.learning.gains import NOTHING, Gain
+from poet.learning.notes import (
+    ACCOUNT,
+    ALLOWANCE,
+    CENSORED,
+    KIND,
+    MEMORIES,
+    REFUSED_HALF_LIFE,
+    Copy,
+    Note,
+    Pace,
+    duration,
+    marked,
+)
+from poet.learning.states import Sparse, State, numbered
 from poet.model.execution import Outcome
 
-SHARE = (
-    0.01  # of the weight that is dealt out anew per call: no memory is ever out of the race (Herbster & Warmuth 1998)
-)
 DEPENDENT = 1.5  # a retry after a timeout counts 1 - this times the chance that latency repeats
 LEAST_WEIGHT = 0.1  # of a sample that is worth counting
 _ANSWERS = (Outcome.SUCCESS, Outcome.LATE)
 _VERDICTS = (Outcome.SUCCESS, Outcome.LATE, Outcome.ERROR, Outcome.TIMEOUT)
-
-
-class State(NamedTuple):
-    """All that a fold changes."""
-
-    counts: npt.NDArray[np.float32]  # (MEMORIES, 3, BINS); single precision, so that the dump is small and exact
-    record: Array  # (MEMORIES,) discounted log likelihood of each memory
-    errors: Array  # log posterior over (permanent share, persistence)
-    repeats: Array  # log posterior over the chance that latency repeats
-    refused: Ewma  # share of calls
-    retried: tuple[float, float]  # calls seen to retry after an error, after a timeout
+# What each outcome says to the watch: an answer, none and that says something of the service, or nothing at all.
+_SAYS = np.array([0 if o in _ANSWERS else 1 if o in (Outcome.ERROR, Outcome.TIMEOUT) else 2 for o in Outcome])
 
 
 class Picture(NamedTuple):
@@ -51,74 +52,74 @@ class Picture(NamedTuple):
     likely: Array  # (3, MEMORIES, BINS) log likelihood of an attempt by kind, memory and bin
 
 
-Table = list[list[list[float]]]  # log likelihood by kind, bin and memory
-
-
-def empty() -> State:
-    """Nothing seen yet."""
-    counts = np.zeros((MEMORIES, 3, BINS), np.float32)
-    return State(counts, np.zeros(MEMORIES), *repetition.PRIOR, Ewma(), (0.0, 0.0))
-
-
-def pictured(state: State) -> tuple[Picture, Table]:
-    """The picture, and the table by which the next attempts are judged."""
+def pictured(state: State) -> Picture:
+    """The picture of ``state``."""
     evidence = survival.hazards(state.counts.astype(float))
     answer, error = survival.posterior_mean(evidence)
     answered, failed, alive = survival.incidence(answer, error)
     with np.errstate(divide="ignore"):
         log_alive = np.log(np.maximum(alive, 1e-12))
-        rows = np.stack([log_alive + np.log(answer), log_alive + np.log(error), log_alive])
-    refused = mean(state.refused) if state.refused.weight else 0.0
-    picture = Picture(
+        likely = np.stack([log_alive + np.log(answer), log_alive + np.log(error), log_alive])
+    return Picture(
         evidence,
         answered,
         failed,
         repetition.normalised(state.record),
         repetition.normalised(state.errors),
         repetition.normalised(state.repeats),
-        refused,
-        rows,
+        mean(state.refused) if state.refused.weight else 0.0,
+        likely,
     )
-    table: Table = rows.transpose(0, 2, 1).tolist()
-    return picture, table
 
 
-def folded(
-    state: State,
+def table(picture: Picture) -> array[float]:
+    """By what the next attempts are judged: log likelihood by kind, bin and memory, the last running fastest.
+
+    In single precision, as hundreds of them are kept, and what is judged by them is compared to a threshold.
+    """
+    return array("f", picture.likely.transpose(0, 2, 1).astype(np.float32).tobytes())
+
+
+def gained(
     notes: Sequence[Note],
     n_calls: int,
-    picture: Picture | None,
-    keeps: Sequence[float],
-    record_keep: float,
+    picture: Picture,
+    pace: Pace,
     *,
     copies: Sequence[Copy] = (),
-    doubt: float | None = None,
-) -> State:
-    """``state`` after ``n_calls`` calls whose attempts are ``notes`` and whose hedges are ``copies``, oldest first.
+    surprise: tuple[float, float] | None = None,
+) -> Gain:
+    """What ``n_calls`` calls teach whose attempts are ``notes`` and whose hedges are ``copies``, oldest first.
 
-    picture: of ``state``; None where it is empty.
-    keeps: share of a count that is kept per call, one per memory, in (0, 1); record_keep: of the memories' record.
-    doubt: half-life of what is believed of repeating latency [calls]; None: only new evidence moves it.
+    picture: of what was known before. surprise: evidence for "far worse than expected", in an answer and in none
+    [nats]; None: there was nothing to judge them by.
     """
-    picture = picture or pictured(state)[0]
     calls = _by_call(notes)
+    firsts = [attempts[0] for attempts in calls]
     expected = float(picture.repeats @ repetition.REPEATS)
     after_errors = [sequence for attempts in calls if (sequence := _sequence(attempts, Outcome.ERROR))]
     after_timeouts = [(attempts, sequence) for attempts in calls if (sequence := _sequence(attempts, Outcome.TIMEOUT))]
     dependent = 1.0 - DEPENDENT * expected
-    repeats = state.repeats if doubt is None else _doubted(state.repeats, n_calls, doubt)
-    return State(
-        _counted(state.counts, _weighed(calls, dependent) + _weighed_copies(copies, dependent), n_calls, keeps),
-        _recorded(state, picture, [attempts[0] for attempts in calls], n_calls, record_keep),
-        _after_errors(state.errors, after_errors, picture),
-        _after_copies(_after_timeouts(repeats, after_timeouts, picture), copies, picture),
-        observe_all(
-            state.refused,
-            sum(attempts[-1].outcome == Outcome.REFUSED for attempts in calls),
-            n_calls,
-            half_life=REFUSED_HALF_LIFE,
-        ),
-        (state.retried[0] + len(after_errors), state.retried[1] + len(after_timeouts)),
+    repeats, repeated = _of_repeats(after_timeouts, copies, picture)
+    likely, ages = _foretold(firsts, n_calls, picture)
+    rise, least = _watched(firsts, likely, surprise)
+    refused = sum(attempts[-1].outcome == Outcome.REFUSED for attempts in calls)
+    return Gain(
+        n_calls,
+        _counted(_weighed(calls, dependent) + _weighed_copies(copies, dependent), n_calls, pace.keeps),
+        NOTHING.stale,
+        (pace.record_keep**ages) @ likely if firsts else NOTHING.record,
+        n_calls if firsts else 0,
+        False,
+        n_calls if firsts else 0,
+        _of_errors(after_errors, picture),
+        repeats,
+        repeated,
+        (len(after_errors), len(after_timeouts)),
+        observe_all(Ewma(), refused, n_calls, half_life=REFUSED_HALF_LIFE),
+        observe_all(Ewma(), len(copies), n_calls, half_life=ACCOUNT),
+        rise,
+        least,
     )
 
 
@@ -165,54 +166,60 @@ def _weighed_copies(copies: Sequence[Copy], dependent: float) -> list[tuple[int,
     return [cell for copy in copies for cell in _cells(copy, dependent)]
 
 
-def _counted(
-    counts: npt.NDArray[np.float32], cells: Sequence[tuple[int, int, float]], n_calls: int, keeps: Sequence[float]
-) -> npt.NDArray[np.float32]:
-    """``counts`` with ``cells`` added, all faded to the end of the block."""
+def _counted(cells: Sequence[tuple[int, int, float]], n_calls: int, keeps: Sequence[float]) -> Sparse:
+    """``cells`` as counts, faded to the end of the block."""
+    if not cells:
+        return NOTHING.counts
     decays = np.array(keeps)[:, None]
-    result = counts.reshape(MEMORIES, -1) * decays**n_calls
-    if cells:
-        calls, index, weights = np.array(cells).T
-        index = index.astype(np.intp)
-        worth = weights * decays ** (n_calls - 1 - calls)
-        for memory in range(MEMORIES):
-            result[memory] += np.bincount(index, worth[memory], minlength=result.shape[1])
-    kept: npt.NDArray[np.float32] = result.astype(np.float32).reshape(counts.shape)
-    return kept
+    calls, index, weights = np.array(cells).T
+    worth = weights * decays ** (n_calls - 1 - calls)
+    index = index.astype(np.intp)
+    found, place = numbered(index)
+    return Sparse(found, np.array([np.bincount(place[index], each) for each in worth], dtype=float))
 
 
-def _after_errors(belief: Array, sequences: Sequence[Sequence[Note]], picture: Picture) -> Array:
-    """What errors are believed to be, after more retries that followed one."""
+def _of_errors(sequences: Sequence[Sequence[Note]], picture: Picture) -> Array | None:
+    """What retries that followed an error say of errors; None where there were none."""
     if not sequences:
-        return belief
+        return None
     share = min(0.98, float(picture.weights @ picture.failed[:, -1]))
     seen = [[(note.outcome == Outcome.ERROR, note.pause / 1000, 1.0) for note in sequence] for sequence in sequences]
-    return repetition.updated(belief, repetition.PRIOR.errors, repetition.after_errors(seen, share))
+    return repetition.gathered(repetition.after_errors(seen, share))
+
+
+def _of_repeats(
+    sequences: Sequence[tuple[Sequence[Note], Sequence[Note]]], copies: Sequence[Copy], picture: Picture
+) -> tuple[Array | None, int]:
+    """What retries and hedges of slow attempts say of repeating latency, and how many calls say it."""
+    shown = [said for said in (_after_timeouts(sequences, picture), _after_copies(copies, picture)) if said]
+    if not shown:
+        return None, 0
+    likelihoods = repetition.after_timeouts([call for calls in shown for call in calls])
+    return repetition.gathered(likelihoods), len(likelihoods)
 
 
 def _after_timeouts(
-    belief: Array, sequences: Sequence[tuple[Sequence[Note], Sequence[Note]]], picture: Picture
-) -> Array:
-    """How much latency is believed to repeat, after more retries that followed a timeout.
+    sequences: Sequence[tuple[Sequence[Note], Sequence[Note]]], picture: Picture
+) -> list[list[tuple[bool, float]]]:
+    """By call, whether each retry that followed a timeout was answered, and the chance of a fresh attempt.
 
     sequences: all attempts of a call, and those that followed a timeout.
     """
     if not sequences:
-        return belief
+        return []
     limits = [duration(next(note for note in attempts if note.outcome == Outcome.TIMEOUT)) for attempts, _ in sequences]
     chances = read(picture.weights @ picture.answered, Grid.of(np.array(limits)))[0].tolist()
-    seen = [
+    return [
         [(note.outcome in _ANSWERS, chance) for note in slow]
         for (_, slow), chance in zip(sequences, chances, strict=True)
     ]
-    return repetition.updated(belief, repetition.PRIOR.repeats, repetition.after_timeouts(seen))
 
 
-def _after_copies(belief: Array, copies: Sequence[Copy], picture: Picture) -> Array:
-    """How much latency is believed to repeat, after more hedges of slow requests.
+def _after_copies(copies: Sequence[Copy], picture: Picture) -> list[list[tuple[bool, float]]]:
+    """The same of hedges of slow requests.
 
-    Where it repeats, no copy answers as soon as the request that it copies should have. A copy that was given up before
-    has shown so only as long as it ran.
+    Where latency repeats, no copy answers as soon as the request that it copies should have. A copy that was given up
+    before has shown so only as long as it ran.
     """
     shown: list[tuple[int, bool, float]] = []  # call, whether it answered in time, and the time that it had [s]
     for copy in copies:
@@ -222,20 +229,13 @@ def _after_copies(belief: Array, copies: Sequence[Copy], picture: Picture) -> Ar
         elif KIND[copy.outcome] == CENSORED and copy.outcome != Outcome.REFUSED:
             shown.append((copy.call, False, min(ran, slow)))
     if not shown:
-        return belief
+        return []
     times = np.array([seconds for *_, seconds in shown])
     chances = read(picture.weights @ picture.answered, Grid.of(times))[0].tolist()
     calls: dict[int, list[tuple[bool, float]]] = {}
     for (call, answered, _), chance in zip(shown, chances, strict=True):
         calls.setdefault(call, []).append((answered, chance))
-    return repetition.updated(belief, repetition.PRIOR.repeats, repetition.after_timeouts(list(calls.values())))
-
-
-def _doubted(belief: Array, n_calls: int, half_life: float) -> Array:
-    """A log posterior drawn back towards its prior by ``n_calls`` calls without any evidence."""
-    start = repetition.PRIOR.repeats
-    faded: Array = start + 0.5 ** (n_calls / half_life) * (belief - start)
-    return faded
+    return list(calls.values())
 
 
 def _sequence(attempts: Sequence[Note], cause: Outcome) -> list[Note]:
@@ -254,24 +254,24 @@ def _sequence(attempts: Sequence[Note], cause: Outcome) -> list[Note]:
     return found
 
 
-def _recorded(state: State, picture: Picture, firsts: Sequence[Note], n_calls: int, keep: float) -> Array:
-    """The memories' record after a block: how well each foretold the first attempts."""
-    if not firsts:
-        return state.record
+def _foretold(firsts: Sequence[Note], n_calls: int, picture: Picture) -> tuple[Array, Array]:
+    """How well each memory foretold each first attempt, (n, MEMORIES) [nats], and how many calls came since, (n,)."""
     kinds = [KIND[note.outcome] for note in firsts]
     bins = [note.bin + (note.position > FINE // 2) for note in firsts]
-    ages = n_calls - 1 - np.array([note.call for note in firsts])
-    record = keep**n_calls * state.record + (keep**ages) @ picture.likely[kinds, :, bins]
-    share = 1 - (1 - SHARE) ** n_calls
-    result: Array = np.log((1 - share) * repetition.normalised(record) + share / MEMORIES)
-    return result
+    return picture.likely[kinds, :, bins], n_calls - 1 - np.array([note.call for note in firsts])
 
 
-def restarted(state: State, stale: Sequence[bool]) -> State:
-    """``state`` with the shortest memory in place of the ``stale`` ones, and the race between memories begun anew."""
-    counts = state.counts.copy()
-    counts[np.array(stale)] = counts[0]
-    return state._replace(counts=counts, record=np.zeros(MEMORIES))
+def _watched(firsts: Sequence[Note], likely: Array, surprise: tuple[float, float] | None) -> tuple[Array, Array]:
+    """What first attempts add to the levels of the alarm and to the watch: see ``Gain.rise`` and ``Gain.least``."""
+    if surprise is None or not firsts:
+        return NOTHING.rise, NOTHING.least
+    says = _SAYS[[note.outcome for note in firsts]]
+    steps = np.empty((len(firsts), MEMORIES + 1))
+    steps[:, :-1] = likely[:, :1] - ALLOWANCE - likely
+    steps[:, -1] = np.array([*surprise, 0.0])[says]
+    levels = steps.cumsum(axis=0)
+    rise: Array = levels[-1]
+    return rise, rise - np.minimum(levels.min(axis=0), 0.0)
 
 
 def durations(marks: Iterable[int]) -> Durations:
@@ -280,25 +280,3 @@ def durations(marks: Iterable[int]) -> Durations:
     bins = codes >> 9
     seconds = KNOTS[bins] + np.append(WIDTHS, 0.0)[bins] * (codes & 0xFF) / FINE
     return Durations.of(seconds, codes >> 8 & 1 == 0)
-
-
-def packed(state: State) -> bytes:
-    """The arrays of ``state``."""
-    return b"".join(array.tobytes() for array in (state.counts, state.record, state.errors, state.repeats))
-
-
-def unpacked(blob: bytes, refused: Ewma, retried: tuple[float, float]) -> State:
-    """The inverse of ``packed``. Raises ValueError where ``blob`` is none."""
-    start = empty()
-    size = start.counts.nbytes
-    counts = np.frombuffer(blob[:size], np.float32)
-    rest = np.frombuffer(blob[size:], np.float64)  # raises where the bytes are no whole number of floats
-    shapes = [start.record.shape, start.errors.shape, start.repeats.shape]
-    ends = np.cumsum([math.prod(shape) for shape in shapes])
-    if counts.size != start.counts.size or rest.size != ends[-1]:
-        raise ValueError(f"{len(blob)} bytes are not the size of a state")
-    if not (np.isfinite(counts).all() and np.isfinite(rest).all() and (counts >= 0).all()):
-        raise ValueError("a number is out of range")
-    parts = np.split(rest, ends[:-1])
-    record, errors, repeats = (part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
-    return State(counts.reshape(start.counts.shape), record, errors, repeats, refused, retried)

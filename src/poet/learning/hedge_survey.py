@@ -19,7 +19,7 @@ from poet.kernels.online.bins import RATIO, bin_of, readable
 from poet.kernels.online.hedging import Durations, Ways, copies_sent, hedged, magnified, race
 from poet.kernels.online.restart import Outlook, World, outlook, pauses
 from poet.kernels.online.survival import KNOTS, Array, Grid, quantile
-from poet.learning.choice import Limits, Plan, Wish, mean_world, rounded
+from poet.learning.choice import Limits, Plan, Wish, mean_world, rising, rounded
 from poet.learning.folding import Picture
 
 TAIL = 0.99  # share of the answers by which a gain in the tail is told
@@ -212,7 +212,7 @@ def _places(world: World, scope: Scope, limit: float) -> Array:
     low = min(max(float(KNOTS[knot]), scope.low), scope.high)
     near = min(max(float(KNOTS[min(knot + 2, len(KNOTS) - 1)]), low), scope.high)
     high = min(max(limit, near), scope.high)
-    return np.unique(np.concatenate([_geometric(low, near, _FINE), _geometric(near, high, _COARSE)]))
+    return rising([*_geometric(low, near, _FINE).tolist(), *_geometric(near, high, _COARSE).tolist()])
 
 
 def _crossing(world: World, share: float) -> int:

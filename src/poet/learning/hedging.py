@@ -19,8 +19,8 @@ from poet.kernels.online import repetition
 from poet.kernels.online.hedging import Ways
 from poet.kernels.online.survival import Array, Grid
 from poet.learning.choice import CONFIRM, HARM, LEAST_GAIN, Plan, Wish, drawn_worlds, estimate, foreseen
-from poet.learning.evidence import ACCOUNT
 from poet.learning.hedge_survey import Scope, Setting, Survey, surveyed, tail, unhedged
+from poet.learning.notes import ACCOUNT
 from poet.model.estimate import Estimate
 
 SLOW_SEEN = 3.0  # attempts that must have been seen to outlive a delay, and for which the budget must have a copy each

@@ -6,6 +6,7 @@ Standard library only: it is loaded with the learner, long before numpy is.
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 from poet.kernels.online.bins import BINS, bin_of, position, seconds_at
@@ -14,7 +15,30 @@ from poet.model.execution import Execution, Outcome
 HALF_LIVES = (8.0, 60.0, 300.0, 1500.0, 8000.0)  # of the competing memories [calls]
 MEMORIES = len(HALF_LIVES)
 REFUSED_HALF_LIFE = 300.0  # of the share of refused calls [calls]
+BLOCK = 64  # attempts, or calls, that wait at most until they are folded in
+ALLOWANCE = 0.02  # of the change alarm [nats per call]
+FIRST_ANSWERS = 20  # answers from which the scale of latency is taken
 RECORD_KEEP = 0.98  # of a memory's record per call: what counts is how well it predicted the last 50 or so
+
+# A function that hedges:
+ACCOUNT = 8000.0  # half-life of the memory of how many copies were sent [calls]
+DOUBT = 32_000.0  # half-life of what is believed of repeating latency [calls]: without hedges nothing else tests it
+
+
+class Pace(NamedTuple):
+    """How fast the old is forgotten."""
+
+    keeps: tuple[float, ...]  # share of a count that is kept per call, one per memory, in (0, 1) [1]
+    record_keep: float  # of the memories' record, in [0, 1) [1]
+    doubt: float | None  # half-life of what is believed of repeating latency [calls]; None: only new evidence moves it
+
+
+@lru_cache
+def pace_of(pace: float, record_keep: float, *, hedging: bool) -> Pace:
+    """The same object for the same arguments, as many learners share it. pace: divides all half-lives, > 0 [1]."""
+    keeps = tuple(0.5 ** (pace / half_life) for half_life in HALF_LIVES)
+    return Pace(keeps, record_keep, DOUBT if hedging else None)
+
 
 ANSWER, ERROR, CENSORED = range(3)
 KIND: dict[int, int] = {

@@ -14,12 +14,13 @@ import random
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from poet.errors import ConfigurationError
 from poet.kernels.online.bins import EDGES
-from poet.learning.evidence import FIRST_ANSWERS, Evidence
-from poet.learning.notes import RECORD_KEEP
+from poet.learning.checks import count, number
+from poet.learning.evidence import Evidence
+from poet.learning.notes import FIRST_ANSWERS, RECORD_KEEP
 from poet.model.execution import Attempt, Execution, Outcome
 from poet.model.explanation import Explanation
 from poet.model.feedback import ExecutionFeedback
@@ -57,6 +58,8 @@ _LONGEST_STEP = 96.0
 _THOROUGH = 4  # looks, as far apart as they get, of which one weighs all that may be done about slow attempts
 
 _MAGIC = b"POETonl1"
+_NEWS_MAGIC = b"POETonc1"
+_NO_KIND = (KeyError, TypeError, ValueError, OverflowError, RecursionError, zlib.error, struct.error)
 _MOST_BYTES = 1 << 24  # of an unpacked state
 _LENGTHS = struct.Struct("<III")  # name, facts, arrays
 
@@ -86,6 +89,30 @@ class OnlineLearner:
 
     Raises ConfigurationError where an argument is out of range.
     """
+
+    __slots__ = (
+        "__weakref__",
+        "_arguments",
+        "_cap",
+        "_declared",
+        "_evidence",
+        "_exploration",
+        "_functions",
+        "_gate",
+        "_handed_out",
+        "_hedge_budget",
+        "_live",
+        "_longing",
+        "_looks",
+        "_next_look",
+        "_objective",
+        "_seed",
+        "_space",
+        "_step",
+        "_turn",
+        "_typical",
+        "_untold_looks",
+    )
 
     def __init__(
         self,
@@ -124,7 +151,9 @@ class OnlineLearner:
         self._typical: float | None = None  # latency that the derived cost rests on [s]; None: not fixed yet
         self._next_look = _FIRST_LOOK
         self._step = _STEP
-        self._looks = 0
+        self._looks = self._untold_looks = 0
+        self._turn = 0  # who is to look, of all who learn together: the contribution that made it due; 0: whoever
+        self._handed_out = 0  # the last contribution, by its checksum; 0: none, or its turn has been taken
         self._longing = False  # whether a longer timeout seems better, and the evidence is not there yet
         self._live = self._plan_of(self._declared)
         self._functions: dict[str, _Named] = {}
@@ -147,7 +176,8 @@ class OnlineLearner:
 
     def suggest(self, live: Mapping[str, Value]) -> Suggestion | None:
         """Better values than ``live`` where the evidence is good enough, else None; mostly it is too early to look."""
-        if self._evidence.calls < self._next_look and not self._evidence.urgent:
+        evidence = self._evidence
+        if evidence.calls < self._next_look and not evidence.urgent and not (self._turn == self._handed_out != 0):
             return None
         return self._look(live)
 
@@ -191,15 +221,52 @@ class OnlineLearner:
 
     def load(self, state: bytes) -> None:
         """Take up where ``dump`` left off. Raises ValueError, changing nothing, where ``state`` is of no such kind."""
+        other = self._sibling(self._seed)
         try:
-            (_, facts, blob), *parts = _sections(state)
-            own = self._sibling(self._seed)
-            own._restore(facts, blob)
-            functions = {name: _Named.of(self._child(name), facts, blob) for name, facts, blob in parts}
-        except (KeyError, TypeError, ValueError, OverflowError, RecursionError, zlib.error, struct.error) as error:
+            (_, facts, blob), *parts = _sections(state, _MAGIC)
+            other._restore(facts, blob)
+            other._functions = {name: _Named.of(self._child(name), facts, blob) for name, facts, blob in parts}
+        except _NO_KIND as error:
             raise ValueError(f"this is no state of an online learner ({error}); it was left unread") from error
-        own._functions = functions
-        self.__dict__.update(own.__dict__)
+        for name in ("evidence", "functions", "live", "longing", "looks", "next_look", "step", "turn", "typical"):
+            setattr(self, f"_{name}", getattr(other, f"_{name}"))
+        self._untold_looks = 0
+
+    def contribution(self) -> bytes | None:
+        """What it has seen since the last one was handed out, or since ``load``; None: nothing.
+
+        Some hundred bytes, however many calls it tells of, and as much for each function of ``update_parameters``.
+        """
+        named = [(name, each) for name, each in self._functions.items() if each.learner._untold]
+        if not named and not self._untold:
+            return None
+        sections = [self._news("", {}), *(each.learner._news(name, each.facts()) for name, each in named)]
+        told = _NEWS_MAGIC + zlib.compress(b"".join(sections))
+        self._handed_out = zlib.crc32(told)
+        return told
+
+    def merged(self, shared: bytes | None, contribution: bytes) -> bytes:
+        """``shared``, what all know together as ``dump`` writes it, with a contribution of any of them folded in.
+
+        The calls that a contribution tells of count as the newest, and what was there fades by as many of them, at the
+        pace of this learner, whichever its maker has. None: nobody knows anything yet. Raises ValueError where one of
+        the two is of no such kind.
+        """
+        pool = self._sibling(self._seed)
+        if shared is not None:
+            pool.load(shared)
+        try:
+            (_, facts, blob), *parts = _sections(contribution, _NEWS_MAGIC)
+            pool._take_in(facts, blob)
+            pool._share_looks(zlib.crc32(contribution))
+            for name, facts, blob in parts:
+                known = pool._functions.get(name) or _Named(self._child(name))
+                known.learner._take_in(facts, blob)
+                known.told(facts)
+                pool._functions[name] = known
+        except _NO_KIND as error:
+            raise ValueError(f"this is no contribution to an online learner ({error})") from error
+        return pool.dump()
 
     # ------------------------------------------------------------ without a decorated function
 
@@ -241,6 +308,8 @@ class OnlineLearner:
         wish = self._wish(fix=True)
         before = self._plan(live)
         self._looks += 1
+        self._untold_looks += 1
+        self._handed_out = 0
         steady = not evidence.urgent and not self._longing and self._step >= _LONGEST_STEP
         thorough = not steady or self._looks % _THOROUGH == 0
         verdict: Verdict = choice.Verdict(None)
@@ -265,8 +334,7 @@ class OnlineLearner:
             self._step = _STEP
         elif not evidence.urgent:
             self._step = min(_LONGEST_STEP, self._step * 1.5 + 1)
-        step = _STEP if evidence.urgent else min(self._step, _LONGING_STEP) if self._longing else self._step
-        self._next_look = evidence.calls + int(min(step, max(_FIRST_LOOK, evidence.calls // 6)))
+        self._next_look = self._following(_STEP if evidence.urgent else self._step)
         evidence.urgent = 0
         if wish is None or plan == before:
             return None
@@ -280,6 +348,11 @@ class OnlineLearner:
             estimates["hedge_delay"] = hedge.delay
             reasons.append(hedge_words.reason(decided, hedge, evidence.calls))
         return Suggestion(values, "; ".join(reasons), estimates, evidence.calls)
+
+    def _following(self, step: float) -> int:
+        """The call at which to look again."""
+        step = min(step, _LONGING_STEP) if self._longing else step
+        return self._evidence.calls + int(min(step, max(_FIRST_LOOK, self._evidence.calls // 6)))
 
     def _hedged(self, plan: Plan, live: Mapping[str, Value], wish: Wish, *, thorough: bool) -> Choice | None:
         """Other hedges, to go with ``plan``; None where these stay.
@@ -411,22 +484,94 @@ class OnlineLearner:
             "live": list(self._live),
             "more": more,
         }
-        text = json.dumps(facts, separators=(",", ":"), allow_nan=False).encode()
-        title = name.encode("utf-8", "surrogatepass")
-        return _LENGTHS.pack(len(title), len(text), len(blob)) + title + text + blob
+        if self._turn:
+            facts["turn"] = self._turn
+        return _section(name, facts, blob)
 
     def _restore(self, facts: Mapping[str, Any], blob: bytes) -> None:
+        schedule = _Schedule.of(facts)
+        self._evidence.load(facts, blob)
+        self._typical = schedule.typical
+        self._looks = schedule.looks
+        self._turn = count(facts.get("turn", 0))
+        self._follow(schedule)
+
+    def _follow(self, schedule: _Schedule) -> None:
+        self._next_look, self._step, self._longing = schedule.next_look, schedule.step, schedule.longing
+        timeout, retries, backoff = schedule.live
+        self._live = self._plan_of({"timeout": timeout, "retries": retries, "backoff": backoff})
+
+    # ------------------------------------------------------------ telling others
+
+    @property
+    def _untold(self) -> bool:
+        return self._evidence.untold or self._untold_looks > 0
+
+    def _news(self, name: str, more: Mapping[str, Any]) -> bytes:
+        """The section of a contribution; what it says is told from now on."""
+        from poet.learning import news
+
+        facts, blob = news.written(self._evidence.news())
+        facts |= {
+            "typical": self._typical,
+            "next": max(0, self._next_look - self._evidence.calls),  # from there on
+            "step": self._step,
+            "looks": self._untold_looks,
+            "longing": self._longing,
+            "live": list(self._live),
+            "more": more,
+        }
+        self._untold_looks = 0
+        return _section(name, facts, blob)
+
+    def _take_in(self, facts: Mapping[str, Any], blob: bytes) -> None:
+        """Take in what ``_news`` told. Raises as ``_restore`` does. Whoever looked last sets when to look next."""
+        from poet.learning import news
+
+        schedule = _Schedule.of(facts)
+        self._evidence.take_in(news.read(facts, blob))
+        if self._typical is None:
+            self._typical = schedule.typical
+        if schedule.looks:
+            self._looks += schedule.looks
+            ahead = min(schedule.next_look, int(_LONGEST_STEP))
+            self._follow(schedule._replace(next_look=self._evidence.calls + ahead))
+
+    def _share_looks(self, contribution: int) -> None:
+        """Where it is time to look, it is the turn of whoever made this contribution; for all others it is not.
+
+        So all who learn together look about as often as one would; each look may change what holds for all of them.
+        """
+        self._turn = 0
+        if self._evidence.calls >= self._next_look:
+            self._turn, self._next_look = contribution, self._following(self._step)
+
+
+class _Schedule(NamedTuple):
+    """When it looks, and what it saw last."""
+
+    typical: float | None  # [s]
+    next_look: int  # calls
+    step: float  # calls
+    looks: int
+    longing: bool
+    live: tuple[Any, int, Any]  # timeout [s], retries, backoff [s]
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> _Schedule:
+        """From a dump. Raises ValueError, KeyError or TypeError where it is none."""
         typical = facts["typical"]
-        if typical is not None and not _finite(typical) > 0:
+        if typical is not None and not number(typical) > 0:
             raise ValueError(f"typical must be > 0, got {typical!r}")
         timeout, retries, backoff = facts["live"]
-        self._evidence.load(facts, blob)
-        self._typical = None if typical is None else float(typical)
-        self._next_look = int(_finite(facts["next"]))
-        self._step = _finite(facts["step"])
-        self._looks = int(_finite(facts["looks"]))
-        self._longing = facts["longing"] is True
-        self._live = self._plan_of({"timeout": timeout, "retries": int(_finite(retries)), "backoff": backoff})
+        return cls(
+            None if typical is None else float(typical),
+            count(facts["next"]),
+            number(facts["step"]),
+            count(facts["looks"]),
+            facts["longing"] is True,
+            (timeout, int(number(retries)), backoff),
+        )
 
 
 class _Named:
@@ -442,12 +587,17 @@ class _Named:
         """From a dump. Raises ValueError, KeyError or TypeError where it is none."""
         learner._restore(facts, blob)
         named = cls(learner)
+        named.told(facts)
+        return named
+
+    def told(self, facts: Mapping[str, Any]) -> None:
+        """What was told last, from a dump or a contribution. Raises as ``of`` does."""
         for name in ("kept", "told"):
             values = facts["more"][name]
             if not isinstance(values, dict):
                 raise TypeError(f"{name} must be a mapping, got {values!r}")
-            getattr(named, f"_{name}").update({key: value for key, value in values.items() if _finite(value) >= 0})
-        return named
+            setattr(self, f"_{name}", {key: value for key, value in values.items() if number(value) >= 0})
+        self._told = {key: value for key, value in self._told.items() if key in self._kept}
 
     def facts(self) -> dict[str, Any]:
         """For a dump."""
@@ -511,21 +661,21 @@ def _number(value: object, default: float) -> float:
     return float(value) if isinstance(value, int | float) and _is_number(value) else default
 
 
-def _finite(value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < math.inf:
-        raise ValueError(f"expected a finite number >= 0, got {value!r}")
-    return float(value)
+def _section(name: str, facts: Mapping[str, Any], blob: bytes) -> bytes:
+    text = json.dumps(facts, separators=(",", ":"), allow_nan=False).encode()
+    title = name.encode("utf-8", "surrogatepass")
+    return _LENGTHS.pack(len(title), len(text), len(blob)) + title + text + blob
 
 
-def _sections(state: bytes) -> list[tuple[str, dict[str, Any], bytes]]:
-    """Name, facts and arrays of each learner in a dump, its own first.
+def _sections(state: bytes, magic: bytes = _MAGIC) -> list[tuple[str, dict[str, Any], bytes]]:
+    """Name, facts and arrays of each learner in a dump, or in a contribution, its own first.
 
     Raises ValueError, struct.error or zlib.error where it is none.
     """
-    if state[: len(_MAGIC)] != _MAGIC:
+    if state[: len(magic)] != magic:
         raise ValueError("it does not begin like one")
     unpacker = zlib.decompressobj()
-    data = unpacker.decompress(state[len(_MAGIC) :], _MOST_BYTES)
+    data = unpacker.decompress(state[len(magic) :], _MOST_BYTES)
     if not unpacker.eof or unpacker.unused_data:
         raise ValueError("it is cut short, or too long")
     sections = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,13 +27,17 @@ def check_learner(make: Callable[[], Learner], *, space: Space = BOUNDS, calls: 
 
     The laws: twins of one seed that see the same do the same; what it is given stays untouched; a dump forgets nothing,
     and what is no dump is refused without a change; suggestions keep within the bounds, and name every live value;
-    memory does not grow; odd executions do no harm.
+    memory does not grow; odd executions do no harm; no execution is told twice, nor lost, whoever tells of it and in
+    whichever order; what is no contribution is refused.
     """
     _twins_agree(make, space, calls, seed)
     _a_dump_forgets_nothing(make, space, calls, seed)
     _no_dump_is_refused(make, space, seed)
     _memory_does_not_grow(make, space, calls, seed)
     _odd_executions_do_no_harm(make, space)
+    _nothing_is_told_twice(make, space, seed)
+    _contributions_add_up(make, space, seed)
+    _no_contribution_is_refused(make, space, seed)
 
 
 def traffic(seed: int, calls: int, *, first: int = 0) -> Iterator[Callable[[Mapping[str, Value]], Execution]]:
@@ -200,3 +205,71 @@ def _odd_executions_do_no_harm(make: Callable[[], Learner], space: Space) -> Non
     empty.learner.update([])
     assert empty.learner.suggest(empty.live) is None, "a suggestion without any execution"
     empty.learner.explain(empty.live)
+
+
+def _nothing_is_told_twice(make: Callable[[], Learner], space: Space, seed: int) -> None:
+    learner = make()
+    assert learner.contribution() is None, "a contribution of nothing"
+    life = _Life(learner, space).through(traffic(seed, 75))
+    copy = pickle.loads(pickle.dumps(learner))  # noqa: S301 - our own
+    state = learner.dump()
+    told = learner.contribution()
+    assert told is not None, "75 executions, and no contribution"
+    assert len(told) <= MOST_BYTES, f"a contribution takes {len(told)} bytes, over {MOST_BYTES}"
+    assert copy.contribution() == told, "a pickle forgets what was not told yet"
+    after = pickle.loads(pickle.dumps(learner))  # noqa: S301
+    for silent in (learner, copy, after):
+        assert silent.contribution() is None, "a second contribution of the same executions"
+    heir = make()
+    heir.load(state)
+    assert heir.contribution() is None, "what a dump says is not new to others"
+    life.through(traffic(seed, 5, first=75))
+    more = learner.contribution()
+    assert more is not None, "5 more executions, and no contribution"
+    assert _seen(make, learner.merged(None, more), life.live) == 5, "a contribution tells of what was told before"
+
+
+def _contributions_add_up(make: Callable[[], Learner], space: Space, seed: int) -> None:
+    many = [_Life(make(), space) for _ in range(3)]
+    said: list[bytes] = []
+    for number, life in enumerate(many):
+        told = life.through(traffic(seed + number, 40 * (number + 1))).learner.contribution()
+        assert told is not None, "executions, and no contribution"
+        said.append(told)
+    judge = make()
+    before = judge.dump()
+    there = judge.merged(judge.merged(judge.merged(None, said[0]), said[1]), said[2])
+    back = judge.merged(judge.merged(judge.merged(None, said[2]), said[1]), said[0])
+    again = many[0].learner.merged(many[1].learner.merged(many[2].learner.merged(None, said[0]), said[1]), said[2])
+    assert judge.dump() == before, "merged() changed the learner"
+    assert judge.contribution() is None, "merged() gave the learner something to tell"
+    assert again == there, "what comes out of merged() depends on who merges"
+    for shared in (there, back):
+        assert _seen(make, shared, LIVE) == 240, "the executions of all contributions do not add up"
+        heir = make()
+        heir.load(shared)
+        assert heir.dump() == shared, "merged() gives something else than dump()"
+        _Life(heir, space).through(traffic(seed, 100))
+
+
+def _no_contribution_is_refused(make: Callable[[], Learner], space: Space, seed: int) -> None:
+    learner = _Life(make(), space).through(traffic(seed, 60)).learner
+    told = learner.contribution()
+    assert told is not None, "60 executions, and no contribution"
+    state = learner.dump()
+    dice = random.Random(seed)
+    torn = [(state, told[: dice.randrange(len(told))]) for _ in range(20)]
+    wrong = [(state, no) for no in (*_NO_STATES, told + b"\0", state)] + [(no, told) for no in (*_NO_STATES, told)]
+    for shared, contribution in (*torn, *wrong):
+        try:
+            learner.merged(shared, contribution)
+        except ValueError:
+            assert learner.dump() == state, "merged() refused, and changed the learner all the same"
+        else:
+            raise AssertionError(f"merged() took {shared[:20]!r} and {contribution[:20]!r}")
+
+
+def _seen(make: Callable[[], Learner], state: bytes, live: Mapping[str, Value]) -> int:
+    learner = make()
+    learner.load(state)
+    return learner.explain(live).executions

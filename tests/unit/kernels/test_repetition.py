@@ -18,7 +18,10 @@ from poet.kernels.online.repetition import (
     after_errors,
     after_timeouts,
     fading,
+    gathered,
     jittered_fading,
+    kept,
+    moved,
     normalised,
     updated,
 )
@@ -112,3 +115,13 @@ def test_a_belief_returns_to_its_prior_when_what_it_rests_on_fades() -> None:
 def test_no_retries_teach_nothing() -> None:
     assert after_errors([], 0.1).shape == (0, len(PERMANENT), len(PERSISTENCE))
     assert updated(PRIOR.repeats, PRIOR.repeats, after_timeouts([])) is PRIOR.repeats
+
+
+@given(st.integers(0, 6), st.integers(0, 6), st.integers(0, 2**16))
+def test_what_two_lots_of_retries_add_may_be_summed_up_before(first: int, then: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    lots = [np.log(rng.random((n, len(REPEATS)))) for n in (first, then)]
+    one_by_one = updated(updated(PRIOR.repeats, PRIOR.repeats, lots[0]), PRIOR.repeats, lots[1])
+    gain = kept(then) * gathered(lots[0]) + gathered(lots[1])
+    at_once = moved(PRIOR.repeats, PRIOR.repeats, first + then, gain)
+    assert normalised(at_once) == pytest.approx(normalised(one_by_one))

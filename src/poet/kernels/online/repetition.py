@@ -117,10 +117,25 @@ def updated(belief: Array, start: Array, log_likelihoods: Array, *, half_life: f
     belief, start: of one shape; log_likelihoods: (n, *shape), oldest first.
     """
     n = len(log_likelihoods)
-    if not n:
-        return belief
-    keep = 0.5 ** (1.0 / half_life)
-    ages = keep ** np.arange(n - 1, -1, -1)
-    moved = keep**n * belief + (1 - keep**n) * start + np.tensordot(ages, log_likelihoods, axes=1)
-    result: Array = moved - moved.max()
+    return moved(belief, start, n, gathered(log_likelihoods, half_life=half_life), half_life=half_life) if n else belief
+
+
+def kept(n: int, *, half_life: float = MEMORY) -> float:
+    """Share of what was believed that ``n`` observations leave, in (0, 1] [1]."""
+    keep: float = 0.5 ** (1.0 / half_life)
+    return keep**n
+
+
+def gathered(log_likelihoods: Array, *, half_life: float = MEMORY) -> Array:
+    """What several observations add to a log posterior: (n, *shape), oldest first -> (*shape)."""
+    ages = (0.5 ** (1.0 / half_life)) ** np.arange(len(log_likelihoods) - 1, -1, -1)
+    result: Array = np.tensordot(ages, log_likelihoods, axes=1)
+    return result
+
+
+def moved(belief: Array, start: Array, n: int, gain: Array, *, half_life: float = MEMORY) -> Array:
+    """A log posterior after ``n`` observations that add ``gain``, drawn back towards ``start``; all of one shape."""
+    keep = kept(n, half_life=half_life)
+    faded: Array = keep * belief + (1 - keep) * start + gain
+    result: Array = faded - faded.max()
     return result

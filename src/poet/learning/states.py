@@ -1,0 +1,123 @@
+"""What is known of one function, as arrays, and in the little room that it takes while nobody looks."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from poet.kernels.online import repetition
+from poet.kernels.online.bins import BINS
+from poet.kernels.online.ewma import Ewma
+from poet.kernels.online.survival import Array
+from poet.learning.notes import MEMORIES
+
+CELLS = 3 * BINS  # of a table of counts, for each memory
+
+
+class State(NamedTuple):
+    """All that a fold changes."""
+
+    counts: npt.NDArray[np.float32]  # (MEMORIES, 3, BINS); single precision, so that the dump is small and exact
+    record: Array  # (MEMORIES,) discounted log likelihood of each memory
+    errors: Array  # log posterior over (permanent share, persistence)
+    repeats: Array  # log posterior over the chance that latency repeats
+    refused: Ewma  # share of calls
+    retried: tuple[float, float]  # calls seen to retry after an error, after a timeout
+
+
+class Sparse(NamedTuple):
+    """A table of counts most of whose cells are 0, in all memories; never to be changed."""
+
+    cells: npt.NDArray[np.uint16]  # (n,) rising, in [0, CELLS)
+    values: npt.NDArray[np.float32] | Array  # (MEMORIES, n)
+
+    @classmethod
+    def of(cls, counts: npt.NDArray[np.float32] | Array) -> Sparse:
+        """``counts``, (MEMORIES, CELLS), without those that are 0; exact."""
+        cells = np.flatnonzero(counts.any(axis=0))
+        return cls(cells.astype(np.uint16), counts[:, cells])
+
+    def dense(self) -> npt.NDArray[np.float32] | Array:
+        """The table again, (MEMORIES, CELLS)."""
+        table = np.zeros((MEMORIES, CELLS), self.values.dtype)
+        table[:, self.cells] = self.values
+        return table
+
+
+def numbered(*cells: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.intp]]:
+    """The cells that are in any of ``cells``, rising, and where in that list each cell is: (n,) and (CELLS,)."""
+    there = np.zeros(CELLS, np.bool_)
+    for each in cells:
+        there[each] = True
+    return np.flatnonzero(there).astype(np.uint16), there.cumsum() - 1
+
+
+class Kept(NamedTuple):
+    """A state at rest, a kilobyte or two; exact."""
+
+    counts: Sparse
+    record: Array
+    errors: Array | None  # None: as before any retry was seen
+    repeats: Array | None
+    refused: Ewma
+    retried: tuple[float, float]
+
+    @classmethod
+    def of(cls, state: State) -> Kept:
+        """``state``, put to rest."""
+        start = repetition.PRIOR
+        return cls(
+            Sparse.of(state.counts.reshape(MEMORIES, -1)),
+            state.record,
+            None if state.errors is start.errors else state.errors,
+            None if state.repeats is start.repeats else state.repeats,
+            state.refused,
+            state.retried,
+        )
+
+    def state(self) -> State:
+        """The state again; what it shares with this one is never to be changed."""
+        start = repetition.PRIOR
+        return State(
+            self.counts.dense().astype(np.float32, copy=False).reshape(MEMORIES, 3, BINS),
+            self.record,
+            start.errors if self.errors is None else self.errors,
+            start.repeats if self.repeats is None else self.repeats,
+            self.refused,
+            self.retried,
+        )
+
+
+def empty() -> State:
+    """Nothing seen yet."""
+    counts = np.zeros((MEMORIES, 3, BINS), np.float32)
+    return State(counts, np.zeros(MEMORIES), *repetition.PRIOR, Ewma(), (0.0, 0.0))
+
+
+def packed(state: State) -> bytes:
+    """The arrays of ``state``, as a store keeps them."""
+    return b"".join(array.tobytes() for array in (state.counts, state.record, state.errors, state.repeats))
+
+
+def unpacked(blob: bytes, refused: Ewma, retried: tuple[float, float]) -> State:
+    """The inverse of ``packed``. Raises ValueError where ``blob`` is none."""
+    start = empty()
+    size = start.counts.nbytes
+    counts = np.frombuffer(blob[:size], np.float32)
+    rest = np.frombuffer(blob[size:], np.float64)  # raises where the bytes are no whole number of floats
+    shapes = [start.record.shape, start.errors.shape, start.repeats.shape]
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    if counts.size != start.counts.size or rest.size != ends[-1]:
+        raise ValueError(f"{len(blob)} bytes are not the size of a state")
+    if not (np.isfinite(counts).all() and np.isfinite(rest).all() and (counts >= 0).all()):
+        raise ValueError("a number is out of range")
+    parts = np.split(rest, ends[:-1])
+    record, errors, repeats = (part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
+    errors, repeats = (  # copied, as each would hold all of them; most functions never retry
+        prior if np.array_equal(belief, prior) else belief.copy()
+        for belief, prior in zip((errors, repeats), repetition.PRIOR, strict=True)
+    )
+    return State(counts.reshape(start.counts.shape), record.copy(), errors, repeats, refused, retried)

@@ -28,9 +28,11 @@ KILLS = 200
 FILES = 10_000
 
 
-def run(kills: int = KILLS, files: int = FILES) -> list[Row]:
-    """All rows."""
-    return [*_sqlite(kills), *_postgres(kills), *_hostile(files)]
+def run(kills: int = KILLS, files: int = FILES) -> Iterator[Row]:
+    """All rows, each when it is survived."""
+    yield from _hostile(files)
+    yield from _sqlite(kills)
+    yield from _postgres(kills)
 
 
 def _sqlite(kills: int) -> Iterator[Row]:

@@ -16,10 +16,11 @@ class Row(NamedTuple):
 
 
 def show(title: str, rows: Iterable[Row]) -> bool:
-    """Print the rows as a Markdown table; whether every bar holds."""
-    rows = list(rows)
-    print(f"\n## {title}\n\n| what | bar | measured | |\n|---|---|---|---|")
+    """Print the rows as a Markdown table, each as soon as it is there; whether every bar holds."""
+    print(f"\n## {title}\n\n| what | bar | measured | |\n|---|---|---|---|", flush=True)
+    held = True
     for row in rows:
         mark = "" if row.holds is None else "holds" if row.holds else "**missed**"
-        print(f"| {row.what} | {row.bar} | {row.measured} | {mark} |")
-    return all(row.holds is not False for row in rows)
+        print(f"| {row.what} | {row.bar} | {row.measured} | {mark} |", flush=True)
+        held = held and row.holds is not False
+    return held

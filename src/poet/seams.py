@@ -63,6 +63,9 @@ class Learner(Protocol):
     def update(self, executions: Sequence[Execution]) -> None:
         """Fold them in, oldest first. Never changes them."""
 
+    def due(self) -> int:
+        """Whether ``suggest`` would look at the evidence now: 0 no, 1 yes, 2 yes and it must not wait. Cheap."""
+
     def suggest(self, live: Mapping[str, Value]) -> Suggestion | None:
         """Better values than ``live`` where the evidence is good enough, else None."""
 

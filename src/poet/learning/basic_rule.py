@@ -47,6 +47,10 @@ class BasicRule:
         self._untold += len(made)
         self._round = [*self._round, *map(_verdict, made[-ROUND:])][-ROUND:]
 
+    def due(self) -> int:
+        """Whether ten executions have come in since the last nudge."""
+        return int(len(self._round) >= ROUND)
+
     def suggest(self, live: Mapping[str, Value]) -> Suggestion | None:
         """A nudge where ten executions have come in since the last and most of them call for the same, else None."""
         if len(self._round) < ROUND:

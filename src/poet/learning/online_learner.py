@@ -174,12 +174,16 @@ class OnlineLearner:
         for execution in executions:
             observe(execution)
 
+    def due(self) -> int:
+        """Whether it is time to look; 2: something has happened that must not wait, or it is one's turn."""
+        evidence = self._evidence
+        if evidence.urgent or self._turn == self._handed_out != 0:
+            return 2
+        return int(evidence.calls >= self._next_look)
+
     def suggest(self, live: Mapping[str, Value]) -> Suggestion | None:
         """Better values than ``live`` where the evidence is good enough, else None; mostly it is too early to look."""
-        evidence = self._evidence
-        if evidence.calls < self._next_look and not evidence.urgent and not (self._turn == self._handed_out != 0):
-            return None
-        return self._look(live)
+        return self._look(live) if self.due() else None
 
     def probe(self) -> Probe:
         """How to probe from now on, by the live values that were last shown to ``suggest``.

@@ -121,6 +121,8 @@ class Trainee:
     shared: int = 0  # executions that they were told of, by this process
     exchanged: float = -inf  # when they were told last, on the monotonic clock [s]
     contributions: int = 0  # that were handed out
+    told: int = 0  # digest of what all knew after the last of them
+    company: bool = False  # whether others have told of this function since
     pending: bytes | None = None  # the last of them, where it is not known whether the store has it
     draft: bool = False  # whether the live version is one that the store has not taken yet
 

@@ -19,6 +19,7 @@ T = TypeVar("T")
 SPOOL = 10  # how many buffers of executions wait for a store that takes none, before the oldest go
 NEWS = 0.02  # what was seen goes to the others when it is this share of all that was seen ...
 NEWS_AFTER = 15.0  # ... or after this time [s]
+EXCHANGE_REST = 0.25  # where others learn, too, a look waits so long for what they know [s]
 UPKEEP_EVERY = 3600.0  # time from one upkeep of the store to the next [s]
 UPKEEP_AFTER = 0.3  # share of that time until the first one
 DAY = 86_400.0  # [s]
@@ -192,12 +193,28 @@ class Trainer:
             return
         self._guarded("learning", lambda: learner.update(executions))
         trainee.taught = True
-        if not trainee.apply or trainee.standing.paused:
+        if not trainee.apply or trainee.standing.paused or not self._may_look(trainee, learner, now=all_of_it):
             return
         suggestion = self._guarded("learning", lambda: learner.suggest(trainee.standing.live))
         if suggestion is not None:
             self._publish(trainee, suggestion)
         self._deliver(trainee)
+
+    def _may_look(self, trainee: Trainee, learner: Learner, *, now: bool) -> bool:
+        """Whether the learner should look at what it knows; where others learn with it, at what all know by now.
+
+        Else each of them would look as often as one alone, each at its own part, and be wrong as often as all together.
+        """
+        due = self._guarded("learning", learner.due) or 0
+        if due != 1 or not trainee.company:
+            return due > 0
+        if not now and self.clock.now() - trainee.exchanged < EXCHANGE_REST:
+            return False
+        try:
+            self._exchange(trainee, now=True)
+        except StoreError as error:  # then alone
+            self._fault("store", error)
+        return bool(self._guarded("learning", learner.due))
 
     def _publish(self, trainee: Trainee, suggestion: Suggestion) -> None:
         live = trainee.standing.live
@@ -241,7 +258,7 @@ class Trainer:
                 self._lost += 1
             try:
                 self._save(trainee)
-                self._exchange(trainee, last=last)
+                self._exchange(trainee, now=last)
             except UnknownFunction as error:  # someone has removed the store's file, and a new one was made
                 self._fault("store", error)
                 self._guarded("store", lambda: self.store.register(trainee.record))  # noqa: B023 - called at once
@@ -280,19 +297,19 @@ class Trainer:
             for _ in said:
                 trainee.feedback.popleft()
 
-    def _exchange(self, trainee: Trainee, *, last: bool) -> None:
+    def _exchange(self, trainee: Trainee, *, now: bool) -> None:
         """Let others know what was seen, and learn what they have seen. Raises StoreError; it is tried again then.
 
-        Where little is new it waits a while, as what is shared is read, merged and written as a whole.
+        Where little is new it waits a while, as what is shared is read, merged and written as a whole; but not ``now``.
         """
-        learner, now = trainee.learner, self.clock.now()
+        learner, moment = trainee.learner, self.clock.now()
         if learner is None or not (trainee.taught or trainee.pending):
             return
         fresh = trainee.news < max(1.0, NEWS * trainee.shared)
-        if fresh and now - trainee.exchanged < NEWS_AFTER and not last:
+        if fresh and moment - trainee.exchanged < NEWS_AFTER and not now:
             return
         writer = self._report().writer
-        if last and self.store.away:
+        if now and self.store.away:
             state = self._guarded("learning", learner.dump)
             if state is not None:  # for whoever starts on this host meanwhile
                 self.store.save_learner(trainee.key, state)
@@ -310,12 +327,13 @@ class Trainer:
         except ValueError as error:  # what others have left cannot be read: go on with what we know
             self.faults.add(f"what others have learned of {trainee.key.name} cannot be read", error)
         trainee.shared += trainee.news
-        trainee.news, trainee.exchanged = 0, now
+        trainee.news, trainee.exchanged = 0, moment
 
     def _merge(self, trainee: Trainee, learner: Learner, writer: str, contribution: bytes) -> bytes:
         """What all know together. Raises StoreError."""
 
         def merge(state: bytes | None) -> bytes:
+            trainee.company = state is not None and hash(state) != trainee.told  # others have been here
             try:
                 return learner.merged(state, contribution)
             except ValueError:
@@ -324,7 +342,7 @@ class Trainer:
                 return learner.merged(None, contribution)  # what is kept is of another kind: begin anew
 
         state = self.store.exchange(trainee.key, writer, trainee.contributions, merge)
-        trainee.pending = None
+        trainee.pending, trainee.told = None, hash(state)
         return state
 
     def _follow(self, *, now: bool = False) -> None:

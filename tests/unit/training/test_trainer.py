@@ -41,6 +41,9 @@ class ScriptedLearner:
         self.seen.extend(executions)
         self.news += len(executions)
 
+    def due(self) -> int:
+        return 1
+
     def suggest(self, live: Mapping[str, Value]) -> Suggestion | None:
         if not self.suggestions:
             return None

@@ -1,11 +1,29 @@
-"""All figures: `python -m benchmarks` (minutes), `python -m benchmarks --study` (more seeds, all scenarios)."""
+"""All figures: `python -m benchmarks` (some minutes), `python -m benchmarks --study` (more seeds, and faults survived)."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import crowd, hedged_calls, hedging, learning, limits, load, overhead, peers, recorded, storage
-from benchmarks.table import show
+from tests.postgres.server import running
+
+from benchmarks import (
+    crowd,
+    faults,
+    fleet,
+    hedged_calls,
+    hedging,
+    learning,
+    limits,
+    load,
+    memory,
+    overhead,
+    peers,
+    postgres,
+    propagation,
+    recorded,
+    storage,
+)
+from benchmarks.table import Row, show
 
 
 def main(arguments: list[str]) -> int:
@@ -19,10 +37,21 @@ def main(arguments: list[str]) -> int:
         show("Load on a dependency in trouble", load.run(seeds=5 if study else 2)),
         show("A crowd", crowd.run()),
         show("What is stored", storage.run()),
+        show("What is stored in PostgreSQL", postgres.run()),
+        show("How soon a rollback is seen", propagation.run()),
+        show("A fleet learns as one", _fleet(seeds=10 if study else 3)),
+        show("What an agent holds", memory.run()),
         show("What learning reaches", learning.run(seeds=20 if study else 5)),
         show("Recorded services", recorded.run(orders=20 if study else 6)),
     ]
+    if study:
+        parts.append(show("Faults survived", faults.run()))
     return 0 if all(parts) else 1
+
+
+def _fleet(seeds: int) -> list[Row]:
+    with running() as server, server.database("fleet") as url:
+        return fleet.run(url, seeds)
 
 
 if __name__ == "__main__":

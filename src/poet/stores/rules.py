@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from operator import lt
 
@@ -14,6 +14,16 @@ from poet.seams import FunctionRecord
 LIVE: AliasName = "live"  # the alias that calls follow
 Places = Mapping[AliasName, int]  # by name the version where it stands
 REPORTS = 1000  # processes whose last report is kept; a script that runs every minute must not fill the store
+
+
+def counted(record: FunctionRecord, executions: Sequence[Execution]) -> FunctionRecord:
+    """``record`` with these, at least one, counted, too."""
+    return record._replace(
+        calls=record.calls + len(executions),
+        failures=record.failures + sum(not execution.outcome.good for execution in executions),
+        seconds=record.seconds + sum(execution.seconds for execution in executions),
+        last_call=max(record.last_call, *[execution.started for execution in executions]),
+    )
 
 
 def declared_version(record: FunctionRecord, at: float) -> ParameterSet:

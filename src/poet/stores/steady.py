@@ -137,6 +137,7 @@ class SteadyStore:
             with self._lock:
                 for rows in rules.by_writer(executions).values():
                     self._spool.add(record, rows)
+        self._counted(function, executions)
 
     def score(self, function: FunctionKey, feedback: Sequence[Feedback]) -> None:
         """Keep scores; where the store is away they wait. Raises UnknownFunction, ValueError, StoreUnavailable."""
@@ -417,7 +418,13 @@ class SteadyStore:
                 return  # some onlooker's question: there is nothing to go on with
             if known is None or record is not None:
                 assert record is not None
-                known = Known(record, standing, None if known is None else known.state, 0.0)
+                before = known or self._snapshot.function(function)
+                if before is not None:
+                    old = before.record
+                    record = record._replace(
+                        calls=old.calls, failures=old.failures, seconds=old.seconds, last_call=old.last_call
+                    )
+                known = Known(record, standing, None if before is None else before.state, 0.0)
                 news = True
             else:
                 news = known.standing.generation != standing.generation
@@ -425,6 +432,14 @@ class SteadyStore:
             self._known[function] = known
             if news:
                 self._keep(function)
+
+    def _counted(self, function: FunctionKey, executions: Sequence[Execution]) -> None:
+        """What this host has counted, for whoever looks while the store is away."""
+        with self._lock:
+            known = self._known.get(function)
+            if known is not None and executions:
+                self._known[function] = known._replace(record=rules.counted(known.record, executions))
+                self._stale.add(function)
 
     def _stated(self, function: FunctionKey, state: bytes) -> None:
         with self._lock:

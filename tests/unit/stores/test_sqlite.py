@@ -15,12 +15,24 @@ import pytest
 
 from poet.errors import StoreCorrupt, StoreTooNew, StoreUnavailable, UnknownFunction
 from poet.model.execution import Attempt, Execution, Outcome
+from poet.model.parameters import Alias
 from poet.seams import Finding
 from poet.stores import rules, schema
 from poet.stores.lease import Lease
 from poet.stores.sqlite import SqliteStore
-from poet.testing.stores import KEY, OTHER, START, draft, execution, failure, hedged, record, report, shed
-
+from poet.testing.stores import (
+    FEATURES,
+    KEY,
+    OTHER,
+    START,
+    draft,
+    execution,
+    failure,
+    hedged,
+    record,
+    report,
+    shed,
+)
 
 NOW = schema.COMPATIBLE << 16 | schema.VERSION
 
@@ -343,6 +355,43 @@ def test_an_onlooker_reads_a_file_of_the_first_layout_and_leaves_it_as_it_is(old
     check_old(onlooker)
     onlooker.close()
     assert old.read_bytes() == before
+
+
+def check_second(store: SqliteStore) -> None:
+    """All that the second layout held is there, and what it did not know is as it must have been."""
+    standing = store.standing(KEY)
+    assert (standing.live.version, standing.live.parent, standing.generation) == (4, 2, 5)
+    assert dict(standing.pinned) == {"retries": 1}
+    assert store.aliases(KEY) == {"live": Alias(4, 5), "last_good": Alias(2, 5), "pinned": Alias(4, 5)}
+    assert store.aliases(OTHER) == {"live": Alias(1, 1), "last_good": Alias(1, 1)}
+    actions = [change.action for change in store.history(KEY)]
+    assert actions == ["publish", "publish", "publish", "rollback", "pin", "resume"]
+    assert [version.span for version in store.versions(KEY)] == [(0.0, 0.0)] * 4
+    rows = list(store.executions(KEY))
+    assert [row.sequence for row in rows] == list(range(1050))
+    assert rows[:4] == [hedged(0), shed(1), failure(2), execution(3, context=FEATURES)]
+    assert (store.functions()[1].calls, store.hours(KEY), store.load_learner(KEY)) == (1050, [], b"what it knew")
+    assert store.changed(-1) == (6, [OTHER, KEY])
+    assert [finding for finding in store.check() if not finding.ok] == []
+
+
+def test_a_file_of_the_second_layout_is_looked_at_as_it_is_and_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "poet.db"
+    before = gzip.decompress((Path(__file__).parent / "second_layout.db.gz").read_bytes())
+    path.write_bytes(before)
+    onlooker = SqliteStore(path, readonly=True)
+    check_second(onlooker)
+    onlooker.close()
+    assert path.read_bytes() == before
+    store = SqliteStore(path)
+    check_second(store)
+    store.append(KEY, [execution(1050)])
+    store.publish(KEY, draft(), expected=5)
+    assert [hour.calls for hour in store.hours(KEY)] == [1]
+    store.maintain(executions_before=START + 100, hours_before=0.0, settled=START + 10_000)
+    assert store.functions()[1].calls == 1051
+    assert [finding for finding in store.check() if not finding.ok] == []
+    store.close()
 
 
 def test_what_is_new_is_merged_with_what_the_first_release_has_begun(old: Path, sql: Callable[..., list[Any]]) -> None:

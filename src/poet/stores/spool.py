@@ -53,6 +53,10 @@ class Spool:
         """Executions of this process that wait."""
         return sum(executions for _, executions in self._segments.values())
 
+    def segments(self) -> list[Path]:
+        """Files of executions and scores that wait, of this process and of others."""
+        return self._files(_ENDING)
+
     def add(self, record: FunctionRecord, executions: Sequence[Execution]) -> None:
         """Let executions of one writer wait, by ascending sequence. Raises ValueError, StoreUnavailable."""
         for start in range(0, len(executions), chunk.ROWS):

@@ -292,12 +292,13 @@ class SteadyStore:
 
     def check(self) -> list[Finding]:
         """What the store finds; that it is away is a finding."""
+        waiting = len(self._spool.segments())
+        told = f"{waiting} files wait in {self._spool.folder}: a process that trains hands them over"
+        spool = Finding(not waiting, "spool", told if waiting else "nothing waits on this host")
         try:
-            found = self._ask(lambda store: store.check())
+            return [*self._ask(lambda store: store.check()), spool]
         except StoreAway as error:
-            return [Finding(False, "reachable", str(error))]
-        waiting = self._spool.waiting
-        return [*found, Finding(not waiting, "spool", f"{waiting} executions wait" if waiting else "nothing waits")]
+            return [Finding(False, "reachable", str(error)), spool]
 
     def close(self) -> None:
         """Hand over what can be handed over now, and release all. Closing twice does no harm."""

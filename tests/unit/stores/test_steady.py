@@ -147,8 +147,9 @@ def test_what_is_decided_elsewhere_is_refused_while_it_is_away(door: Door, reach
     ):
         with pytest.raises(StoreAway):
             question()
-    (found,) = store.check()
-    assert (found.ok, found.what) == (False, "reachable")
+    assert [(found.ok, found.what) for found in store.check()] == [(False, "reachable"), (True, "spool")]
+    store.append(KEY, [execution(0)])
+    assert [found.ok for found in store.check()] == [False, False]
 
 
 def test_executions_and_scores_wait_and_arrive_once(

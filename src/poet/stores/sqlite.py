@@ -26,12 +26,14 @@ from poet.stores.reading import Piece
 from poet.stores.rows import RECORD_COLUMNS, Damage, check_feedback, record_of, text, told
 from poet.stores.sqlite_standing import Kept
 
-_REMEMBERED = 4096  # live versions that are kept parsed, as they never change
 _STANDING = (
     "SELECT function.id, function.generation, paused, pinned, version FROM function"
     " LEFT JOIN alias ON alias.function = function.id AND name = 'live'"
     " WHERE module = ? AND qualname = ? AND fingerprint = ?"
 )
+
+
+_REMEMBERED = 4096  # live versions that are kept parsed, as they never change
 
 
 class SqliteStore:
@@ -51,7 +53,8 @@ class SqliteStore:
         self.path = path.absolute()
         self._clock = clock
         self._file = Database(self.path, readonly=readonly, patience=patience)
-        self._parsed: dict[tuple[int, int], ParameterSet] = {}  # live versions, by opening and function
+        self._parsed: dict[int, ParameterSet] = {}  # live versions that were committed, by function
+        self._parsed_from = 0  # opening of the file that they were read in
 
     @property
     def url(self) -> str:
@@ -64,16 +67,20 @@ class SqliteStore:
         with self._file.snapshot() as file:  # most often nothing has changed, and nobody needs to wait for a write
             number = standing.number_of(file, record.key)
             if number is not None and said == _told(file, number):
-                return standing.kept(file, record.key).standing
+                found = standing.kept(file, record.key)
+                return _remembered(self._versions(), found.id, found.standing)
         with self._file.writing(durable=True) as file:
+            versions = self._versions()
             number = standing.number_of(file, record.key)
             if number is None:
-                return standing.begin(file, record, self._clock.wall()).standing
-            file.execute(
-                "UPDATE function SET domain = ?, learner = ?, declared = ?, objective = ?, space = ? WHERE id = ?",
-                (*said, number),
-            )
-            return standing.kept(file, record.key).standing
+                found = standing.begin(file, record, self._clock.wall())
+            else:
+                file.execute(
+                    "UPDATE function SET domain = ?, learner = ?, declared = ?, objective = ?, space = ? WHERE id = ?",
+                    (*said, number),
+                )
+                found = standing.kept(file, record.key)
+        return _remembered(versions, found.id, found.standing)
 
     def functions(self) -> list[FunctionRecord]:
         """All known functions, by name."""
@@ -109,14 +116,11 @@ class SqliteStore:
             number, generation, paused, pinned, live = row
             if live is None:
                 raise Damage("a function has no live version")
-            place = (self._file.openings, number)
-            version = self._parsed.get(place)
+            versions = self._versions()
+            version = versions.get(number)
             if version is None or version.version != live:
                 version = standing.version(file, number, live)
-                if len(self._parsed) >= _REMEMBERED:
-                    self._parsed.clear()
-                self._parsed[place] = version
-            return standing.standing_of(version, generation, paused, pinned)
+            return _remembered(versions, number, standing.standing_of(version, generation, paused, pinned))
 
     def aliases(self, function: FunctionKey) -> dict[AliasName, Alias]:
         """Where each name stands. Raises UnknownFunction."""
@@ -132,11 +136,13 @@ class SqliteStore:
         """
         rules.check_publishable(alias)
         with self._file.writing(durable=True) as file:
+            versions = self._versions()
             found = standing.expected(file, function, expected)
             version = standing.keep(file, found, draft, self._clock.wall())
             action = "publish" if alias == rules.LIVE else "propose"
             entry = rules.change(self._clock.wall(), action, version, draft.author, draft.reason)
-            return standing.change(file, found, rules.after_publish(found.places, version, alias), entry)
+            now = standing.change(file, found, rules.after_publish(found.places, version, alias), entry)
+        return _remembered(versions, found.id, now)
 
     def rollback(self, function: FunctionKey, to: int | None, *, author: str, reason: str) -> Standing:
         """Make an older version live and pause learning. Raises UnknownFunction, UnknownVersion.
@@ -367,6 +373,15 @@ class SqliteStore:
         """Release the file. Closing twice does no harm."""
         self._file.close()
 
+    def _versions(self) -> dict[int, ParameterSet]:
+        """Versions that are known, by function; within ``reading``, ``snapshot`` or ``writing``.
+
+        What was read through one opening of the file says nothing of another: it may have been replaced.
+        """
+        if self._parsed_from != self._file.openings:
+            self._parsed, self._parsed_from = {}, self._file.openings
+        return self._parsed
+
     def _decoded(self, body: bytes, writer: str) -> list[Execution]:
         try:
             return chunk.decode(body, writer)
@@ -381,17 +396,25 @@ class SqliteStore:
             ) from error
 
     def _rows(self, piece: Piece) -> list[Execution]:
-        body = piece.body
+        writer, body = piece.writer, piece.body
         if body is None:
             with self._file.reading() as file:
-                found = file.execute("SELECT body FROM chunk WHERE id = ?", (piece.id,)).fetchone()
+                found = file.execute("SELECT writer, body FROM chunk WHERE id = ?", (piece.id,)).fetchone()
             if found is None:
                 return []
-            body = found[0]
-        return self._decoded(body, piece.writer)
+            writer, body = found  # together, as upkeep may have left one of several writers
+        return self._decoded(body, writer)
 
 
 _PROCESS = "writer, host, pid, started, seen, dropped, faults, last_fault, away, spooled"
+
+
+def _remembered(versions: dict[int, ParameterSet], number: int, now: Standing) -> Standing:
+    """``now``, which is committed; its version is there once, whoever asks for it again."""
+    if len(versions) >= _REMEMBERED:
+        versions.clear()
+    versions[number] = now.live
+    return now
 
 
 def _told(file: sqlite3.Connection, number: int) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ from poet.model.aggregate import Hour
 from poet.model.execution import Execution, Feedback
 from poet.stores import chunk, reading, tallying
 from poet.stores.reading import Piece
+from poet.stores.rows import Damage
 
 _SMALL = chunk.ROWS // 2  # executions of a chunk up to which it may be put together with others
 
@@ -74,10 +75,11 @@ def _described(rows: Sequence[Execution]) -> tuple[int, int, float, float, bytes
 
 
 def _replace(file: sqlite3.Connection, identity: int, rows: Sequence[Execution]) -> None:
-    """Let a chunk hold ``rows``."""
+    """Let a chunk hold ``rows``; of one of several writers one may be left."""
+    writers = {row.writer for row in rows}
     file.execute(
-        "UPDATE chunk SET last = ?, executions = ?, oldest = ?, newest = ?, body = ? WHERE id = ?",
-        (*_described(rows), identity),
+        "UPDATE chunk SET writer = ?, last = ?, executions = ?, oldest = ?, newest = ?, body = ? WHERE id = ?",
+        (writers.pop() if len(writers) == 1 else "", *_described(rows), identity),
     )
 
 
@@ -103,7 +105,12 @@ def _hour(file: sqlite3.Connection, function: int, start: int, version: int) -> 
     row = file.execute(
         "SELECT calls, sums FROM hour WHERE function = ? AND start = ? AND version = ?", (function, start, version)
     ).fetchone()
-    return None if row is None else tallying.unpack(start, version, *row)
+    if row is None:
+        return None
+    try:
+        return tallying.unpack(start, version, *row)
+    except ValueError as error:  # of ours, not of the caller's executions
+        raise Damage(f"an hour is damaged: {error}") from error
 
 
 def _keep_hour(file: sqlite3.Connection, function: int, start: int, hour: Hour) -> None:

@@ -822,6 +822,20 @@ class StoreContract:
         assert list(store.executions(KEY, limit=2)) == [rows[-1], execution(7, writer="w3", started=START + 9000)]
         assert [finding for finding in store.check() if not finding.ok] == []
 
+    def test_what_is_left_of_a_chunk_of_several_writers_still_knows_whose_it_is(self, store: Store) -> None:
+        store.register(record())
+        old = [execution(i, started=START - 100 + i) for i in range(3)]
+        new = [execution(i, writer="w2") for i in range(600)]
+        store.append(KEY, old)
+        store.append(KEY, new[:300])
+        store.maintain(executions_before=0.0, hours_before=0.0, settled=START + 10_000)
+        reader = store.executions(KEY, since=START)
+        assert store.maintain(executions_before=START - 50, hours_before=0.0, settled=0.0).expired == 3
+        assert list(reader) == new[:300]
+        store.append(KEY, new)
+        assert list(store.executions(KEY)) == new
+        assert [finding for finding in store.check() if not finding.ok] == []
+
     def test_upkeep_writes_scores_to_their_executions_and_counts_them(self, store: Store) -> None:
         store.register(record())
         store.append(KEY, [execution(i, score=0.5 if i == 1 else None) for i in range(5)])

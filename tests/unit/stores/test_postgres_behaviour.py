@@ -596,18 +596,3 @@ def test_every_kind_of_damage_is_found(server: Server, name: str, url: str, dama
     server.ask(damage, database=name)
     assert check in {finding.what for finding in store.check() if not finding.ok}
     store.close()
-
-
-def test_what_is_left_of_a_chunk_of_several_writers_still_knows_whose_it_is(url: str) -> None:
-    store = PostgresStore(url)
-    store.register(record())
-    old, new = [execution(i, writer="w1", started=100.0 + i) for i in range(3)], [execution(i) for i in range(3)]
-    store.append(KEY, old)
-    store.append(KEY, [row._replace(writer="w2") for row in new])
-    assert store.maintain(executions_before=0.0, hours_before=0.0, settled=1e12).merged == 2
-    assert store.maintain(executions_before=1000.0, hours_before=0.0, settled=0.0).expired == 3
-    assert [row.writer for row in store.executions(KEY)] == ["w2"] * 3
-    store.append(KEY, [row._replace(writer="w2") for row in new])
-    assert len(list(store.executions(KEY))) == 3
-    assert wrong(store) == []
-    store.close()

@@ -57,7 +57,7 @@ class Survived(NamedTuple):
 def start(script: str, *arguments: object) -> subprocess.Popen[str]:
     """A process that runs ``script``."""
     command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wrong(store: SqliteStore) -> list[object]:

@@ -153,3 +153,89 @@ def test_a_path_where_no_store_can_be_is_refused_before_anything_is_made(path: s
     with pytest.raises(StoreUnavailable, match="POET_STORE") as caught:
         SqliteStore(Path(path))
     assert isinstance(caught.value.__cause__, OSError) or os.path.isfile(Path(path).parent)
+
+
+DENIED = """
+    import os, sys
+    from pathlib import Path
+    import poet.stores.memory, poet.stores.sqlite, poet.stores.steady
+    from poet.app import build
+    from poet.decorator import bind
+    from poet.settings import Settings
+    from poet.testing.clock import VirtualClock
+
+    clock, root = VirtualClock(100.0), Path(sys.argv[1])
+
+    def agent(store="sqlite:///poet.db"):
+        made = build(Settings(store=store, root=root, seed=1), clock=clock, thread=False)
+
+        @bind(made)(enable_training=True, name="fetch")
+        def fetch():
+            clock.sleep(0.05)
+            return 1
+
+        return made, fetch
+
+    def work(made, fetch):
+        for _ in range(30):
+            fetch()
+            made.flush()
+        told = fetch.poet.status()
+        print(told["calls"], told["away"] is None, told["last_fault"], flush=True)
+
+    work(*agent("memory:"))  # loads what is loaded when it is first needed, while this user may read it
+    if os.geteuid() == 0:  # root may write anywhere
+        os.setgid(65534)
+        os.setuid(65534)
+    one = agent()
+    work(*one)
+    sys.stdin.readline()
+    work(*one)  # has the file open
+    other = agent()
+    work(*other)  # would have to open it
+    sys.stdin.readline()
+    clock.sleep(10.0)
+    work(*one)
+    work(*other)
+    for made, _ in (one, other):
+        made.close()
+"""
+
+
+def test_a_file_that_is_made_read_only_stops_nothing_and_is_caught_up_with_later(open_folder: Path) -> None:
+    folder = open_folder / "shared"
+    folder.mkdir()
+    if os.geteuid() == 0:
+        os.chown(folder, 65534, 65534)
+    process = start(DENIED, folder)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdout.readline()
+    told = [process.stdout.readline().split(" ", 2)]
+    files = [path for path in folder.iterdir() if path.is_file()]
+    for path in files:
+        path.chmod(0o444)
+    folder.chmod(0o555)
+    print(file=process.stdin, flush=True)
+    told += [process.stdout.readline().split(" ", 2) for _ in range(2)]
+    folder.chmod(0o755)
+    for path in files:
+        path.chmod(0o644)
+    print(file=process.stdin, flush=True)
+    told += [process.stdout.readline().split(" ", 2) for _ in range(2)]
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert [(calls, there) for calls, there, _ in told] == [
+        ("30", "True"),
+        ("60", "True"),
+        ("30", "False"),
+        ("90", "True"),
+        ("60", "True"),
+    ]
+    assert "permission denied" in told[2][2].lower()
+    assert err.count("permission denied") <= 2  # said once or twice, not with every round
+    store = SqliteStore(folder / "poet.db")
+    assert wrong(store) == []
+    (record_,) = store.functions()
+    assert record_.calls == len(list(store.executions(record_.key))) == 150
+    store.close()

@@ -29,6 +29,7 @@ from poet.stores.spool import LIMIT, Entry, Spool
 
 FIRST_REST, LONGEST_REST = 0.25, 5.0  # between two tries to reach the store [s]
 KEEP_EVERY = 30.0  # a learner's state goes to the snapshot at most so often [s]
+REPORT_EVERY = 10.0  # a process that has nothing new to say says so [s]
 _HANDED_OVER = 4  # segments of the spool that go with one report
 
 T = TypeVar("T")
@@ -75,6 +76,8 @@ class SteadyStore:
         self._stale: set[FunctionKey] = set()  # known better than the snapshot
         self._kept: dict[FunctionKey, float] = {}  # when they were kept there last, on the monotonic clock [s]
         self._to_register: dict[FunctionKey, FunctionRecord] = {}
+        self._reported: ProcessReport | None = None  # last, but for when
+        self._reported_at = 0.0
         self._closed = False
         self.away = 0.0  # since when it cannot be reached, Unix time [s]; 0: it can
         if cause is not None:
@@ -156,8 +159,12 @@ class SteadyStore:
         told = process._replace(
             away=self.away, spooled=self._spool.waiting, dropped=process.dropped + self._spool.dropped
         )
+        now, news = self._clock.now(), told._replace(seen=0.0)
+        if self._cause is None and news == self._reported and now - self._reported_at < REPORT_EVERY:
+            return
         try:
             self._ask(lambda store: store.report(told))
+            self._reported, self._reported_at = news, now
         except StoreAway:
             if self._local:
                 self._snapshot.report(told._replace(away=self.away))

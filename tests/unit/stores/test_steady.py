@@ -327,6 +327,20 @@ def test_a_damaged_file_of_a_snapshot_is_no_snapshot(
     assert dict(standing.live) == LEARNED
 
 
+def test_a_process_with_nothing_new_to_say_says_so_seldom(
+    door: Door, clock: VirtualClock, reach: Callable[[], SteadyStore]
+) -> None:
+    store = reach()
+    before = door.tried
+    for _ in range(60):
+        clock.sleep(1.0)
+        store.report(report("w1", seen=clock.wall()))
+    assert door.tried - before <= 8
+    assert clock.wall() - store.processes()[0].seen < 11
+    store.report(report("w1", seen=clock.wall(), faults=1))
+    assert store.processes()[0].faults == 1
+
+
 def test_a_closed_one_says_so(reach: Callable[[], SteadyStore]) -> None:
     store = reach()
     store.close()

@@ -1,4 +1,4 @@
-"""All figures: `python -m benchmarks` (some minutes), `python -m benchmarks --study` (more seeds, and faults survived)."""
+"""All figures: `python -m benchmarks` (minutes), `python -m benchmarks --study` (more seeds, and faults survived)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from poet.testing import hostile
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # where the faults are made, for tests and for this
 
-from file_faults import kill_writers
+from kills import Survived, kill_writers_of_a_file
 from postgres import faults
 from postgres.server import running
 
@@ -37,15 +37,14 @@ def run(kills: int = KILLS, files: int = FILES) -> Iterator[Row]:
 
 def _sqlite(kills: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        kept = kill_writers(Path(folder) / "poet.db", kills)
-        told = f"{kept.executions:,} executions, {kept.versions:,} versions, {kept.contributions:,} contributions"
-        yield Row(f"SQLite: {kept.kills} writers killed", "nothing that was told is lost or doubled", told, True)
+        kept = kill_writers_of_a_file(Path(folder) / "poet.db", kills)
+        yield Row(f"SQLite: {kept.kills} writers killed", "nothing that was told is lost or doubled", _told(kept), True)
 
 
 def _postgres(kills: int) -> Iterator[Row]:
     with running(durable=True) as server:
-        kept = faults.kill_clients(server, rounds=kills // 2)
-        yield Row(f"PostgreSQL: {2 * (kills // 2)} clients killed", "the same", f"{kept:,} versions", True)
+        survived = faults.kill_clients(server, kills)
+        yield Row(f"PostgreSQL: {survived.kills} clients killed", "the same", _told(survived), True)
         ended, kept = faults.terminate_connections(server, seconds=0.3 * kills)
         told = f"{kept:,} versions"
         yield Row(f"… {ended:,} connections ended at random moments", "no change lost or doubled", told, True)
@@ -56,6 +55,10 @@ def _postgres(kills: int) -> Iterator[Row]:
             Path(folder).chmod(0o755)
             kept = faults.fail_over(Path(folder))
         yield Row("… a primary killed, its standby promoted", "no version lost", f"{kept:,} versions", True)
+
+
+def _told(kept: Survived) -> str:
+    return f"{kept.executions:,} executions, {kept.versions:,} versions, {kept.contributions:,} contributions"
 
 
 def _hostile(files: int) -> Iterator[Row]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from file_faults import kill_writers, start, wrong
+from kills import kill_writers_of_a_file, start, wrong
 from poet.errors import StoreUnavailable
 from poet.stores.sqlite import SqliteStore
 from poet.testing.stores import KEY, draft, execution, record
@@ -50,7 +50,7 @@ def run(script: str, *arguments: object) -> list[str]:
 
 def test_nothing_that_was_committed_is_lost_when_writers_are_killed(tmp_path: Path) -> None:
     """Each round kills two writers of one file, at a random moment after a random number of commits."""
-    survived = kill_writers(tmp_path / "poet.db", KILLS)
+    survived = kill_writers_of_a_file(tmp_path / "poet.db", KILLS)
     assert survived.kills == KILLS
     assert min(survived.executions, survived.versions, survived.contributions) > KILLS
 

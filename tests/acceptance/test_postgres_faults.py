@@ -38,7 +38,8 @@ def durable() -> Iterator[Server]:
 
 
 def test_nothing_that_was_committed_is_lost_when_clients_are_killed() -> None:
-    assert faults.kill_clients(shared(), rounds=5) > 20
+    survived = faults.kill_clients(shared(), kills=10)
+    assert min(survived.executions, survived.versions, survived.contributions) > 10
 
 
 def test_no_change_is_lost_or_doubled_when_connections_are_ended_at_random_moments() -> None:

@@ -8,10 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from kills import Survived, kill_writers
 from poet.errors import StaleParameters, StoreUnavailable
 from poet.model.execution import Feedback
 from poet.model.function import FunctionKey
@@ -30,34 +27,6 @@ T = TypeVar("T")
 
 LOSABLE = 1.5  # executions of the last moments that a crash of the server may cost [s]
 PATIENCE = 5.0  # of the stores here [s]
-
-WRITER = """
-    import os, sys
-    from poet.errors import StaleParameters
-    from poet.stores.postgres import PostgresStore
-    from poet.testing.stores import KEY, draft, execution, record
-
-    store, writer, sequence = PostgresStore(sys.argv[1]), sys.argv[2], 0
-    generation = store.register(record()).generation
-    while True:
-        rows = [execution(i, writer=writer) for i in range(sequence, sequence + 1 + sequence % 13)]
-        store.append(KEY, rows)
-        sequence += len(rows)
-        os.write(1, f"executions {sequence}\\n".encode())
-        try:
-            standing = store.publish(KEY, draft(reason=f"{writer} {sequence}"), expected=generation)
-        except StaleParameters:
-            generation = store.standing(KEY).generation
-            continue
-        generation = standing.generation
-        os.write(1, f"version {standing.live.version} {writer} {sequence}\\n".encode())
-"""
-
-
-def start(script: str, *arguments: object) -> subprocess.Popen[str]:
-    """A process that runs ``script``."""
-    command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wrong(store: PostgresStore) -> list[object]:
@@ -179,46 +148,16 @@ def check_kept(store: PostgresStore, writers: list[Writer], *, losable_before: f
         assert int(store.load_learner(KEY) or b"0") == sum(writer.contributions for writer in writers)
 
 
-def kill_clients(server: Server, rounds: int, seed: int = 1) -> int:
-    """Each round kills two writing processes at a random moment after a random number of commits. Gives the commits."""
-    rng = random.Random(seed)
-    executions: dict[str, int] = {}
-    versions: dict[int, str] = {}
-    with server.database(f"kill_{seed}") as url:
-        PostgresStore(url).close()
-        for kill in range(rounds):
-            processes = {f"{kill}{side}": start(WRITER, url, f"{kill}{side}") for side in "ab"}
-            first = processes[f"{kill}a"]
-            assert first.stdout is not None
-            told = [first.stdout.readline() for _ in range(rng.randint(1, 50))]
-            for _ in range(rng.randint(0, 20_000)):  # a moment that has nothing to do with a commit
-                pass
-            for process in processes.values():
-                process.send_signal(signal.SIGKILL)
-            for writer, process in processes.items():
-                out, err = process.communicate(timeout=60)
-                assert process.returncode == -signal.SIGKILL, err
-                lines = [*told, *out.splitlines()] if process is first else out.splitlines()
-                for words in (line.split() for line in lines):
-                    match words:
-                        case ["executions", count]:
-                            executions[writer] = int(count)
-                        case ["version", number, *reason]:
-                            versions[int(number)] = " ".join(reason)
-            until_true(lambda: _clients(server, f"kill_{seed}") == 0)
-            store = PostgresStore(url)
-            assert wrong(store) == []
-            kept = {version.version: version.reason for version in store.versions(KEY)}
-            assert {number: kept.get(number) for number in versions} == versions
-            stored: dict[str, set[int]] = {}
-            for row in store.executions(KEY):
-                stored.setdefault(row.writer, set()).add(row.sequence)
-            for writer, count in executions.items():
-                assert set(range(count)) <= stored[writer]
-                assert stored[writer] == set(range(len(stored[writer])))  # and nothing half-written after it
-            assert store.standing(KEY).live.version == max(kept)
-            store.close()
-    return len(versions) + sum(executions.values())
+def kill_clients(server: Server, kills: int, seed: int = 1) -> Survived:
+    """Kill ``kills`` writing processes, two at a time, at random moments. Gives what was kept."""
+    name = f"kill_{seed}"
+
+    def opened() -> PostgresStore:
+        until_true(lambda: _clients(server, name) == 0)
+        return PostgresStore(server.url(name))
+
+    with server.database(name) as url:
+        return kill_writers(url, opened, kills, seed=seed)
 
 
 def _clients(server: Server, database: str) -> int:

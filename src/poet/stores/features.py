@@ -50,18 +50,27 @@ def pack(contexts: Sequence[Context]) -> bytes:
     columns: dict[tuple[str, int], _Column] = {}
     shapes: dict[tuple[int, ...], int] = {(): 0}
     chosen = []
+    seen: dict[object, tuple[int, list[tuple[list[int], int]]]] = {}  # a context's shape, and its places by column
     for context in contexts:
         if not context:
             chosen.append(0)
             continue
-        shape = []
-        for (name, value), kind in zip(context, _kinds(context), strict=True):
-            column = columns.get((name, kind))
-            if column is None:
-                column = columns[name, kind] = _Column(len(columns))
-            column.add(_CODES[kind](value))
-            shape.append(column.number)
-        chosen.append(shapes.setdefault(tuple(shape), len(shapes)))
+        types = tuple([type(value) for _, value in context])  # 1 and True are equal
+        again = seen.get((context, types))
+        if again is None:
+            shape, cells = [], []
+            for (name, value), kind in zip(context, _kinds(context), strict=True):
+                column = columns.get((name, kind))
+                if column is None:
+                    column = columns[name, kind] = _Column(len(columns))
+                cells.append((column.places, column.place(_CODES[kind](value))))
+                shape.append(column.number)
+            again = shapes.setdefault(tuple(shape), len(shapes)), cells
+            if float not in types:  # 0.0 and -0.0 are equal, too
+                seen[context, types] = again
+        chosen.append(again[0])
+        for places, place in again[1]:
+            places.append(place)
     parts = [texts([name for name, _ in columns])]
     if columns:
         written = [shape for shape in shapes if shape]
@@ -118,8 +127,8 @@ class _Column:
         self.values: dict[int | str, int] = {}  # code of a value -> its place
         self.places: list[int] = []
 
-    def add(self, code: int | str) -> None:
-        self.places.append(self.values.setdefault(code, len(self.values)))
+    def place(self, code: int | str) -> int:
+        return self.values.setdefault(code, len(self.values))
 
 
 def _shapes(reader: Reader, rows: int, names: Sequence[str]) -> list[tuple[int, ...]]:

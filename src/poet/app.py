@@ -7,10 +7,11 @@ import os
 import random
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from poet.calls.brakes import Brakes
@@ -31,6 +32,8 @@ from poet.errors import (
     StoreUnavailable,
 )
 from poet.model.dependency import Dependency
+from poet.model.event import Event
+from poet.model.execution import Execution
 from poet.model.function import FunctionKey
 from poet.model.objective import Objective
 from poet.model.parameters import ParameterSet, Standing
@@ -45,6 +48,7 @@ FIRST_CALL_WAIT = 0.25  # longest time that a first call waits for what was lear
 PLANNED = 0.925  # of a budget's share that learning plans hedges with: the rest is for retries, and for clusters
 PATIENCE = 3.0  # longest wait of training for a server's answer [s]
 EXIT_WAIT = 5.0  # longest time that leaving the interpreter waits for training [s]
+USUAL_OBJECTIVE = Objective()  # where none is declared
 
 
 @dataclass(slots=True, eq=False)
@@ -56,17 +60,18 @@ class Enrolment:
     channel: Channel
     brakes: Brakes
     first: int = 0  # sequence of the first call that the trainer of now is to hear of
-    # Those alive, by identity: its values are listed in one step, while other threads add variants; a set's are not.
-    _cells: weakref.WeakValueDictionary[int, Cell] = field(default_factory=weakref.WeakValueDictionary)
+    # Those alive. A list, as it grows, shrinks and is copied in one step each, while other threads add variants; and as
+    # a weak dictionary takes 0.8 kB, for nearly always one.
+    _cells: list[weakref.ref[Cell]] = field(default_factory=list)
 
     def add(self, cell: Cell) -> None:
         """``cell`` is another of the function's wrappers."""
-        self._cells[id(cell)] = cell
+        self._cells.append(weakref.ref(cell, self._cells.remove))
 
     @property
     def cells(self) -> list[Cell]:
         """All that are alive."""
-        return [cell for reference in self._cells.valuerefs() if (cell := reference()) is not None]
+        return [cell for reference in self._cells[:] if (cell := reference()) is not None]
 
     def begin_anew(self) -> None:
         """The next call asks for its plan, and a new trainer counts from it."""
@@ -78,6 +83,16 @@ class Enrolment:
         """Hand parameters down to every wrapper of the function."""
         for cell in self.cells:
             cell.plan = cell.compile(parameters, probe)
+
+
+class _Shared(NamedTuple):
+    """What an agent lends to all its functions."""
+
+    start: Callable[[Cell], Plan | None]
+    compiler: Callable[[Cell, ParameterSet, Probe], Plan]
+    flip: Callable[[], float]
+    tell: Callable[[Event], None]
+    tell_finished: Callable[[str, str, Sequence[Execution]], None]
 
 
 class Decorated(NamedTuple):
@@ -116,6 +131,10 @@ class Agent:
         self.dependencies: dict[str, Brakes] = {}  # by name, those that were declared
         self.attempts: int | None = None  # in users' tests: most attempts of a call
         self._hooked = False  # whether the process's end and its forks are prepared for
+        # Bound once: all functions hold the same ones.
+        self._shared = _Shared(
+            self._start, self._compiled, self.coin.random, self.listeners.tell, self.listeners.tell_finished
+        )
 
     @property
     def settings(self) -> Settings:
@@ -130,8 +149,9 @@ class Agent:
     def decorate(self, function: Callable[..., Any], options: Options) -> Decorated:
         """``function`` under this agent. Raises ConfigurationError."""
         refuse_what_cannot_be_wrapped(function)
-        options = options.fitted(function)
+        fitted = options.fitted(function)
         key = FunctionKey.of(function, options.name)
+        options = fitted.unnamed()
         enrolment = self.enrolments.get(key)
         if enrolment is None or options.dependency is not None:
             brakes = self.brakes(options.dependency, key.name)
@@ -152,32 +172,35 @@ class Agent:
 
     def _cell(self, enrolment: Enrolment, options: Options, brakes: Brakes, fixed: Mapping[str, Value]) -> Cell:
         """fixed: values that hold whatever is live."""
-        space, deadline = options.space, options.deadline
-
-        def compile_(parameters: ParameterSet, probe: Probe) -> Plan:
-            if fixed:
-                parameters, probe = replace(parameters, values_={**parameters, **fixed}), Probe()
-            if self.attempts is not None:
-                retries = min(self.attempts - 1, int(parameters.number("retries")))
-                calm = {**parameters, "retries": retries, "hedges": 0}
-                return Plan(replace(parameters, values_=calm), space, Probe(), deadline, instant=True)
-            return Plan(parameters, space, probe, deadline)
-
+        shared = self._shared
         cell = Cell(
             enrolment.key.name,
             enrolment.channel,
+            owner=enrolment,
             classify=classifier(options.retry_on),
-            start=lambda cell: self._start(enrolment, cell),
-            compile=compile_,
-            flip=self.coin.random,
+            start=shared.start,
+            compiler=shared.compiler,
+            flip=shared.flip,
             brakes=brakes,
-            tell=self.listeners.tell,
+            tell=shared.tell,
+            space=options.space,
+            deadline=options.deadline,
+            fixed=fixed,
             idempotent=options.idempotent,
             cost_limit=options.cost_limit,
             perceptive=options.perceive is not None,
         )
         enrolment.add(cell)
         return cell
+
+    def _compiled(self, cell: Cell, parameters: ParameterSet, probe: Probe) -> Plan:
+        if cell.fixed:
+            parameters, probe = replace(parameters, values_={**parameters, **cell.fixed}), Probe()
+        if self.attempts is not None:
+            retries = min(self.attempts - 1, int(parameters.number("retries")))
+            calm = {**parameters, "retries": retries, "hedges": 0}
+            return Plan(replace(parameters, values_=calm), cell.space, Probe(), cell.deadline, instant=True)
+        return Plan(parameters, cell.space, probe, cell.deadline)
 
     def _wrapped(self, function: Callable[..., Any], options: Options, cell: Cell) -> Callable[..., Any]:
         perceive, refine = _domain_checks(function, options)
@@ -350,8 +373,9 @@ class Agent:
                 after_in_child=lambda: _with(reference, Agent._after_fork_in_child),
             )
 
-    def _start(self, enrolment: Enrolment, cell: Cell) -> Plan | None:
+    def _start(self, cell: Cell) -> Plan | None:
         """The plan for a function's first call. What was learned before is waited for, but not for long."""
+        enrolment: Enrolment = cell.owner
         try:
             if self.settings.learning == "off":
                 cell.off = True
@@ -417,7 +441,7 @@ class Agent:
 
     def _enrol(self, trainer: Trainer, enrolment: Enrolment) -> Trainee:
         options = enrolment.options
-        objective = options.objective or Objective()
+        objective = options.objective or USUAL_OBJECTIVE
         algorithm = options.learning_algorithm if options.enable_training else ""
         record = FunctionRecord(
             key=enrolment.key,
@@ -462,7 +486,7 @@ class Agent:
                     trainer.faults.add(f"what {enrolment.key.name} had learned cannot be read", error)
         trainee = Trainee(
             record=record,
-            inbox=Inbox(enrolment.channel.records, enrolment.first),
+            inbox=Inbox(enrolment.channel.records, enrolment.first, enrolment.channel.buffer),
             tally=Tally(options.learning_rate),
             tracked=options.performance_tracking,
             learner=learner,
@@ -472,7 +496,8 @@ class Agent:
             standing=standing,
             draft=drafted,
             span=standing.live.span,
-            heard=partial(self.listeners.tell_finished, enrolment.key.name, enrolment.brakes.spec.name),
+            dependency=enrolment.brakes.spec.name,
+            heard=self._shared.tell_finished,
         )
         trainer.enroll(trainee)
         return trainee
@@ -657,8 +682,10 @@ def _domain_checks(function: Callable[..., Any], options: Options) -> tuple[Call
     return perceive, None if streams else enforce
 
 
-def _bounds(space: Space) -> dict[str, list[float]]:
-    return {name: [t.low, t.high] for name, t in space.items() if isinstance(t, Real | Integer)}
+@lru_cache
+def _bounds(space: Space) -> Mapping[str, Sequence[float]]:
+    """Lowest and highest; the same object for the same space, as many functions share it."""
+    return MappingProxyType({n: (t.low, t.high) for n, t in space.items() if isinstance(t, Real | Integer)})
 
 
 def _tunable(name: str, low: float, high: float) -> Tunable:
@@ -673,9 +700,11 @@ def _host() -> str:
     return socket.gethostname()
 
 
-def _as_numbers(objective: Objective) -> dict[str, float]:
+@lru_cache
+def _as_numbers(objective: Objective) -> Mapping[str, float]:
+    """The same object for the same objective, as many functions share it."""
     named = {name: getattr(objective, name) for name in ("value", "latency_cost", "attempt_cost", "success_target")}
-    return {name: value for name, value in named.items() if value is not None}
+    return MappingProxyType({name: value for name, value in named.items() if value is not None})
 
 
 def _with(reference: weakref.ref[Agent], step: Callable[[Agent], None]) -> None:

@@ -125,9 +125,7 @@ class Handle:
             execution_id = last.id
         writer, mark, number = execution_id.rpartition("-")
         if not (writer and mark and number.isascii() and number.isdecimal()):
-            raise ConfigurationError(
-                f"execution_id must be like '1a2b3c4d-7', got {execution_id!r}"
-            )
+            raise ConfigurationError(f"execution_id must be like '1a2b3c4d-7', got {execution_id!r}")
         trainee = self._trainee
         trainee.feedback.append(Feedback(writer, int(number), float(score), self._agent.clock.wall()))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 from poet.calls.enforce import Enforce, OnResult, must_be_awaited, verdict_of
@@ -15,7 +16,7 @@ from poet.calls.wrapper import Mode, kind_of
 from poet.errors import ConfigurationError, nearest
 from poet.model.dependency import Dependency
 from poet.model.objective import Objective
-from poet.model.tunable import Integer, Real, Space, Tunable, Value
+from poet.model.tunable import Integer, Real, Space, Tunable, Value, shared
 
 Algorithm = Literal["basic", "statistical", "adaptive"]
 FLAGS = ("enable_training", "collect_metrics", "performance_tracking", "idempotent", "enable_cross_function_learning")
@@ -190,10 +191,16 @@ class Options:
         for tunable in ("hedges", "hedge_delay"):
             if tunable in (self.tunables or {}) and not (self.idempotent and hedgeable):
                 raise ConfigurationError(f"{name} cannot be hedged: leave out the tunable {tunable!r}")
-        return replace(self, hedging=self.idempotent and hedgeable and (self.enable_training or bool(self.hedge_delay)))
+        hedging = self.idempotent and hedgeable and (self.enable_training or bool(self.hedge_delay))
+        return replace(self, hedging=hedging)
+
+    def unnamed(self) -> Options:
+        """These without the name; the same object for the same plain values, as thousands of functions are alike."""
+        options = replace(self, name=None)
+        return _first_of(options) if all(getattr(options, name) is None for name in _OBJECTS) else options
 
     @property
-    def declared(self) -> dict[str, Value]:
+    def declared(self) -> Mapping[str, Value]:
         """The values to begin with."""
         values: dict[str, Value] = {
             "timeout": float(self.timeout),
@@ -205,7 +212,7 @@ class Options:
             usual = 0 if self.hedge_delay is None else 1
             values["hedge_delay"] = float(delay)
             values["hedges"] = int(self._near("hedges", usual)) if self.hedges is None else self.hedges
-        return values
+        return shared(values)
 
     def _near(self, name: str, usual: float) -> float:
         """The usual value, as near as the bounds allow that were drawn for it."""
@@ -247,7 +254,16 @@ class Options:
             raise ConfigurationError(f"the bounds of hedges must be >= 0, got low {hedges.low!r}")
         if not self.idempotent:  # what is repeated only where it had no effect does not show what repeating is worth
             known["retries"] = Integer(self.retries, self.retries)
-        return Space(backoff=Real(0.0, LONGEST_BACKOFF), **known)
+        return Space.shared(backoff=Real(0.0, LONGEST_BACKOFF), **known)
+
+
+# What the user hands over as objects: two that say they are equal may still be two.
+_OBJECTS = ("objective", "retry_on", "perceive", "enforce", "tunables", "dependency", "timeout_arg", "cost")
+
+
+@lru_cache
+def _first_of(options: Options) -> Options:
+    return options
 
 
 USABLE = tuple(field.name for field in fields(Options) if field.name != "hedging")  # as arguments of the decorator

@@ -2,36 +2,59 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from itertools import count
+from typing import Any
 
 from poet.calls.brakes import Brakes
 from poet.calls.plan import Plan
 from poet.model.event import Event
 from poet.model.execution import Outcome, Record
 from poet.model.parameters import ParameterSet
+from poet.model.tunable import Tunable, Value
 from poet.seams import Probe
+
+NOTHING: Mapping[str, Value] = {}
 
 
 class Channel:
-    """The way up: records of one function, from all its cells."""
+    """The way up: records of one function, from all its cells.
 
-    __slots__ = ("count", "last", "number", "records")
+    Whoever appends to ``records`` calls ``trim`` with a sequence number that is ``full`` or greater.
+    """
+
+    __slots__ = ("buffer", "count", "full", "last", "number", "records")
 
     def __init__(self, buffer: int) -> None:
         """buffer: records that may wait; a full one drops the oldest, and the gap in the sequence tells of it."""
-        self.records: deque[Record] = deque(maxlen=buffer)
+        self.buffer = buffer
+        # No deque of that length: an empty one takes 0.8 kB, and most of thousands of functions have nothing waiting.
+        self.records: list[Record] = []
+        self.full = self._room  # first sequence number at which there may be too many
         self.count = count().__next__
         self.number = 0  # calls so far; threads may set it out of order, so it may lag behind by a few
         self.last: ContextVar[Record | None] = ContextVar("poet_last", default=None)  # of the reader's context
 
+    @property
+    def _room(self) -> int:
+        """Records that are let in before the oldest are dropped, all at once: one by one each would move all others."""
+        return self.buffer + self.buffer // 8 + 64
+
     def keep(self, record: Record) -> None:
         """Hand a finished call up."""
+        number = record[0]
         self.records.append(record)
-        self.number = record[0] + 1
+        self.number = number + 1
         self.last.set(record)
+        if number >= self.full:
+            self.trim(number)
+
+    def trim(self, number: int) -> None:
+        """Drop what the buffer does not hold. number: a sequence, as many more of which may follow as there is room."""
+        if len(self.records) >= self._room:
+            del self.records[: -self.buffer or None]
+        self.full = number + self._room - len(self.records)
 
 
 class Cell:
@@ -42,14 +65,18 @@ class Cell:
         "brakes",
         "channel",
         "classify",
-        "compile",
+        "compiler",
         "cost_limit",
+        "deadline",
+        "fixed",
         "flip",
         "idempotent",
         "name",
         "off",
+        "owner",
         "perceptive",
         "plan",
+        "space",
         "start",
         "tell",
     )
@@ -59,25 +86,38 @@ class Cell:
         name: str,
         channel: Channel,
         *,
+        owner: Any = None,
         classify: Callable[[BaseException], Outcome],
         start: Callable[[Cell], Plan | None],
-        compile: Callable[[ParameterSet, Probe], Plan],  # noqa: A002 - the word for it
+        compiler: Callable[[Cell, ParameterSet, Probe], Plan],
         flip: Callable[[], float],
         brakes: Brakes,
         tell: Callable[[Event], None],
+        space: Mapping[str, Tunable],
+        deadline: float | None = None,
+        fixed: Mapping[str, Value] = NOTHING,
         idempotent: bool = True,
         cost_limit: float | None = None,
         perceptive: bool = False,
         off: bool = False,
     ) -> None:
-        """start: gives the first plan, at the first call, or None: be a plain call. flip: uniform in [0, 1).
+        """owner: what the maker knows the function by. flip: uniform in [0, 1).
 
-        tell: the listeners. cost_limit: of the rejected results of one call, from which on it is not repeated.
-        perceptive: whether ``perceive`` may tell features of the input.
+        start: gives the first plan, at the first call, or None: be a plain call. compiler: makes the plans. tell: the
+        listeners. space: hard bounds. deadline: limit of a call [s]; None: none.
+        fixed: values that hold whatever is live. cost_limit: of the rejected results of one call, from which on it is
+        not repeated. perceptive: whether ``perceive`` may tell features of the input.
+
+        ``start``, ``compiler``, ``flip`` and ``tell`` get the cell, or need none: so all functions share them.
         """
-        self.name, self.channel = name, channel
-        self.classify, self.start, self.compile, self.flip = classify, start, compile, flip
+        self.name, self.channel, self.owner = name, channel, owner
+        self.classify, self.start, self.compiler, self.flip = classify, start, compiler, flip
         self.brakes, self.tell = brakes, tell
+        self.space, self.deadline, self.fixed = space, deadline, fixed
         self.idempotent, self.cost_limit, self.perceptive = idempotent, cost_limit, perceptive
         self.plan: Plan | None = None
         self.off = off
+
+    def compile(self, parameters: ParameterSet, probe: Probe) -> Plan:
+        """The plan that these make."""
+        return self.compiler(self, parameters, probe)

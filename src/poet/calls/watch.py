@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import math
 from asyncio import AbstractEventLoop, CancelledError, Task, TimerHandle
-from collections import deque
 from collections.abc import Callable
 from typing import Any
-
-SPARE = 256  # ended attempts that may stand behind one that runs on, before the queue is swept
 
 
 class Guarded:
@@ -24,7 +21,7 @@ class Guarded:
         self.limit = limit  # when ``expire`` is due
         self.task: Task[Any] | None = task  # None: has ended
         self.fired = False  # whether it was cancelled at its limit
-        self.timer: TimerHandle | None = None  # its own, where it does not fit into the queue
+        self.timer: TimerHandle | None = None  # its own, or the one that took it from the queue; None: it is queued
 
     def expire(self) -> None:
         """The limit has come."""
@@ -45,22 +42,23 @@ def was_cut_off(attempt: Guarded, task: Task[Any], cancelling: int, error: BaseE
 class Watch:
     """The attempts of one function that run on one event loop."""
 
-    __slots__ = ("_latest", "_loop", "_now", "_queue", "_rings", "_sweep_at", "_timer")
+    __slots__ = ("_ended", "_latest", "_now", "_queue", "_rings", "_timer", "loop")
 
     def __init__(self, loop: AbstractEventLoop, now: Callable[[], float]) -> None:
-        self._loop, self._now = loop, now
-        self._queue: deque[Guarded] = deque()
+        self.loop, self._now = loop, now
+        # No deque: an empty one takes 0.8 kB, and most of thousands of functions are idle most of the time.
+        self._queue: list[Guarded] = []
+        self._ended = 0  # attempts in the queue that have ended: less than half of them, so that one at least runs
         self._latest = 0.0  # limit of the newest attempt in the queue
         self._timer: TimerHandle | None = None
         self._rings = math.inf  # moment of the armed timer: never after the limit of an attempt in the queue
-        self._sweep_at = SPARE
 
     def enter(self, attempt: Guarded, start: float) -> None:
         """From ``start`` on: ``attempt`` expires at its limit unless it leaves before."""
         limit = attempt.limit
         if self._queue:
             if limit < self._latest:  # shorter than that of one before which still runs
-                attempt.timer = self._loop.call_later(limit - start, attempt.expire)
+                attempt.timer = self.loop.call_later(limit - start, attempt.expire)
                 return
         elif limit < self._rings:  # none armed, or one that was for longer limits
             if self._timer is not None:
@@ -76,16 +74,25 @@ class Watch:
             attempt.timer.cancel()
             return
         queue = self._queue
-        while queue and queue[0].task is None:
-            queue.popleft()
-        if len(queue) > self._sweep_at:
+        if len(queue) == 1:  # it alone
+            queue.clear()
+            return
+        self._ended += 1
+        if 2 * self._ended >= len(queue):
             self._sweep()
 
     def _ring(self) -> None:
         """The timer: cut off what is due, and set it for the next."""
-        queue, now = self._queue, self._now()
-        while queue and (queue[0].task is None or queue[0].limit <= now):
-            queue.popleft().expire()
+        queue, now, timer = self._queue, self._now(), self._timer
+        due = next((at for at, each in enumerate(queue) if each.task is not None and each.limit > now), len(queue))
+        expired = queue[:due]
+        del queue[:due]
+        for attempt in expired:
+            if attempt.task is None:
+                self._ended -= 1
+            else:
+                attempt.timer = timer
+                attempt.expire()
         if queue:
             self._arm(queue[0].limit, now)
         else:
@@ -93,28 +100,29 @@ class Watch:
 
     def _arm(self, limit: float, now: float) -> None:
         self._rings = limit
-        self._timer = self._loop.call_later(limit - now, self._ring)
+        self._timer = self.loop.call_later(limit - now, self._ring)
 
     def _sweep(self) -> None:
-        """Drop the ended ones that stand behind one that runs on: memory follows what runs, not what ran."""
-        self._queue = deque(attempt for attempt in self._queue if attempt.task is not None)
-        self._sweep_at = 2 * len(self._queue) + SPARE
+        """Drop the ended ones: memory follows what runs, not what ran. O(1) per attempt, over many of them."""
+        self._queue[:] = [attempt for attempt in self._queue if attempt.task is not None]
+        self._ended = 0
 
 
 class Watches:
-    """One watch per event loop."""
+    """One watch per event loop: hardly ever more than one, and then one per thread."""
 
-    __slots__ = ("_by_loop", "_now")
+    __slots__ = ("_now", "_watches")
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._by_loop: dict[AbstractEventLoop, Watch] = {}
+        self._watches: tuple[Watch, ...] = ()
 
     def on(self, loop: AbstractEventLoop) -> Watch:
         """The watch of a loop that runs."""
-        watch = self._by_loop.get(loop)
-        if watch is None:
-            for other in [other for other in list(self._by_loop) if other.is_closed()]:
-                self._by_loop.pop(other, None)
-            watch = self._by_loop[loop] = Watch(loop, self._now)
+        for watch in self._watches:
+            if watch.loop is loop:
+                return watch
+        watch = Watch(loop, self._now)
+        # Where two threads meet here, one watch is forgotten: what it guards still ends by its timer.
+        self._watches = (*[other for other in self._watches if not other.loop.is_closed()], watch)
         return watch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,14 +16,15 @@ from poet.calls.keys import keyed, keying
 from poet.calls.operate import FEATURES, Operation, expired
 from poet.calls.perceive import Perceiver
 from poet.calls.plan import Plan
-from poet.errors import ConfigurationError, PoetTimeout, Shed
+from poet.errors import ConfigurationError, Shed
 from poet.model.execution import LATE, in_context
 from poet.seams import SYSTEM_CLOCK, Clock
 
 Body = Callable[..., Any]
-AsyncBody = Callable[..., Awaitable[Any]]
 Mode = Literal["cooperative", "thread", "signal", "process"]
 Kind = Literal["sync", "async", "generator", "async generator"]
+
+_publish, _around, _features = DEADLINE.set, DEADLINE.get, FEATURES.get
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,12 @@ def wrap(function: Body, cell: Cell, stages: Stages) -> Body:
         return functools.wraps(function)(call)
     if stages.enforcer is not None:
         plain, body = (_enforced(each, stages.enforcer, is_async) for each in (plain, body))
-    call = _async_call(body, plain, cell, stages) if is_async else _sync_call(body, plain, cell, stages, warm)
+    if is_async:
+        from poet.calls.async_call import async_call  # the import of asyncio costs tens of milliseconds
+
+        call = async_call(body, cell, clock.now, hedges=stages.hedges)
+    else:
+        call = _sync_call(body, plain, cell, stages, warm)
     if stages.repeats:
         call = _giving(call, is_async)
     if put_key is not None:
@@ -106,14 +112,11 @@ def _sync_call(
     body: Body, plain: Body, cell: Cell, stages: Stages, warm: Callable[[float], None] | None = None
 ) -> Body:
     """warm: called before an attempt is begun, with the moment that it must not wait beyond."""
-    now, sleep, flip, name = stages.clock.now, stages.clock.sleep, cell.flip, cell.name
-    publish, around = DEADLINE.set, DEADLINE.get
-    channel = cell.channel
-    sequence, append, note = channel.count, channel.records.append, channel.last.set
-    brakes = cell.brakes
-    circuit, slots = brakes.circuit, brakes.slots
-    succeed = circuit.ended.append if circuit is not None and not circuit.minds_slowness else None
-    features = FEATURES.get if cell.perceptive else None
+    # What ``call`` takes from here is a cell of 48 bytes for each of thousands of functions: what it hardly ever reads
+    # it takes from elsewhere.
+    now, sleep = stages.clock.now, stages.clock.sleep
+    channel, sequence = cell.channel, cell.channel.count
+    brakes = cell.brakes if cell.brakes.guarded else None
     race: Callable[[Plan, Any, Any], Any] | None = None
     if stages.hedges:
         from poet.calls.hedge_threads import racing
@@ -125,248 +128,103 @@ def _sync_call(
         if plan is None and (cell.off or (plan := cell.start(cell)) is None):
             return plain(*args, **kwargs)
         if warm is not None:
-            warm(around())
+            warm(_around())
         start = now()
         limit = start + plan.first
-        if plan.probe_limit and flip() < plan.probe_limit:
+        if plan.probe_limit and cell.flip() < plan.probe_limit:
             limit = start + plan.stretched
-        outer = around()
+        outer = _around()
         if limit > outer:
             if outer <= start:
                 raise expired(cell, plan, start)
             limit = outer
-        if slots is not None or (circuit is not None and circuit.shut):
+        if brakes is not None and (brakes.slots is not None or (brakes.circuit is not None and brakes.circuit.shut)):
             try:
-                brakes.enter(name, start)
+                brakes.enter(cell.name, start)
             except Shed as error:
                 Operation(cell, plan, start, limit, outer).shed(error, start)
                 raise
-        publish(limit)
+        _publish(limit)
         try:
             result = body(*args, **kwargs) if race is None or not plan.hedges else race(plan, args, kwargs)
         except BaseException as error:
             end = now()
-            publish(outer)
+            _publish(outer)
             operation = Operation(cell, plan, start, limit, outer)
             pause = operation.failed(error, end, sent=sent_before(error))
             if pause is None:
                 raise
         else:
             end = now()
-            publish(outer)
+            _publish(outer)
             if race is not None and type(result) is Raced:
                 Operation(cell, plan, start, limit, outer).answered(end, limit, result.sent)
                 return result.result
-            if slots is not None:
-                slots.append(None)
-            if circuit is not None:
-                if succeed is None or circuit.shut:
-                    circuit.answered(start, end)
-                else:
-                    succeed(end)
+            if brakes is not None:
+                if brakes.slots is not None:
+                    brakes.slots.append(None)
+                circuit = brakes.circuit
+                if circuit is not None:
+                    if circuit.shut or circuit.minds_slowness:
+                        circuit.answered(start, end)
+                    else:
+                        circuit.ended.append(end)
             detail = None if end <= limit else LATE
-            if features is not None and (context := features()):
+            if cell.perceptive and (context := _features()):
                 detail = in_context(detail, context)
             number = sequence()
             channel.number = number + 1
             record = (number, start, end, plan.version, detail)
-            append(record)
-            note(record)
+            channel.records.append(record)
+            channel.last.set(record)
+            if number >= channel.full:
+                channel.trim(number)
             return result
-        return again(operation, pause, outer, args, kwargs)
-
-    def again(operation: Operation, pause: float, outer: float, args: Any, kwargs: Any) -> Any:
-        plan = operation.plan
-        while True:
-            try:
-                sleep(pause)
-                if warm is not None:
-                    warm(operation.end)
-            except BaseException as error:
-                operation.disturbed(error, now())
-                raise
-            limit = operation.begin(now())
-            publish(limit)
-            try:
-                result = body(*args, **kwargs) if race is None or not plan.hedges else race(plan, args, kwargs)
-            except BaseException as error:
-                end = now()
-                publish(outer)
-                wait = operation.failed(error, end, sent=sent_before(error))
-                if wait is None:
-                    raise
-                pause = wait
-            else:
-                end = now()
-                publish(outer)
-                if race is not None and type(result) is Raced:
-                    operation.answered(end, limit, result.sent)
-                    return result.result
-                operation.answered(end, limit)
-                return result
+        return _again(body, race, warm, now, sleep, operation, pause, args, kwargs)
 
     return call
 
 
-def _async_call(body: AsyncBody, plain: AsyncBody, cell: Cell, stages: Stages) -> Body:
-    # Loaded only for those who have async functions: the import costs tens of milliseconds.
-    from asyncio import Task, current_task, get_running_loop
-    from asyncio import sleep as pause_for
-
-    from poet.calls.hedge_tasks import Lane, Race
-    from poet.calls.watch import Guarded, Watches, was_cut_off
-
-    now, flip, name = stages.clock.now, cell.flip, cell.name
-    publish, around = DEADLINE.set, DEADLINE.get
-    channel = cell.channel
-    sequence, append, note = channel.count, channel.records.append, channel.last.set
-    brakes = cell.brakes
-    circuit, slots = brakes.circuit, brakes.slots
-    succeed = circuit.ended.append if circuit is not None and not circuit.minds_slowness else None
-    features = FEATURES.get if cell.perceptive else None
-    lane = Lane(body, cell, now) if stages.hedges else None
-    watch_on = Watches(now).on
-
-    async def call(*args: Any, **kwargs: Any) -> Any:
-        plan = cell.plan
-        if plan is None and (cell.off or (plan := cell.start(cell)) is None):
-            return await plain(*args, **kwargs)
+def _again(
+    body: Body,
+    race: Callable[[Plan, Any, Any], Any] | None,
+    warm: Callable[[float], None] | None,
+    now: Callable[[], float],
+    sleep: Callable[[float], None],
+    operation: Operation,
+    pause: float,
+    args: Any,
+    kwargs: Any,
+) -> Any:
+    """The attempts after the first."""
+    plan, outer = operation.plan, operation.outer
+    while True:
         try:
-            loop = get_running_loop()
-            task = current_task(loop)
-        except RuntimeError:  # not asyncio's
-            task = None
-        if task is None:  # outside of the handler: else what the body raises would seem to come of that error
-            return await elsewhere(plan, args, kwargs)
-        cancelling = task.cancelling()
-        start = now()
-        limit = start + plan.first
-        if plan.probe_limit and flip() < plan.probe_limit:
-            limit = start + plan.stretched
-        outer = around()
-        if limit > outer:
-            if outer <= start:
-                raise expired(cell, plan, start)
-            limit = outer
-        if slots is not None or (circuit is not None and circuit.shut):
-            try:
-                brakes.enter(name, start)
-            except Shed as error:
-                Operation(cell, plan, start, limit, outer).shed(error, start)
-                raise
-        watch = watch_on(loop)
-        publish(limit)
-        race: Race | None = None
-        if lane is None or not plan.hedges:
-            attempt = Guarded(limit, task)
-        else:
-            attempt = race = Race(lane, plan, start, limit, loop, task, cancelling, args, kwargs)
-        watch.enter(attempt, start)
+            sleep(pause)
+            if warm is not None:
+                warm(operation.end)
+        except BaseException as error:
+            operation.disturbed(error, now())
+            raise
+        limit = operation.begin(now())
+        _publish(limit)
         try:
-            result = await body(*args, **kwargs) if race is None else await race.run()
+            result = body(*args, **kwargs) if race is None or not plan.hedges else race(plan, args, kwargs)
         except BaseException as error:
             end = now()
-            watch.leave(attempt)
-            publish(outer)
-            sent = sent_before(error)
-            operation = Operation(cell, plan, start, limit, outer)
-            if was_cut_off(attempt, task, cancelling, error):
-                timeout = PoetTimeout(name, limit - start)  # also what a refused retry raises: not our cancelling
-                pause = operation.failed(timeout, end, cut_off=True, sent=sent)
-                if pause is None:
-                    try:
-                        raise timeout from error
-                    finally:
-                        del timeout  # else its traceback and this frame, with the arguments, keep each other
-            else:
-                pause = operation.failed(error, end, sent=sent)
-                if pause is None:
-                    raise
+            _publish(outer)
+            wait = operation.failed(error, end, sent=sent_before(error))
+            if wait is None:
+                raise
+            pause = wait
         else:
             end = now()
-            watch.leave(attempt)
-            publish(outer)
-            if attempt.fired:  # the body swallowed our cancellation and answered all the same
-                task.uncancel()
+            _publish(outer)
             if race is not None and type(result) is Raced:
-                Operation(cell, plan, start, limit, outer).answered(end, limit, result.sent)
+                operation.answered(end, limit, result.sent)
                 return result.result
-            if slots is not None:
-                slots.append(None)
-            if circuit is not None:
-                if succeed is None or circuit.shut:
-                    circuit.answered(start, end)
-                else:
-                    succeed(end)
-            detail = None if end <= limit else LATE
-            if features is not None and (context := features()):
-                detail = in_context(detail, context)
-            number = sequence()
-            channel.number = number + 1
-            record = (number, start, end, plan.version, detail)
-            append(record)
-            note(record)
+            operation.answered(end, limit)
             return result
-        return await again(operation, pause, outer, task, args, kwargs)
-
-    async def again(operation: Operation, pause: float, outer: float, task: Task[Any], args: Any, kwargs: Any) -> Any:
-        loop, plan = get_running_loop(), operation.plan
-        watch = watch_on(loop)
-        while True:
-            try:
-                await pause_for(pause)
-            except BaseException as error:
-                operation.disturbed(error, now())
-                raise
-            cancelling = task.cancelling()
-            began = now()
-            limit = operation.begin(began)
-            publish(limit)
-            race: Race | None = None
-            if lane is None or not plan.hedges:
-                attempt = Guarded(limit, task)
-            else:
-                attempt = race = Race(lane, plan, began, limit, loop, task, cancelling, args, kwargs)
-            watch.enter(attempt, began)
-            try:
-                result = await body(*args, **kwargs) if race is None else await race.run()
-            except BaseException as error:
-                end = now()
-                watch.leave(attempt)
-                publish(outer)
-                sent = sent_before(error)
-                if was_cut_off(attempt, task, cancelling, error):
-                    timeout = PoetTimeout(name, limit - began)
-                    wait = operation.failed(timeout, end, cut_off=True, sent=sent)
-                    if wait is None:
-                        try:
-                            raise timeout from error
-                        finally:
-                            del timeout  # likewise
-                else:
-                    wait = operation.failed(error, end, sent=sent)
-                    if wait is None:
-                        raise
-                pause = wait
-            else:
-                end = now()
-                watch.leave(attempt)
-                publish(outer)
-                if attempt.fired:
-                    task.uncancel()
-                if race is not None and type(result) is Raced:
-                    operation.answered(end, limit, result.sent)
-                    return result.result
-                operation.answered(end, limit)
-                return result
-
-    def elsewhere(plan: Plan, args: Any, kwargs: Any) -> Awaitable[Any]:
-        """Under trio; anything else cannot be served."""
-        from poet.calls.trio_call import call_under_trio
-
-        return call_under_trio(body, cell, now, plan, args, kwargs)
-
-    return call
 
 
 def _in_time(body: Body, clock: Clock, kind: Kind) -> Body:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from poet.kernels.online.survival import Array, Grid
 from poet.learning.folding import Picture
 from poet.model.estimate import Estimate
 from poet.model.objective import Objective
+
+T = TypeVar("T", bound=np.generic)
 
 GATE = 0.9  # least posterior probability that a change does no harm
 SHORT_GATE = 0.7  # the same, where success is short: to wait for certainty costs answers
@@ -153,6 +155,26 @@ def rising(times: Iterable[float]) -> Array:
     return np.array(sorted(set(times)))
 
 
+def distinct(values: npt.NDArray[T]) -> tuple[npt.NDArray[T], npt.NDArray[np.intp]]:
+    """``values``, (n,), in order, each once, and where in them each is: (n,). As ``np.unique`` does it, likewise."""
+    ordered = np.sort(values)
+    once = ordered[np.append(True, ordered[1:] != ordered[:-1])]
+    place: npt.NDArray[np.intp] = np.searchsorted(once, values)
+    return once, place
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The value below which ``share`` of ``ordered`` lies, linear between two; to the bit what ``np.quantile`` gives.
+
+    That one asks ``np.unique``. Hyndman & Fan 1996, definition 7. ordered: rising, at least one; share: in [0, 1].
+    """
+    place = (len(ordered) - 1) * share
+    before = min(int(place), len(ordered) - 1)
+    low, high = ordered[before], ordered[min(before + 1, len(ordered) - 1)]
+    part = place - before
+    return high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
+
+
 class Verdict(NamedTuple):
     """What a look came to."""
 
@@ -278,7 +300,7 @@ def _screened(case: _Case, survey: _Survey, rng: np.random.Generator) -> tuple[P
     order = np.argsort(-survey.worth, axis=None)[:FEW]
     order = order[np.isfinite(survey.worth.ravel()[order])]
     retries, columns = np.unravel_index(order, survey.worth.shape)
-    used, place = np.unique(np.append(columns, survey.now[1]), return_inverse=True)
+    used, place = distinct(np.append(columns, survey.now[1]))
     reach = survey.timeouts[used]
     worlds = drawn_worlds(case.picture, case.limits, SCREEN, float(reach[-1]), rng)
     scores = case.judged(case.foreseen(worlds, Grid.of(reach)), by_success=survey.short)
@@ -329,8 +351,9 @@ def _allowed(candidates: Array, live: Plan, limits: Limits, most: int, retried: 
 
 def estimate(draws: Array | npt.NDArray[np.intp], seen: int) -> Estimate:
     """Mean and central interval of posterior draws: (n,)."""
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(float(np.mean(draws)), float(low), float(high), seen, LEVEL)
+    ordered = np.sort(draws).tolist()
+    low, high = quantile(ordered, (1 - LEVEL) / 2), quantile(ordered, (1 + LEVEL) / 2)
+    return Estimate(float(np.mean(draws)), low, high, seen, LEVEL)
 
 
 class Prospect(NamedTuple):
@@ -351,7 +374,7 @@ def prospects(
     """What each of ``plans`` would give, by the same posterior draws."""
     most = max(plan.retries for plan in plans)
     wide = limits._replace(most=most)
-    times, column = np.unique([plan.timeout for plan in plans], return_inverse=True)
+    times, column = distinct(np.array([plan.timeout for plan in plans]))
     drawn = drawn_worlds(picture, wide, CONFIRM, float(times[-1]), rng)
     bounds = pauses(limits.backoff, limits.cap, most)
     wholes = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import struct
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from poet.kernels.online.bins import BINS, FINE, bin_of, position
@@ -57,12 +57,13 @@ _WATCH = 4.0  # evidence for it that makes it worth looking at once [nats]
 _ALARM = 9.0  # evidence that the short memory is right and a long one wrong [nats]
 _ALARM_AFTER = 20  # calls that come first
 _ALARM_PAUSE = 25  # calls between two alarms
+_CALM = (0.0,) * MEMORIES  # levels of the alarm
 _VERDICTS = (Outcome.ERROR, Outcome.TIMEOUT)  # no answer, and that says something of the service
 
 # Of thousands of functions few are busy at a time. A picture takes 35 kB and is drawn in 0.1 ms; it is asked for at
-# every look. A table takes 5 kB and is asked for by every execution.
+# every look. A table takes 5 kB and is asked for by every execution; whose has no place here draws one a round.
 _PICTURES: Recent[Kept, Picture] = Recent(8)
-_TABLES: Recent[Kept, array[float]] = Recent(256)
+_TABLES: Recent[Kept, array[float]] = Recent(64)
 
 
 class Evidence:
@@ -107,13 +108,13 @@ class Evidence:
         self._limit = math.inf
         self._answers = array("d")
         self._block = 0
-        self._notes = bytearray()  # packed ``Note``s
-        self._copies = bytearray()  # packed ``Copy``s
+        self._notes = b""  # packed ``Note``s; they are so few that to copy them costs no more than to append to them
+        self._copies = b""  # packed ``Copy``s
         self._recent: array[int] | None = array("H") if hedging else None  # marks of first attempts, the newest count
         self._spent = Ewma()  # copies per call
         self._watch = 0.0
         self._surprise: tuple[float, float] | None = None  # evidence for "far worse than expected"; None: to be found
-        self._alarm_level = [0.0] * MEMORIES
+        self._alarm_level: Sequence[float] = _CALM
         self._last_alarm = 0
         self._kept: Kept | None = None
         self._told()
@@ -151,7 +152,7 @@ class Evidence:
         self.calls += 1
         call = self._block
         self._block += 1
-        notes, pack = self._notes, FORMAT.pack
+        pack = FORMAT.pack
         first = True
         for outcome, seconds, waited, hedge in execution.attempts[:MOST_ATTEMPTS]:
             if outcome == Outcome.SHED:
@@ -166,7 +167,7 @@ class Evidence:
             kind = KIND[outcome]
             fine = position(seconds, bin_) if kind == CENSORED else 0
             pause = int(waited * 1000 + 0.5) if 0 < waited < 65 else 65000 if waited >= 65 else 0
-            notes += pack(call, outcome, bin_, fine, pause)
+            self._notes += pack(call, outcome, bin_, fine, pause)
             if first:
                 first = False
                 self._judge(outcome, kind, bin_ + 1 if fine > FINE // 2 else bin_)
@@ -177,7 +178,7 @@ class Evidence:
             if seconds > self.longest:
                 self.longest = float(seconds)
         if (
-            len(notes) >= _FULL
+            len(self._notes) >= _FULL
             or self._block >= BLOCK
             or self._watch > _WATCH
             or len(self._copies) >= _FULL
@@ -274,7 +275,7 @@ class Evidence:
 
     def _sounded(self, call: int) -> None:
         """There was an alarm: what was known is out of date."""
-        self._alarm_level = [0.0] * MEMORIES
+        self._alarm_level = _CALM
         self._last_alarm = call
         self.urgent = 2
         if self._recent is not None:
@@ -289,7 +290,7 @@ class Evidence:
         self._keep(gains.applied(self._opened(), gain, self._pace))
         if self._recent is not None:
             self._spent = gains.added(self._spent, gain.spent, gain.calls, ACCOUNT)
-        self._notes, self._copies = bytearray(), bytearray()
+        self._notes = self._copies = b""
         self._block = self._foreign = 0
 
     def _keep(self, state: State | None) -> None:
@@ -417,11 +418,11 @@ class Evidence:
             "block": self._block,
             "notes": len(self._notes) // FORMAT.size,
             "watch": self._watch,
-            "levels": self._alarm_level,
+            "levels": list(self._alarm_level),
             "last_alarm": self._last_alarm,
             "folded": self._kept is not None,
         }
-        blob = bytes(self._notes + self._copies)
+        blob = self._notes + self._copies
         if self._copies:
             facts["copies"] = len(self._copies) // FORMAT.size
         if self._recent is not None:
@@ -431,9 +432,10 @@ class Evidence:
             facts["recent"] = len(marks)
             blob += struct.pack(f"<{len(marks)}H", *marks)
         if self._kept is not None:
-            facts["refused"] = list(self._kept.refused)
-            facts["retried"] = list(self._kept.retried)
-            blob += states.packed(self._kept.state())
+            state = self._kept.state()
+            facts["refused"] = list(state.refused)
+            facts["retried"] = list(state.retried)
+            blob += states.packed(state)
         return facts, blob
 
     def load(self, facts: Mapping[str, Any], blob: bytes) -> None:
@@ -447,7 +449,7 @@ class Evidence:
         self.urgent = count(facts["urgent"], 2)
         self._block = count(facts["block"], BLOCK)
         self._watch = number(facts["watch"])
-        self._alarm_level = numbers(facts["levels"], range(MEMORIES, MEMORIES + 1))
+        self._alarm_level = array("d", numbers(facts["levels"], range(MEMORIES, MEMORIES + 1)))
         self._last_alarm = count(facts["last_alarm"])
         size = self._load_notes(facts, blob)
         size += self._load_recent(facts, blob[size:])
@@ -471,8 +473,8 @@ class Evidence:
             _check_note(each, self._block)
         for each in values[n_notes:]:
             _check_copy(each, self._block)
-        self._notes = bytearray(blob[: n_notes * FORMAT.size])
-        self._copies = bytearray(blob[n_notes * FORMAT.size : size])
+        self._notes = blob[: n_notes * FORMAT.size]
+        self._copies = blob[n_notes * FORMAT.size : size]
         if len(values) != n_notes + n_copies:
             raise ValueError(f"{n_notes + n_copies} notes were announced, {len(values)} are there")
         return size

@@ -14,6 +14,7 @@ import random
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from poet.errors import ConfigurationError
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["ExecutionFeedback", "OnlineLearner"]
 
 SPACE = Space(timeout=Real(0.001, 120.0, log=True), retries=Integer(0, 5))
+OBJECTIVE = Objective()  # where none is given
 DECLARED: Mapping[str, Value] = {"timeout": 30.0, "retries": 3, "backoff": 0.1}
 
 STRETCH = 2.44  # longer limit of a probe: four bins, so that what it sees pays for the wait
@@ -139,9 +141,9 @@ class OnlineLearner:
             if not fits:
                 raise ConfigurationError(f"{name} must be in {range_}, got {value!r}")
         self._arguments = (base_learning_rate, momentum, confidence_threshold, exploration_rate)
-        self._objective = objective if objective is not None else Objective()
+        self._objective = objective if objective is not None else OBJECTIVE
         self._space = space if space is not None else SPACE
-        self._declared = {**DECLARED, **(declared or {})}
+        self._declared = _completed(tuple((name, type(value), value) for name, value in (declared or {}).items()))
         self._cap = backoff_cap
         self._hedge_budget = hedge_budget
         self._seed = seed
@@ -655,6 +657,15 @@ def execution_of(feedback: ExecutionFeedback, sequence: int) -> Execution:
         attempts,
         feedback.error_type or "",
     )
+
+
+@lru_cache
+def _completed(declared: tuple[tuple[str, type, Value], ...]) -> Mapping[str, Value]:
+    """What is declared, and the usual where it is not; the same object for the same values, as many learners share it.
+
+    declared: names, types and values, as 1 and 1.0 are no difference to the cache.
+    """
+    return {**DECLARED, **{name: value for name, _, value in declared}}
 
 
 def _is_number(value: object) -> bool:

@@ -89,7 +89,7 @@ class Dependency:
     """
 
     name: str
-    budget: Budget = field(default_factory=Budget, kw_only=True)
+    budget: Budget = field(default=Budget(), kw_only=True)
     breaker: Breaker | None = field(default=None, kw_only=True)
     concurrency: int | None = field(default=None, kw_only=True)
 

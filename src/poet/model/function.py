@@ -23,7 +23,8 @@ class FunctionKey(NamedTuple):
     @property
     def name(self) -> str:
         """The name that people use: ``module.qualname``, or the declared name."""
-        return f"{self.module}.{self.qualname}" if self.module else self.qualname
+        # Interned, as a function's name is kept in several places.
+        return sys.intern(f"{self.module}.{self.qualname}") if self.module else self.qualname
 
     def __str__(self) -> str:
         return f"{self.name}#{self.fingerprint}"
@@ -57,7 +58,7 @@ def _fingerprint(function: Callable[..., Any]) -> str:
         for p in signature.parameters.values()
     ]
     parts.append(_annotation(signature.return_annotation))
-    return f"{zlib.crc32('|'.join(parts).encode()):08x}"
+    return sys.intern(f"{zlib.crc32('|'.join(parts).encode()):08x}")  # thousands of functions have the same parameters
 
 
 def _annotation(annotation: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -11,6 +12,37 @@ from poet.model.estimate import Estimate
 from poet.model.tunable import Value
 
 Origin = Literal["declared", "learned", "manual", "rollback", "transfer", "import"]
+
+
+class Estimates(Mapping[str, Estimate]):
+    """Estimates by name, in a third of the room that a dictionary of them takes; nobody can change them."""
+
+    __slots__ = ("_names", "_numbers")
+
+    def __init__(self, estimates: Mapping[str, Estimate]) -> None:
+        self._names = tuple(estimates)
+        self._numbers = b"".join(_NUMBERS.pack(*estimate) for estimate in estimates.values())
+
+    def __getitem__(self, name: str) -> Estimate:
+        try:
+            place = self._names.index(name)
+        except ValueError:
+            raise KeyError(name) from None
+        value, low, high, n, level = _NUMBERS.unpack_from(self._numbers, place * _NUMBERS.size)
+        return Estimate(value, low, high, n, level)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+_NUMBERS = struct.Struct("=dddqd")  # of an estimate
+_NONE = Estimates({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,14 +55,15 @@ class ParameterSet(Mapping[str, Value]):
     origin: Origin = "declared"
     reason: str = ""
     author: str = "poet"
-    estimates: Mapping[str, Estimate] = field(default_factory=dict)
+    estimates: Mapping[str, Estimate] = field(default_factory=lambda: _NONE)
     evidence: int = 0  # executions that it rests on
     span: tuple[float, float] = (0.0, 0.0)  # starts of the oldest and the newest of them, Unix time [s]; 0: not known
     created: float = 0.0  # Unix time [s]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values_", MappingProxyType(dict(self.values_)))
-        object.__setattr__(self, "estimates", MappingProxyType(dict(self.estimates)))
+        if not isinstance(self.estimates, Estimates):
+            object.__setattr__(self, "estimates", Estimates(self.estimates) if self.estimates else _NONE)
 
     def __getitem__(self, name: str) -> Value:
         return self.values_[name]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 
 from poet.errors import ConfigurationError, nearest
 
@@ -138,8 +140,16 @@ class Space(Mapping[str, Tunable]):
     def __len__(self) -> int:
         return len(self._tunables)
 
+    def __hash__(self) -> int:
+        return hash(frozenset(self._tunables.items()))
+
     def __repr__(self) -> str:
         return f"Space({', '.join(f'{k}={v!r}' for k, v in self._tunables.items())})"
+
+    @staticmethod
+    def shared(**tunables: Tunable) -> Space:
+        """A space of these, the same object for the same ones: thousands of functions are declared alike."""
+        return _space(tuple(tunables.items()))
 
     def check(self, values: Mapping[str, object]) -> dict[str, Value]:
         """``values`` of known names within their bounds. Raises ConfigurationError otherwise."""
@@ -160,3 +170,22 @@ class Space(Mapping[str, Tunable]):
             elif not isinstance(tunable, Choice) or value in tunable.options:
                 clipped[name] = value
         return clipped
+
+
+@lru_cache
+def _space(tunables: tuple[tuple[str, Tunable], ...]) -> Space:
+    return Space(**dict(tunables))
+
+
+def shared(values: Mapping[str, Value]) -> Mapping[str, Value]:
+    """A copy that nobody can change, the same object for the same values: thousands of functions begin with the same.
+
+    >>> shared({"retries": 3}) is shared({"retries": 3}), shared({"retries": 3}) is shared({"retries": True})
+    (True, False)
+    """
+    return _shared(tuple((name, type(value), value) for name, value in values.items()))
+
+
+@lru_cache
+def _shared(typed: tuple[tuple[str, type, Value], ...]) -> Mapping[str, Value]:
+    return MappingProxyType({name: value for name, _, value in typed})

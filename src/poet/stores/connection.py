@@ -28,6 +28,7 @@ from poet.stores.rows import Damage
 
 PATIENCE = 10.0  # longest wait for another writer [s]
 _FORK_PATIENCE = 5.0  # longest that a fork waits for a transaction of ours to end [s]
+_CACHE = 512  # kB of pages that are kept; what else is asked for the system's own cache has, some microseconds away
 _LOG_LIMIT = 4 << 20  # bytes that an idle write-ahead log may occupy
 _HEADER = struct.Struct(">16xH10xI28xI4xI28x")  # size of a page, pages, user version, application id: see
 # https://sqlite.org/fileformat2.html, section 1.3
@@ -172,6 +173,7 @@ class Database:
             connection.execute(f"PRAGMA journal_size_limit = {_LOG_LIMIT}")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(f"PRAGMA cache_size = -{_CACHE}")
             connection.execute("PRAGMA trusted_schema = OFF")
             if found < schema.VERSION:
                 schema.migrate(connection, found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from math import isfinite
 from typing import Any
@@ -29,9 +30,9 @@ def version_of(row: tuple[Any, ...]) -> ParameterSet:
         values_=loaded(values),
         version=number,
         parent=parent,
-        origin=origin,
+        origin=sys.intern(origin),  # type: ignore[arg-type]  # a text that is one of them
         reason=reason,
-        author=author,
+        author=sys.intern(author),
         estimates={name: Estimate(*fields) for name, fields in loaded(estimates).items()},
         evidence=evidence,
         span=(since, until),
@@ -91,7 +92,7 @@ def loaded(kept: str) -> dict[str, Any]:
         raise Damage(f"no JSON: {kept!r}") from error
     if not isinstance(values, dict):
         raise Damage(f"no JSON object: {kept!r}")
-    return values
+    return {sys.intern(name): value for name, value in values.items()}  # thousands of versions have the same names
 
 
 def text(said: str) -> str:

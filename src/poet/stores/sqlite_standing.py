@@ -25,6 +25,7 @@ from poet.stores.rows import (
     version_of,
 )
 
+NO_PINS: Mapping[str, Value] = MappingProxyType({})
 _SELECT_VERSION = f"SELECT {VERSION_COLUMNS} FROM version"  # noqa: S608 - no word of a user's
 _INSERT_VERSION = f"INSERT INTO version (function, {VERSION_COLUMNS}) VALUES (?{', ?' * 11})"  # noqa: S608
 
@@ -96,7 +97,7 @@ def expected(file: sqlite3.Connection, function: FunctionKey, generation: int) -
 
 def standing_of(live: ParameterSet, generation: int, paused: str, pinned: str) -> Standing:
     """What holds, from a row. Raises Damage."""
-    pins: Mapping[str, Value] = MappingProxyType(loaded(pinned))
+    pins: Mapping[str, Value] = MappingProxyType(loaded(pinned)) if pinned != "{}" else NO_PINS
     return Standing(live, generation, paused, pins)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
@@ -17,12 +16,15 @@ from poet.seams import FunctionRecord, Learner, Probe
 class Inbox:
     """Takes finished calls from the call path's buffer, in the order of their sequence, and counts what was dropped."""
 
-    __slots__ = ("_first", "_held", "_next", "_records", "_taken")
+    __slots__ = ("_first", "_held", "_most", "_next", "_records", "_taken")
 
-    def __init__(self, records: deque[Record], first: int = 0) -> None:
-        """first: the sequence that the next call will draw, or that the first one drew."""
-        self._records = records
-        self._held: list[Record] = []
+    def __init__(self, records: list[Record], first: int = 0, most: int | None = None) -> None:
+        """first: the sequence that the next call will draw, or that the first one drew.
+
+        most: records that the buffer holds: it may have a few more, older ones, which count as dropped. None: any.
+        """
+        self._records, self._most = records, most
+        self._held: Sequence[Record] = ()
         self._next = self._first = first  # first sequence that was not taken yet
         self._taken = 0
 
@@ -39,13 +41,13 @@ class Inbox:
         """
         held = self._held
         patience = held[-1][0] if held else -1  # up to here the gaps have had their round
-        pop = self._records.popleft
-        waiting = list(held)
-        for _ in range(len(self._records)):
-            try:
-                waiting.append(pop())
-            except IndexError:  # a full buffer has dropped it meanwhile
-                break
+        waiting = self._records[:]
+        # Calls append meanwhile, behind these. Where one has just trimmed a full buffer, more of them go, unseen: they
+        # count as dropped, as those that were trimmed.
+        del self._records[: len(waiting)]
+        if self._most is not None and len(waiting) > self._most:
+            del waiting[: len(waiting) - self._most]
+        waiting += held
         waiting.sort()
         ready = 0
         following = self._next
@@ -112,9 +114,12 @@ class Trainee:
     apply: bool  # whether suggestions are published
     deliver: Callable[[ParameterSet, Probe], None]  # hands parameters down to the call path
     standing: Standing
-    heard: Callable[[Sequence[Execution]], None] = lambda executions: None  # tells who listens of finished calls
-    unsaved: deque[Execution] = field(default_factory=deque)
-    feedback: deque[Feedback] = field(default_factory=deque)  # that the store does not have yet
+    dependency: str = ""  # what the function calls
+    # tells who listens of finished calls of a function, by its name, of a dependency
+    heard: Callable[[str, str, Sequence[Execution]], None] = lambda function, dependency, executions: None
+    # No deques: empty ones take 0.8 kB each.
+    unsaved: list[Execution] = field(default_factory=list)
+    feedback: list[Feedback] = field(default_factory=list)  # that the store does not have yet
     span: tuple[float, float] = (0.0, 0.0)  # starts of the oldest and the newest execution learned from [Unix s]
     taught: bool = False  # whether the learner knows more than the store
     news: int = 0  # executions since the others were told of any

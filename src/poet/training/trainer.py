@@ -181,7 +181,7 @@ class Trainer:
         executions = trainee.inbox.take(writer, epoch, all_of_it=all_of_it)
         if not executions:
             return
-        trainee.heard(executions)
+        trainee.heard(trainee.key.name, trainee.dependency, executions)
         trainee.seen(executions)
         if trainee.tracked:
             for execution in executions:
@@ -253,9 +253,10 @@ class Trainer:
 
     def _store(self, *, last: bool = False) -> None:
         for trainee in list(self.trainees.values()):
-            while len(trainee.unsaved) > SPOOL * self.settings.buffer:
-                trainee.unsaved.popleft()
-                self._lost += 1
+            excess = len(trainee.unsaved) - SPOOL * self.settings.buffer
+            if excess > 0:
+                del trainee.unsaved[:excess]
+                self._lost += excess
             try:
                 self._save(trainee)
                 self._exchange(trainee, now=last)
@@ -287,15 +288,12 @@ class Trainer:
             else:
                 self.adopt(trainee.key, standing)
         if trainee.unsaved:
-            batch = list(trainee.unsaved)
-            self.store.append(trainee.key, batch)
-            for _ in batch:
-                trainee.unsaved.popleft()
+            self.store.append(trainee.key, list(trainee.unsaved))
+            trainee.unsaved = []
         if trainee.feedback:
             said = list(trainee.feedback)
             self.store.score(trainee.key, said)
-            for _ in said:
-                trainee.feedback.popleft()
+            del trainee.feedback[: len(said)]  # others may say more meanwhile
 
     def _exchange(self, trainee: Trainee, *, now: bool) -> None:
         """Let others know what was seen, and learn what they have seen. Raises StoreError; it is tried again then.

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -263,7 +262,7 @@ def records(sequences: Sequence[int]) -> Iterator[Record]:
 
 @given(st.permutations(range(12)), st.lists(st.integers(0, 12), max_size=4))
 def test_an_inbox_hands_out_each_record_once_in_rising_order_within_a_batch(order: list[int], cuts: list[int]) -> None:
-    buffer: deque[Record] = deque()
+    buffer: list[Record] = []
     inbox = Inbox(buffer)
     taken: list[int] = []
     edges = sorted({0, *cuts, 12})
@@ -278,7 +277,7 @@ def test_an_inbox_hands_out_each_record_once_in_rising_order_within_a_batch(orde
 
 
 def test_what_stands_behind_a_gap_waits_one_round_for_it() -> None:
-    buffer: deque[Record] = deque(records([0, 1, 3]))
+    buffer = list(records([0, 1, 3]))
     inbox = Inbox(buffer)
     assert [e.sequence for e in inbox.take("w", 0.0)] == [0, 1]
     buffer.extend(records([2, 4]))

@@ -97,8 +97,11 @@ def gained(
     calls = _by_call(notes)
     firsts = [attempts[0] for attempts in calls]
     expected = float(picture.repeats @ repetition.REPEATS)
-    after_errors = [sequence for attempts in calls if (sequence := _sequence(attempts, Outcome.ERROR))]
-    after_timeouts = [(attempts, sequence) for attempts in calls if (sequence := _sequence(attempts, Outcome.TIMEOUT))]
+    retried = [attempts for attempts in calls if len(attempts) > 1]
+    after_errors = [sequence for attempts in retried if (sequence := _sequence(attempts, Outcome.ERROR))]
+    after_timeouts = [
+        (attempts, sequence) for attempts in retried if (sequence := _sequence(attempts, Outcome.TIMEOUT))
+    ]
     dependent = 1.0 - DEPENDENT * expected
     repeats, repeated = _of_repeats(after_timeouts, copies, picture)
     likely, ages = _foretold(firsts, n_calls, picture)
@@ -241,8 +244,6 @@ def _after_copies(copies: Sequence[Copy], picture: Picture) -> list[list[tuple[b
 def _sequence(attempts: Sequence[Note], cause: Outcome) -> list[Note]:
     """The retries that directly followed ``cause``, up to and with the first that ended otherwise; verdicts only."""
     found: list[Note] = []
-    if len(attempts) < 2:
-        return found
     for before, note in pairwise(attempts):
         if before.outcome != cause:
             continue

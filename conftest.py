@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
@@ -22,6 +24,17 @@ def _end(namespace: dict[str, Any]) -> None:
     poet.configure(store="memory:")
     os.chdir(namespace["_home"])
     namespace["_folder"].cleanup()
+
+
+@pytest.fixture(autouse=True)
+def _examples_leave_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Examples in docstrings keep their store in memory, and not in the folder from which the tests are run."""
+    if not isinstance(request.node, pytest.DoctestItem):
+        yield
+        return
+    poet.configure(store="memory:")
+    yield
+    poet.configure(store="memory:")
 
 
 pytest_collect_file = Sybil(

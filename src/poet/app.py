@@ -466,7 +466,7 @@ class Agent:
                 standing = trainer.store.standing(enrolment.key)
             except StoreAway:
                 standing, drafted = standing._replace(live=draft), True
-        learner = None
+        learner, told = None, 0
         if options.enable_training and self.attempts is None:
             seed = self.coin.getrandbits(32)
             learner = make_learner(
@@ -482,6 +482,7 @@ class Agent:
             if state is not None:
                 try:
                     learner.load(state)
+                    told = hash(state)
                 except ValueError as error:
                     trainer.faults.add(f"what {enrolment.key.name} had learned cannot be read", error)
         trainee = Trainee(
@@ -498,6 +499,7 @@ class Agent:
             span=standing.live.span,
             dependency=enrolment.brakes.spec.name,
             heard=self._shared.tell_finished,
+            told=told,
         )
         trainer.enroll(trainee)
         return trainee

@@ -311,27 +311,31 @@ class Trainer:
             state = self._guarded("learning", learner.dump)
             if state is not None:  # for whoever starts on this host meanwhile
                 self.store.save_learner(trainee.key, state)
+        alone = True
         if trainee.pending is not None:  # whether the store has it is not known
-            self._merge(trainee, learner, writer, trainee.pending)
+            _, alone = self._merge(trainee, learner, writer, trainee.pending)
         contribution = self._guarded("learning", learner.contribution)
         trainee.taught = False
         if contribution is None:
             return
         trainee.contributions += 1
         trainee.pending = contribution
-        state = self._merge(trainee, learner, writer, contribution)
-        try:
-            learner.load(state)
-        except ValueError as error:  # what others have left cannot be read: go on with what we know
-            self.faults.add(f"what others have learned of {trainee.key.name} cannot be read", error)
+        state, still_alone = self._merge(trainee, learner, writer, contribution)
+        if not (alone and still_alone):  # else it knows all of it, and to go on as it is costs nothing
+            try:
+                learner.load(state)
+            except ValueError as error:  # what others have left cannot be read: go on with what we know
+                self.faults.add(f"what others have learned of {trainee.key.name} cannot be read", error)
         trainee.shared += trainee.news
         trainee.news, trainee.exchanged = 0, moment
 
-    def _merge(self, trainee: Trainee, learner: Learner, writer: str, contribution: bytes) -> bytes:
-        """What all know together. Raises StoreError."""
+    def _merge(self, trainee: Trainee, learner: Learner, writer: str, contribution: bytes) -> tuple[bytes, bool]:
+        """What all know together, and whether nobody else has told of anything since we did. Raises StoreError."""
+        alone = False  # nor is it known where the store had taken the contribution in before
 
         def merge(state: bytes | None) -> bytes:
-            trainee.company = state is not None and hash(state) != trainee.told  # others have been here
+            nonlocal alone
+            alone = state is None or hash(state) == trainee.told
             try:
                 return learner.merged(state, contribution)
             except ValueError:
@@ -340,8 +344,8 @@ class Trainer:
                 return learner.merged(None, contribution)  # what is kept is of another kind: begin anew
 
         state = self.store.exchange(trainee.key, writer, trainee.contributions, merge)
-        trainee.pending, trainee.told = None, hash(state)
-        return state
+        trainee.pending, trainee.told, trainee.company = None, hash(state), not alone
+        return state, alone
 
     def _follow(self, *, now: bool = False) -> None:
         """Take over what others have changed in the store; ``now``: whether or not it is time to ask."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from poet.app import Agent, build
@@ -37,3 +38,32 @@ class Script:
             raise step
         self.clock.sleep(step)
         return self.calls
+
+
+class Host:
+    """Agents that share a store, a folder and a virtual clock, as processes of one host do."""
+
+    def __init__(self, folder: Path, url: str, *, wall: float = 1_700_000_000.0) -> None:
+        self.folder, self.url, self.clock = folder, url, VirtualClock(100.0, wall=wall)
+        self.made: list[Agent] = []
+
+    def agent(self, seed: int = 1) -> Any:
+        """Another process's."""
+        settings = Settings(store=self.url, root=self.folder, seed=seed)
+        self.made.append(build(settings, clock=self.clock, thread=False))
+        return self.made[-1]
+
+    def fetch(self, agent: Any, *steps: float | BaseException) -> Any:
+        """The function ``fetch``, decorated for this agent."""
+        script = Script(self.clock, *steps)
+
+        @bind(agent)(enable_training=True, name="fetch")
+        def fetch() -> int:
+            return script()
+
+        return fetch
+
+    def close(self) -> None:
+        """End all of them."""
+        for agent in self.made:
+            agent.close()

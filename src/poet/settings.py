@@ -12,6 +12,7 @@ from poet.errors import ConfigurationError, nearest
 
 Learning = Literal["off", "observe", "on"]
 BACKOFF_CAP = 8.0  # longest pause before a retry [s]
+DAY, HOUR = 86_400.0, 3_600.0  # [s]
 SERVED = ("postgresql://", "postgres://")
 LONGEST_KEPT = 36_500.0  # [days]
 PROJECT_MARKS = (".poet", "pyproject.toml", ".git")
@@ -135,6 +136,15 @@ def store_path(settings: Settings) -> Path | None:
         "store must be 'memory:', 'sqlite:///path' (four slashes for an absolute path)"
         f" or 'postgresql://user@host/database', got {url!r}"
     )
+
+
+def upkeep_at(now: float, *, keep_executions: float, keep_hours: float) -> dict[str, float]:
+    """What ``maintain`` is given ``now`` [Unix s] where so much is kept [days]; an hour on, hardly any row is late."""
+    return {
+        "executions_before": now - keep_executions * DAY,
+        "hours_before": now - keep_hours * DAY,
+        "settled": now - HOUR,
+    }
 
 
 def is_served(settings: Settings) -> bool:

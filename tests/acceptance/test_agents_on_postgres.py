@@ -14,14 +14,12 @@ from typing import Any
 
 import pytest
 
-from houses import Script
+from houses import Host
 from poet.app import build
 from poet.cli.main import main
-from poet.decorator import bind
 from poet.errors import StoreUnavailable
 from poet.settings import Settings
 from poet.stores.postgres import PostgresStore
-from poet.testing.clock import VirtualClock
 from postgres.server import Server, running, shared, until_true
 
 
@@ -36,33 +34,6 @@ def server(stoppable: Server) -> Server:
     """A server that runs, and that a test may stop."""
     stoppable.stop()
     return stoppable.start()
-
-
-class Host:
-    """A host of its own: a folder, and agents in it."""
-
-    def __init__(self, folder: Path, url: str) -> None:
-        self.settings = Settings(store=url, root=folder, seed=1)
-        self.clock = VirtualClock(100.0, wall=time.time())
-        self.agents: list[Any] = []
-
-    def agent(self) -> Any:
-        agent = build(self.settings, clock=self.clock, thread=False)
-        self.agents.append(agent)
-        return agent
-
-    def fetch(self, agent: Any, *steps: float | BaseException) -> Any:
-        script = Script(self.clock, *steps)
-
-        @bind(agent)(enable_training=True, name="fetch")
-        def fetch() -> int:
-            return script()
-
-        return fetch
-
-    def close(self) -> None:
-        for agent in self.agents:
-            agent.close()
 
 
 def learn(host: Host, agent: Any, fetch: Any, calls: int) -> None:
@@ -98,7 +69,7 @@ def test_hosts_learn_as_one_and_a_rollback_on_one_reaches_the_other(tmp_path: Pa
 
 def test_a_server_that_goes_away_stops_nothing_and_misses_nothing(server: Server, tmp_path: Path) -> None:
     with server.database("outage") as url:
-        host = Host(tmp_path, url)
+        host = Host(tmp_path, url, wall=time.time())
         agent = host.agent()
         fetch = host.fetch(agent, 0.05)
         learn(host, agent, fetch, 1)
@@ -112,7 +83,7 @@ def test_a_server_that_goes_away_stops_nothing_and_misses_nothing(server: Server
         (spooled,) = agent.trainer.store.processes()
         assert spooled.spooled == 200
 
-        later = Host(tmp_path, url)  # another process of this host begins with what it knew
+        later = Host(tmp_path, url, wall=time.time())  # another process of this host begins with what it knew
         newer = later.agent()
         again = later.fetch(newer, 0.05)
         again()
@@ -149,7 +120,7 @@ def test_whoever_looks_during_an_outage_is_told_so_and_sees_what_was_known(
     monkeypatch.chdir(tmp_path)
     with server.database("looking") as url:
         monkeypatch.setenv("POET_STORE", url)
-        host = Host(tmp_path, url)
+        host = Host(tmp_path, url, wall=time.time())
         agent = host.agent()
         fetch = host.fetch(agent, 0.05)
         learn(host, agent, fetch, 5)

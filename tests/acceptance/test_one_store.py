@@ -8,46 +8,17 @@ from typing import Any
 
 import pytest
 
-from houses import House, Script
+from houses import Host, House
 from poet.app import build
-from poet.decorator import bind
 from poet.errors import ConfigurationError
 from poet.model.execution import Outcome
 from poet.settings import Settings
 from poet.stores.sqlite import SqliteStore
-from poet.testing.clock import VirtualClock
-
-
-class Agents:
-    """Several agents on one file and one virtual clock, as of several processes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.clock = folder, VirtualClock(100.0)
-        self.made: list[Any] = []
-
-    def agent(self, seed: int = 1) -> Any:
-        settings = Settings(store="sqlite:///poet.db", root=self.folder, seed=seed)
-        agent = build(settings, clock=self.clock, thread=False)
-        self.made.append(agent)
-        return agent
-
-    def fetch(self, agent: Any, *steps: float | BaseException) -> Any:
-        script = Script(self.clock, *steps)
-
-        @bind(agent)(enable_training=True, name="fetch")
-        def fetch() -> int:
-            return script()
-
-        return fetch
-
-    def close(self) -> None:
-        for agent in self.made:
-            agent.close()
 
 
 @pytest.fixture
 def agents(tmp_path: Path) -> Any:
-    made = Agents(tmp_path)
+    made = Host(tmp_path, "sqlite:///poet.db")
     yield made
     made.close()
 
@@ -56,7 +27,7 @@ def kept(folder: Path) -> SqliteStore:
     return SqliteStore(folder / "poet.db", readonly=True)
 
 
-def test_processes_that_share_a_store_learn_as_one(agents: Agents, tmp_path: Path) -> None:
+def test_processes_that_share_a_store_learn_as_one(agents: Host, tmp_path: Path) -> None:
     one, other = agents.agent(1), agents.agent(2)
     ours, theirs = agents.fetch(one, 0.05), agents.fetch(other, 0.05)
     for _ in range(150):
@@ -75,7 +46,7 @@ def test_processes_that_share_a_store_learn_as_one(agents: Agents, tmp_path: Pat
     store.close()
 
 
-def test_what_one_process_learned_another_need_not_see(agents: Agents) -> None:
+def test_what_one_process_learned_another_need_not_see(agents: Host) -> None:
     one, other = agents.agent(1), agents.agent(2)
     busy, idle = agents.fetch(one, 0.05), agents.fetch(other, 0.05)
     idle()
@@ -89,7 +60,7 @@ def test_what_one_process_learned_another_need_not_see(agents: Agents) -> None:
     assert idle.poet.parameters["timeout"] < 1.0
 
 
-def test_a_version_tells_between_which_moments_its_evidence_lies(agents: Agents) -> None:
+def test_a_version_tells_between_which_moments_its_evidence_lies(agents: Host) -> None:
     one = agents.agent()
     fetch = agents.fetch(one, 0.05)
     for _ in range(200):
@@ -102,7 +73,7 @@ def test_a_version_tells_between_which_moments_its_evidence_lies(agents: Agents)
         assert agents.clock.wall() - 60 < since < until <= version.created
 
 
-def test_scores_are_kept_with_their_executions_however_late_they_come(agents: Agents, tmp_path: Path) -> None:
+def test_scores_are_kept_with_their_executions_however_late_they_come(agents: Host, tmp_path: Path) -> None:
     one = agents.agent()
     fetch = agents.fetch(one, 0.05)
     fetch()
@@ -142,7 +113,7 @@ def test_a_score_of_nothing_is_refused(arguments: tuple[Any, ...], sentence: str
         fetch.poet.feedback(*arguments)
 
 
-def test_a_clock_that_is_set_back_loses_and_doubles_nothing(agents: Agents, tmp_path: Path) -> None:
+def test_a_clock_that_is_set_back_loses_and_doubles_nothing(agents: Host, tmp_path: Path) -> None:
     one = agents.agent()
     fetch = agents.fetch(one, 0.05)
     start = agents.clock.wall()
@@ -166,7 +137,7 @@ def test_a_clock_that_is_set_back_loses_and_doubles_nothing(agents: Agents, tmp_
     store.close()
 
 
-def test_a_trainer_keeps_its_store_in_order(agents: Agents, tmp_path: Path) -> None:
+def test_a_trainer_keeps_its_store_in_order(agents: Host, tmp_path: Path) -> None:
     one = agents.agent()
     fetch = agents.fetch(one, 0.05)
     for _ in range(10):
@@ -186,7 +157,7 @@ def test_a_trainer_keeps_its_store_in_order(agents: Agents, tmp_path: Path) -> N
 
 
 def test_a_file_that_cannot_be_opened_yet_is_taken_up_when_it_can(
-    agents: Agents, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    agents: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = Settings(store="sqlite:///place/poet.db", root=tmp_path, seed=1)
     agent = build(settings, clock=agents.clock, thread=False)
@@ -217,7 +188,7 @@ def test_a_file_that_cannot_be_opened_yet_is_taken_up_when_it_can(
 
 
 def test_a_new_function_begins_with_what_the_original_poet_had_learned(
-    agents: Agents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    agents: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / ".poet").mkdir()

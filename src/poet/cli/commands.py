@@ -11,19 +11,17 @@ from poet.cli.find import find, short_name
 from poet.cli.views import Document
 from poet.cli.words import TIMES
 from poet.errors import ConfigurationError, StoreAway, StoreCorrupt, StoreError, StoreTooNew, nearest
-from poet.model.aggregate import HOUR
 from poet.model.execution import Execution
 from poet.model.explanation import Explanation
 from poet.model.function import FunctionKey
 from poet.model.parameters import Change, Standing
 from poet.model.tunable import Real, Value
 from poet.seams import FunctionRecord, Store
-from poet.settings import person
+from poet.settings import person, upkeep_at
 
 if TYPE_CHECKING:
     from poet.cli.transfer import Export
 
-DAY = 86_400.0  # [s]
 BY_HAND = "from the command line"
 
 
@@ -95,12 +93,9 @@ def status(store: Store, asked: Asked) -> Document:
 
 def maintain(store: Store, asked: Asked) -> Document:
     """Retention, compaction and late scores, now."""
-    upkeep = store.maintain(
-        executions_before=asked.now - asked.keep_executions * DAY,
-        hours_before=asked.now - asked.keep_hours * DAY,
-        settled=asked.now - HOUR,
-    )
-    return views.maintained(upkeep, store=store.url, keep_executions=asked.keep_executions, keep_hours=asked.keep_hours)
+    kept = {"keep_executions": asked.keep_executions, "keep_hours": asked.keep_hours}
+    upkeep = store.maintain(**upkeep_at(asked.now, **kept))
+    return views.maintained(upkeep, store=store.url, **kept)
 
 
 def show(store: Store, name: str, asked: Asked) -> Document:

@@ -6,12 +6,12 @@ import json
 import sys
 from collections.abc import Mapping
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 from poet.model.estimate import Estimate
 from poet.model.execution import Feedback
 from poet.model.function import FunctionKey
-from poet.model.parameters import Change, ParameterSet
+from poet.model.parameters import Alias, AliasName, Change, ParameterSet, Standing
 from poet.seams import FunctionRecord
 
 # In the order of ``version_of`` and ``version_fields``; the word "values" is one of SQL's own.
@@ -21,6 +21,25 @@ RECORD_COLUMNS = "module, qualname, fingerprint, domain, learner, declared, obje
 
 class Damage(Exception):
     """Something in a store is not as every release of ours writes it. Leaves this room as StoreCorrupt."""
+
+
+class Kept(NamedTuple):
+    """A function as a database has it now, inside a transaction that changes it."""
+
+    id: int
+    key: FunctionKey
+    standing: Standing
+    aliases: dict[AliasName, Alias]
+
+    @property
+    def live(self) -> ParameterSet:
+        """The version that calls use."""
+        return self.standing.live
+
+    @property
+    def places(self) -> dict[AliasName, int]:
+        """Where names stand."""
+        return {name: alias.version for name, alias in self.aliases.items()}
 
 
 def version_of(row: tuple[Any, ...]) -> ParameterSet:

@@ -23,8 +23,7 @@ from poet.stores import sqlite_history as history
 from poet.stores import sqlite_standing as standing
 from poet.stores.connection import PATIENCE, Database
 from poet.stores.reading import Piece
-from poet.stores.rows import RECORD_COLUMNS, Damage, check_feedback, record_of, text, told
-from poet.stores.sqlite_standing import Kept
+from poet.stores.rows import RECORD_COLUMNS, Damage, Kept, check_feedback, record_of, text, told
 
 _STANDING = (
     "SELECT function.id, function.generation, paused, pinned, version FROM function"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 from poet.errors import StaleParameters, UnknownFunction, UnknownVersion
 from poet.model.function import FunctionKey
@@ -17,6 +16,7 @@ from poet.stores.rows import (
     RECORD_COLUMNS,
     VERSION_COLUMNS,
     Damage,
+    Kept,
     change_fields,
     dumped,
     loaded,
@@ -28,25 +28,6 @@ from poet.stores.rows import (
 NO_PINS: Mapping[str, Value] = MappingProxyType({})
 _SELECT_VERSION = f"SELECT {VERSION_COLUMNS} FROM version"  # noqa: S608 - no word of a user's
 _INSERT_VERSION = f"INSERT INTO version (function, {VERSION_COLUMNS}) VALUES (?{', ?' * 11})"  # noqa: S608
-
-
-class Kept(NamedTuple):
-    """A function as the file has it now, inside a transaction."""
-
-    id: int
-    key: FunctionKey
-    standing: Standing
-    aliases: dict[AliasName, Alias]
-
-    @property
-    def live(self) -> ParameterSet:
-        """The version that calls use."""
-        return self.standing.live
-
-    @property
-    def places(self) -> dict[AliasName, int]:
-        """Where names stand."""
-        return {name: alias.version for name, alias in self.aliases.items()}
 
 
 def number_of(file: sqlite3.Connection, function: FunctionKey) -> int | None:

@@ -11,7 +11,7 @@ from poet.errors import StaleParameters, StoreAway, StoreError, UnknownFunction
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
 from poet.seams import Clock, Learner, Probe, ProcessReport, Store, Suggestion, Upkeep
-from poet.settings import Settings
+from poet.settings import Settings, upkeep_at
 from poet.training.trainee import Trainee
 
 T = TypeVar("T")
@@ -22,7 +22,6 @@ NEWS_AFTER = 15.0  # ... or after this time [s]
 EXCHANGE_REST = 0.25  # where others learn, too, a look waits so long for what they know [s]
 UPKEEP_EVERY = 3600.0  # time from one upkeep of the store to the next [s]
 UPKEEP_AFTER = 0.3  # share of that time until the first one
-DAY = 86_400.0  # [s]
 
 
 def complain(message: str, *facts: object) -> None:
@@ -136,15 +135,9 @@ class Trainer:
 
     def maintain(self) -> Upkeep | None:
         """Keep the store in order: retention, compaction, late scores. None where it cannot be done now."""
-        now, settings = self.clock.wall(), self.settings
-        return self._guarded(
-            "upkeep of the store",
-            lambda: self.store.maintain(
-                executions_before=now - settings.keep_executions * DAY,
-                hours_before=now - settings.keep_hours * DAY,
-                settled=now - UPKEEP_EVERY,
-            ),
-        )
+        kept = {"keep_executions": self.settings.keep_executions, "keep_hours": self.settings.keep_hours}
+        moments = upkeep_at(self.clock.wall(), **kept)
+        return self._guarded("upkeep of the store", lambda: self.store.maintain(**moments))
 
     def adopt(self, key: FunctionKey, standing: Standing) -> None:
         """Someone has changed the function's standing: hand it down."""

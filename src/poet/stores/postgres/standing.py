@@ -19,7 +19,7 @@ from poet.seams import FunctionRecord
 from poet.stores import rules
 from poet.stores.postgres.link import Row, Statement, Transaction
 from poet.stores.postgres.texts import heard, said
-from poet.stores.rows import VERSION_COLUMNS, Damage, dumped, loaded, text, told, version_fields, version_of
+from poet.stores.rows import VERSION_COLUMNS, Damage, Kept, dumped, loaded, text, told, version_fields, version_of
 
 _PLACE = "tenant = %s AND module = %s AND qualname = %s AND fingerprint = %s"
 _ID = f"SELECT id FROM poet.function WHERE {_PLACE}"
@@ -48,25 +48,6 @@ class Asker(NamedTuple):
     tenant: str
     channel: str  # where to tell that something has changed
     token: UUID  # of the request
-
-
-class Kept(NamedTuple):
-    """A function as the database has it now, locked inside a transaction."""
-
-    id: int
-    key: FunctionKey
-    standing: Standing
-    aliases: dict[AliasName, Alias]
-
-    @property
-    def live(self) -> ParameterSet:
-        """The version that calls use."""
-        return self.standing.live
-
-    @property
-    def places(self) -> dict[AliasName, int]:
-        """Where names stand."""
-        return {name: alias.version for name, alias in self.aliases.items()}
 
 
 def place(tenant: str, function: FunctionKey) -> tuple[str, ...]:

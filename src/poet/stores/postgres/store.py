@@ -33,10 +33,10 @@ from poet.stores.postgres.address import Address
 from poet.stores.postgres.history import Bounds, Home
 from poet.stores.postgres.link import Link, Row, Transaction
 from poet.stores.postgres.listening import Listener
-from poet.stores.postgres.standing import Asker, Kept
+from poet.stores.postgres.standing import Asker
 from poet.stores.postgres.texts import heard, said
 from poet.stores.reading import Piece
-from poet.stores.rows import RECORD_COLUMNS, Damage, check_feedback, record_of
+from poet.stores.rows import RECORD_COLUMNS, Damage, Kept, check_feedback, record_of
 
 PATIENCE = 10.0  # longest wait for a lock, or for an answer of the server [s]
 POLL = 5.0  # how often to ask whether anything has changed, though hints come, too [s]

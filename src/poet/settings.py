@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from poet.errors import ConfigurationError, nearest
+from poet.model.aggregate import HOUR
 
 Learning = Literal["off", "observe", "on"]
 BACKOFF_CAP = 8.0  # longest pause before a retry [s]
-DAY, HOUR = 86_400.0, 3_600.0  # [s]
+DAY = 24.0 * HOUR  # [s]
 SERVED = ("postgresql://", "postgres://")
 LONGEST_KEPT = 36_500.0  # [days]
 PROJECT_MARKS = (".poet", "pyproject.toml", ".git")

@@ -158,6 +158,7 @@ class Expected(NamedTuple):
 def reference(play: Play) -> Expected:
     """The race on paper. Only for schedules without ties, retries, and cleaning up."""
     limit = play.timeout if play.cancel_at is None else min(play.timeout, play.cancel_at)
+    assume(play.cancel_at is None or abs(play.timeout - play.cancel_at) > NEAR)
     started = {0: 0.0}  # requests by number: when they were sent
     ended: dict[int, tuple[float, Outcome]] = {}
     ends = {"answer": Outcome.SUCCESS, "error": Outcome.ERROR, "refuse": Outcome.REFUSED}

@@ -1,24 +1,23 @@
-"""Which timeout and how many retries: all candidates scored on the picture, changes only where a gain is credible."""
+"""Which timeout, retries, backoff and hedge: all scored on the picture, changes only where a gain is credible."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from poet.kernels.online import repetition, survival
+from poet.kernels.online import survival
 from poet.kernels.online.bins import EDGES, readable
 from poet.kernels.online.hedging import Ways, hedged
-from poet.kernels.online.restart import Outlook, World, outlook, pauses
-from poet.kernels.online.survival import Array, Grid
+from poet.kernels.online.restart import Outlook, pauses
+from poet.kernels.online.survival import KNOTS, Array, Grid
 from poet.learning.folding import Picture
+from poet.learning.guesses import Guess, Plan, drawn_guesses, foreseen, mean_guess, rising, scored
 from poet.model.estimate import Estimate
 from poet.model.objective import Objective
-
-T = TypeVar("T", bound=np.generic)
 
 GATE = 0.9  # least posterior probability that a change does no harm
 SHORT_GATE = 0.7  # the same, where success is short: to wait for certainty costs answers
@@ -29,6 +28,7 @@ CONFIRM = 128  # fresh draws for the chosen one: the best of many looks better t
 FEW = 10  # candidates that are worth drawing for
 LONGING = 5.0  # least gains that a longer timeout must promise, for the probes to look there more often
 SURE = 0.15  # timeouts by which less than this share of the answers has come are not worth scoring
+SLOW_SEEN = 3.0  # attempts that must have been seen to outlive a hedge delay
 TESTED = 8  # retried calls that must have been seen before retries may be given up
 HARM = (
     0.25  # loss, in least gains, that counts as none: who insures against a hang loses next to nothing where none comes
@@ -43,15 +43,25 @@ SOUND = 0.9  # best reachable success below which a service counts as failing
 LEAST_SUCCESS_FAILING = 0.5
 
 
+class Hedging(NamedTuple):
+    """The hard bounds of hedges that may be chosen freely."""
+
+    low: float  # delay, > 0 [s]
+    high: float  # delay [s]
+    fewest: int  # copies per attempt
+    most: int
+
+
 class Limits(NamedTuple):
-    """The hard bounds, and the pauses that go with retries."""
+    """The hard bounds."""
 
     low: float  # timeout [s]
     high: float  # timeout [s]
     fewest: int  # retries
     most: int  # retries
-    backoff: float  # bound of the first pause [s]
+    backoffs: tuple[float, ...]  # bounds of the first pause that may be chosen, rising [s]; the live one may be besides
     cap: float  # of all pauses [s]
+    hedging: Hedging | None = None  # None: the hedges stay as they are
 
 
 class Wish(NamedTuple):
@@ -76,103 +86,14 @@ class Wish(NamedTuple):
         return (LEAST_SUCCESS_DERIVED if self.derived else LEAST_SUCCESS_DECLARED) * best
 
 
-class Plan(NamedTuple):
-    """A candidate."""
-
-    timeout: float  # [s]
-    retries: int
-    hedges: int = 0
-    hedge_delay: float = 0.0  # [s]; 0 where there are no hedges
-
-
 class Decision(NamedTuple):
     """A change that is worth making."""
 
     plan: Plan
     gain: Estimate  # of utility per call; of success where success was short of what is asked
     of_success: bool
-    timeout: Estimate  # where the posterior's own optima lie
-    retries: Estimate
+    optima: Mapping[str, Estimate]  # by parameter: where the posterior's own optima lie, the others being as planned
     answered: float  # share of attempts' answers that come within the new timeout
-
-
-def mean_world(picture: Picture, limits: Limits, memory: int | None = None) -> World:
-    """The picture's mean, or that of one of its memories, as one guess."""
-    fading = repetition.jittered_fading(pauses(limits.backoff, limits.cap, limits.most))
-    weights = picture.weights if memory is None else np.eye(len(picture.weights))[memory]
-    return World(
-        (weights @ picture.answered)[None],
-        (weights @ picture.failed)[None],
-        np.array([picture.errors.sum(axis=1) @ repetition.PERMANENT]),
-        (fading @ picture.errors.sum(axis=0))[None],
-        np.array([picture.repeats @ repetition.REPEATS]),
-    )
-
-
-def foreseen(world: World, plan: Plan, grid: Grid, bounds: Array) -> Outlook:
-    """The outlook of all timeouts of ``grid`` and all retries, with the hedges of ``plan``."""
-    if not plan.hedges:
-        return outlook(world, grid, bounds)
-    return Outlook(*(part[:, :, 0] for part in hedged(world, grid, bounds, Ways.of((plan.hedges, plan.hedge_delay)))))
-
-
-def drawn_worlds(picture: Picture, limits: Limits, n: int, last: float, rng: np.random.Generator) -> World:
-    """``n`` draws from the posterior; ``last``: the longest timeout of interest [s]."""
-    memory = _drawn(picture.weights, n, rng)
-    answer, error = survival.posterior_draws(picture.hazards, memory, int(np.searchsorted(EDGES, last)) + 2, rng)
-    answered, failed, _ = survival.incidence(answer, error)
-    fading = repetition.jittered_fading(pauses(limits.backoff, limits.cap, limits.most))
-    cell = _drawn(picture.errors.ravel(), n, rng)
-    return World(
-        answered,
-        failed,
-        repetition.PERMANENT[cell // len(repetition.PERSISTENCE)],
-        fading[:, cell % len(repetition.PERSISTENCE)].T,
-        repetition.REPEATS[_drawn(picture.repeats, n, rng)],
-    )
-
-
-def _drawn(probabilities: Array, n: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
-    cumulative = probabilities.cumsum()
-    place: npt.NDArray[np.intp] = np.searchsorted(cumulative, rng.random(n) * cumulative[-1], side="right")
-    return place.clip(max=len(probabilities) - 1)
-
-
-def timeouts(limits: Limits, live: float, curve: Array) -> Array:
-    """Candidate timeouts: edges within the bounds by which answers have come, the bounds, and the live one; sorted [s].
-
-    curve: (BINS,) chance of an answer by each knot.
-    """
-    if limits.low == limits.high:
-        return rising([limits.low, live])
-    first = int(np.searchsorted(curve, SURE * curve[-1]))
-    edges = [edge for edge in EDGES[max(0, first - 1) :] if limits.low < edge < limits.high]
-    return rising([*edges, limits.low, limits.high, live])
-
-
-def rising(times: Iterable[float]) -> Array:
-    """``times`` in order, each once. Like ``np.unique``, which loads 1 MB of code for masked arrays."""
-    return np.array(sorted(set(times)))
-
-
-def distinct(values: npt.NDArray[T]) -> tuple[npt.NDArray[T], npt.NDArray[np.intp]]:
-    """``values``, (n,), in order, each once, and where in them each is: (n,). As ``np.unique`` does it, likewise."""
-    ordered = np.sort(values)
-    once = ordered[np.append(True, ordered[1:] != ordered[:-1])]
-    place: npt.NDArray[np.intp] = np.searchsorted(once, values)
-    return once, place
-
-
-def quantile(ordered: Sequence[float], share: float) -> float:
-    """The value below which ``share`` of ``ordered`` lies, linear between two; to the bit what ``np.quantile`` gives.
-
-    That one asks ``np.unique``. Hyndman & Fan 1996, definition 7. ordered: rising, at least one; share: in [0, 1].
-    """
-    place = (len(ordered) - 1) * share
-    before = min(int(place), len(ordered) - 1)
-    low, high = ordered[before], ordered[min(before + 1, len(ordered) - 1)]
-    part = place - before
-    return high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
 
 
 class Verdict(NamedTuple):
@@ -187,23 +108,20 @@ class _Case(NamedTuple):
 
     picture: Picture
     live: Plan
-    limits: Limits  # with as many retries as the live plan has, if that is more
+    limits: Limits
     wish: Wish
     gate: float
-
-    @property
-    def bounds(self) -> Array:
-        """Of the pauses before each retry [s]."""
-        return pauses(self.limits.backoff, self.limits.cap, self.limits.most)
+    retried: float  # calls that were seen to retry
 
     @property
     def least(self) -> float:
         """Gain below which a change is not worth its while."""
         return LEAST_GAIN * self.wish.objective.value
 
-    def foreseen(self, world: World, grid: Grid) -> Outlook:
-        """The outlook of all timeouts of ``grid`` and all retries; the hedges stay as they are."""
-        return foreseen(world, self.live, grid, self.bounds)
+    @property
+    def most(self) -> int:
+        """Retries that are looked at: those that are allowed, and the live ones."""
+        return max(self.limits.most, self.live.retries)
 
     def judged(self, outlook: Outlook, *, by_success: bool) -> Array:
         """Worth of each candidate per call; a refused call ends at once, whatever the plan."""
@@ -216,16 +134,32 @@ class _Case(NamedTuple):
         return result
 
 
-class _Survey(NamedTuple):
-    """All candidates on the mean picture: each table (n_retries + 1, n_timeouts)."""
+class _Table(NamedTuple):
+    """Candidates that were scored together on the mean picture."""
 
-    timeouts: Array  # [s]
-    allowed: npt.NDArray[np.bool_]
-    worth: Array  # -inf: not to be chosen
-    now: tuple[int, int]  # where the live plan is
+    timeouts: Array  # (n_timeouts,) [s]
+    others: Sequence[tuple[float, tuple[int, float]]]  # (n,) backoff [s] and way to hedge
+    outlook: Outlook  # each part (n_retries + 1, n, n_timeouts)
+
+    def plan(self, place: int) -> Plan:
+        """The candidate at a flat index."""
+        retries, row, column = np.unravel_index(place, self.outlook.success.shape)
+        backoff, way = self.others[int(row)]
+        return Plan(float(self.timeouts[column]), int(retries), backoff, *way)
+
+    def place(self, plan: Plan) -> tuple[int, int, int]:
+        """Where ``plan`` stands. Raises ValueError where it does not."""
+        row = self.others.index((plan.backoff, plan.way))
+        return plan.retries, row, int(np.searchsorted(self.timeouts, plan.timeout))
+
+
+class _Survey(NamedTuple):
+    """What the mean picture shows."""
+
+    plans: Sequence[Plan]  # the few most promising candidates, best first; none: nothing is better by more than noise
     short: bool  # what is live gives too little success: that is mended first
     asked: float  # share of the best reachable success that is asked for
-    promising: bool  # whether anything is better by more than noise
+    timeouts: Array  # that were scored [s]
     curve: Array  # (BINS,) chance of an answer by each knot
 
 
@@ -246,107 +180,213 @@ def decide(
     gate: least probability that a change does no harm, in (0.5, 1); retried: calls that were seen to retry; reach:
     longest timeout by which reachable success is judged [s]; seen: executions.
     """
-    case = _Case(picture, live, limits._replace(most=max(limits.most, live.retries)), wish, gate)
-    survey = _surveyed(case, limits, retried, reach)
-    if not survey.promising:
+    case = _Case(picture, live, limits, wish, gate, retried)
+    survey = _surveyed(case, reach)
+    if not survey.plans:
         return Verdict(None)
     rng = dice()
     plan, longing = _screened(case, survey, rng)
     if plan is None:
         return Verdict(None, longing)
-    before, after = _confirmed(case, plan, survey.short, rng)
+    before, after = _scores(case, (live, plan), CONFIRM, rng, by_success=survey.short)
     if not case.credible((survey.asked if survey.short else 1.0) * after - before, short=survey.short):
         return Verdict(None, longing)
-    timeout, retries = _optima(case, survey, rng)
     within = Grid.of(np.array([plan.timeout]))
     return Verdict(
         Decision(
             plan,
             estimate(after - before, seen),
             survey.short,
-            estimate(timeout, seen)._replace(value=plan.timeout),
-            estimate(retries, seen)._replace(value=plan.retries),
+            _optima(case, survey.timeouts, plan, seen, rng),
             float(survival.read(survey.curve, within)[0][0] / max(survey.curve[-1], 1e-9)),
         )
     )
 
 
-def _surveyed(case: _Case, limits: Limits, retried: float, reach: float) -> _Survey:
-    """Score every candidate once, on the mean picture."""
-    mean = mean_world(case.picture, case.limits)
-    candidates = timeouts(limits, case.live.timeout, mean.answered[0])
-    whole = case.foreseen(mean, Grid.of(candidates))
-    utility = case.judged(whole, by_success=False)[:, 0]
-    success = whole.success[:, 0]
-    allowed = _allowed(candidates, case.live, limits, case.limits.most, retried)
-    now = (case.live.retries, int(np.searchsorted(candidates, case.live.timeout)))
+def _surveyed(case: _Case, reach: float) -> _Survey:
+    """Score candidates on the mean picture: all backoffs at the live way to hedge, then all ways at the best one."""
+    guess, live = mean_guess(case.picture), case.live
+    curve = guess.world.answered[0]
+    times = timeouts(case.limits, live.timeout, curve)
+    backoffs = rising([*case.limits.backoffs, live.backoff]).tolist()
+    tables = [_table(case, guess, times, [(backoff, live.way) for backoff in backoffs])]
+    now = tables[0].place(live)
+    utility, success = (float(part[now]) for part in (_utility(case, tables[0]), tables[0].outlook.success))
+    if case.limits.hedging is not None:
+        ways = _free_ways(case, curve, times)
+        best = _ranked(case, tables, reach, 1).plans[0]
+        tables.append(_table(case, guess, times, [(best.backoff, way) for way in ways]))
+        better = _ranked(case, tables, reach, 1).plans[0]
+        if better.way != live.way:
+            tables.append(_table(case, guess, times, [(backoff, better.way) for backoff in backoffs]))
+    ranking = _ranked(case, tables, reach, FEW)
+    short = success < ranking.floor
+    # the draws would not find more than twice what the mean picture shows
+    promising = short or ranking.worth - utility > 0.5 * case.least
+    return _Survey(ranking.plans if promising else (), short, ranking.asked, times, curve)
+
+
+def _table(case: _Case, guess: Guess, times: Array, others: Sequence[tuple[float, tuple[int, float]]]) -> _Table:
+    """Score all of them: others that differ in backoff, or in their way to hedge, but not in both."""
+    grid = Grid.of(times)
+    backoffs, ways = ([other[part] for other in others] for part in (0, 1))
+    if len(set(ways)) == 1:
+        bounds = np.stack([pauses(backoff, case.limits.cap, case.most) for backoff in backoffs], axis=1)
+        return _Table(times, others, foreseen(guess.times(len(others)), ways[0], grid, bounds))
+    bounds = pauses(backoffs[0], case.limits.cap, case.most)
+    whole = hedged(guess.under(bounds), grid, bounds, Ways.of(*ways))
+    return _Table(times, others, Outlook(*(part[:, 0] for part in whole)))
+
+
+class _Ranking(NamedTuple):
+    """The best candidates of some tables."""
+
+    plans: Sequence[Plan]  # best first, without the live one
+    worth: float  # of the first [1]; -inf: there is none
+    floor: float  # least success that a candidate must have
+    asked: float  # the same as a share of the best reachable one
+
+
+def _ranked(case: _Case, tables: Sequence[_Table], reach: float, few: int) -> _Ranking:
+    """The best ``few`` of all candidates."""
+    allowed = [_allowed(case, table) for table in tables]
     # not by the longest waits that there are: in an outage, a tail that nobody saw promises everything
-    near = allowed & (candidates <= max(reach, candidates[allowed.any(axis=0)][0]))
-    reachable = float(success[near].max())
+    shortest = min(float(table.timeouts[fits.any(axis=(0, 1))][0]) for table, fits in zip(tables, allowed, strict=True))
+    within = [fits & (table.timeouts <= max(reach, shortest)) for table, fits in zip(tables, allowed, strict=True)]
+    reachable = max(
+        float(table.outlook.success[fits].max(initial=0.0)) for table, fits in zip(tables, within, strict=True)
+    )
     floor = case.wish.floor(reachable)
     asked = floor / max(reachable, 1e-9)
     floor -= 1e-3 * floor + 1e-9  # less than that is not worth a change
-    short = bool(success[now] < floor)
-    worth = np.where(allowed & (success >= floor), utility, -np.inf)
-    worth[now] = -np.inf
-    best = float(worth.max())
-    # the draws would not find more than twice what the mean picture shows
-    promising = math.isfinite(best) and (short or best - float(utility[now]) > 0.5 * case.least)
-    return _Survey(candidates, allowed, worth, now, short, asked, promising, mean.answered[0])
+    found: dict[Plan, float] = {}
+    for table, fits in zip(tables, allowed, strict=True):
+        worth = np.where(fits & (table.outlook.success >= floor), _utility(case, table), -np.inf).ravel()
+        for place in np.argsort(-worth)[: few + 1].tolist():
+            if math.isfinite(worth[place]):
+                found[table.plan(place)] = float(worth[place])
+    best = sorted((plan for plan in found if plan != case.live), key=lambda plan: -found[plan])[:few]
+    return _Ranking(best or [case.live], found[best[0]] if best else -math.inf, floor, asked)
+
+
+def _utility(case: _Case, table: _Table) -> Array:
+    return case.judged(table.outlook, by_success=False)
 
 
 def _screened(case: _Case, survey: _Survey, rng: np.random.Generator) -> tuple[Plan | None, bool]:
     """The best of the few most promising candidates, by paired draws, and whether a longer timeout is longed for."""
-    order = np.argsort(-survey.worth, axis=None)[:FEW]
-    order = order[np.isfinite(survey.worth.ravel()[order])]
-    retries, columns = np.unravel_index(order, survey.worth.shape)
-    used, place = distinct(np.append(columns, survey.now[1]))
-    reach = survey.timeouts[used]
-    worlds = drawn_worlds(case.picture, case.limits, SCREEN, float(reach[-1]), rng)
-    scores = case.judged(case.foreseen(worlds, Grid.of(reach)), by_success=survey.short)
-    gains = scores[retries, :, place[:-1]] - scores[survey.now[0], :, place[-1]]
+    now, *scores = _scores(case, (case.live, *survey.plans), SCREEN, rng, by_success=survey.short)
+    gains = np.array(scores) - now
     means = gains.mean(axis=1)
     if survey.short:  # to be short must be credible itself; more retries give more success in every draw
-        gains = survey.asked * scores[retries, :, place[:-1]] - scores[survey.now[0], :, place[-1]]
-    longing = bool((means[survey.timeouts[columns] > case.live.timeout] > LONGING * case.least).any())
+        gains = survey.asked * np.array(scores) - now
+    longer = np.array([plan.timeout > case.live.timeout for plan in survey.plans])
+    longing = bool((means[longer] > LONGING * case.least).any())
     credible = case.credible(gains, short=survey.short)
     if not credible.any():
         return None, longing
     # where success is short, all of these mend it: then the most useful one, and it comes first
     chosen = int(np.argmax(credible)) if survey.short else int(np.argmax(np.where(credible, means, -np.inf)))
-    return case.live._replace(timeout=float(survey.timeouts[columns[chosen]]), retries=int(retries[chosen])), longing
+    return survey.plans[chosen], longing
 
 
-def _confirmed(case: _Case, plan: Plan, by_success: bool, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Worth of what is live and of ``plan`` by fresh draws: (CONFIRM,) each.
+def _scores(case: _Case, plans: Sequence[Plan], n: int, rng: np.random.Generator, *, by_success: bool) -> Array:
+    """Worth of each of ``plans`` by ``n`` fresh draws, the same for all: (n_plans, n).
 
-    The best of many looks better than it is; these draws know nothing of the many.
+    The best of many looks better than it is; fresh draws know nothing of the many.
     """
-    worlds = drawn_worlds(case.picture, case.limits, CONFIRM, max(plan.timeout, case.live.timeout), rng)
-    both = case.foreseen(worlds, Grid.of(np.array([case.live.timeout, plan.timeout])))
-    scores = case.judged(both, by_success=by_success)
-    return scores[case.live.retries, :, 0], scores[plan.retries, :, 1]
+    guess = drawn_guesses(case.picture, n, max(plan.timeout for plan in plans), rng)
+    return case.judged(scored(guess, plans, case.limits.cap), by_success=by_success)
 
 
-def _optima(case: _Case, survey: _Survey, rng: np.random.Generator) -> tuple[Array, npt.NDArray[np.intp]]:
-    """Timeout [s] and retries that each of some draws would choose for itself: (SCREEN,) each."""
-    worlds = drawn_worlds(case.picture, case.limits, SCREEN, float(survey.timeouts[-1]), rng)
-    scores = case.judged(case.foreseen(worlds, Grid.of(survey.timeouts)), by_success=False)
-    scores = np.where(survey.allowed[:, None, :], scores, -np.inf)
-    flat = scores.transpose(1, 0, 2).reshape(SCREEN, -1)
-    retries, columns = np.unravel_index(np.argmax(flat, axis=1), survey.allowed.shape)
-    return survey.timeouts[columns], retries
+def _optima(case: _Case, times: Array, plan: Plan, seen: int, rng: np.random.Generator) -> dict[str, Estimate]:
+    """For each parameter the values that each of some draws would choose for it, the others being as in ``plan``."""
+    limits = case.limits
+    guess = drawn_guesses(case.picture, SCREEN, float(times[-1]), rng)
+    bounds = pauses(plan.backoff, limits.cap, case.most)
+    whole = case.judged(foreseen(guess, plan.way, Grid.of(times), bounds), by_success=False)
+    fewest = _fewest(case)
+    found = {
+        "timeout": times[whole[plan.retries].argmax(axis=-1)],
+        "retries": fewest
+        + whole[fewest : limits.most + 1, :, int(np.searchsorted(times, plan.timeout))].argmax(axis=0),
+    }
+    if len(limits.backoffs) > 1 and plan.retries:
+        others = [plan._replace(backoff=backoff) for backoff in limits.backoffs]
+        scores = case.judged(scored(guess, others, limits.cap), by_success=False)
+        found["backoff"] = np.array(limits.backoffs)[scores.argmax(axis=0)]
+    if limits.hedging is not None and plan.hedges:
+        ways = [way for way in _free_ways(case, mean_guess(case.picture).world.answered[0], times) if way[0]]
+        ways = [way for way in ways if way[0] == plan.hedges and way[1] * way[0] < plan.timeout]
+        part = hedged(guess.under(bounds), Grid.of(np.array([plan.timeout])), bounds, Ways.of(*ways))
+        scores = case.judged(Outlook(*(table[plan.retries, :, :, 0] for table in part)), by_success=False)
+        found["hedge_delay"] = np.array([delay for _, delay in ways])[scores.argmax(axis=1)]
+    return {name: estimate(draws, seen)._replace(value=getattr(plan, name)) for name, draws in found.items()}
 
 
-def _allowed(candidates: Array, live: Plan, limits: Limits, most: int, retried: float) -> npt.NDArray[np.bool_]:
-    """Candidates within the hard bounds: (most + 1, n_timeouts)."""
-    number = np.arange(most + 1)
-    fewest = limits.fewest
-    if retried < TESTED and live.retries >= 1:
-        fewest = min(max(fewest, 1), limits.most)  # whoever gives up retries unseen never learns what they are worth
-    rows = (number >= fewest) & (number <= limits.most)
-    columns = (candidates >= limits.low) & (candidates <= limits.high)
-    return rows[:, None] & columns[None, :]
+# ---------------------------------------------------------------------------------------------------- candidates
+
+
+def timeouts(limits: Limits, live: float, curve: Array) -> Array:
+    """Candidate timeouts: edges within the bounds by which answers have come, the bounds, and the live one; sorted [s].
+
+    curve: (BINS,) chance of an answer by each knot.
+    """
+    if limits.low == limits.high:
+        return rising([limits.low, live])
+    first = int(np.searchsorted(curve, SURE * curve[-1]))
+    edges = [edge for edge in EDGES[max(0, first - 1) :] if limits.low < edge < limits.high]
+    return rising([*edges, limits.low, limits.high, live])
+
+
+def _free_ways(case: _Case, curve: Array, times: Array) -> list[tuple[int, float]]:
+    """Ways to hedge: none, and copies after each edge behind which enough attempts were seen to be left."""
+    hedging, live = case.limits.hedging, case.live
+    assert hedging is not None
+    ways = [(0, 0.0)] if not hedging.fewest else []
+    first = int(np.searchsorted(curve, SURE * curve[-1]))
+    at_risk = case.picture.weights @ case.picture.hazards.at_risk
+    delays = [
+        float(edge)
+        for knot, edge in enumerate(KNOTS)
+        if knot >= max(first - 3, 1) and hedging.low <= edge <= hedging.high and at_risk[knot] >= SLOW_SEEN
+    ]
+    for copies in range(max(hedging.fewest, 1), hedging.most + 1):
+        ways += [(copies, delay) for delay in delays if copies * delay < times[-1]]
+    if live.way not in ways:
+        ways.append(live.way)
+    return ways
+
+
+def _fewest(case: _Case) -> int:
+    """Least retries that may be chosen."""
+    if case.retried < TESTED and case.live.retries >= 1:
+        # whoever gives up retries unseen never learns what they are worth
+        return min(max(case.limits.fewest, 1), case.limits.most)
+    return case.limits.fewest
+
+
+def _allowed(case: _Case, table: _Table) -> npt.NDArray[np.bool_]:
+    """Candidates within the hard bounds, each once: as the table's outlook."""
+    limits, number = case.limits, np.arange(case.most + 1)
+    rows = (number >= _fewest(case)) & (number <= limits.most)
+    columns = (table.timeouts >= limits.low) & (table.timeouts <= limits.high)
+    # a copy that is never due is none
+    due = np.array([copies * delay for _, (copies, delay) in table.others])[:, None] < table.timeouts
+    result: npt.NDArray[np.bool_] = rows[:, None, None] & (columns & due)[None]
+    return result
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The value below which ``share`` of ``ordered`` lies, linear between two; to the bit what ``np.quantile`` gives.
+
+    That one asks ``np.unique``. Hyndman & Fan 1996, definition 7. ordered: rising, at least one; share: in [0, 1].
+    """
+    place = (len(ordered) - 1) * share
+    before = min(int(place), len(ordered) - 1)
+    low, high = ordered[before], ordered[min(before + 1, len(ordered) - 1)]
+    part = place - before
+    return high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
 
 
 def estimate(draws: Array | npt.NDArray[np.intp], seen: int) -> Estimate:
@@ -369,41 +409,27 @@ class Prospect(NamedTuple):
 
 
 def prospects(
-    picture: Picture, plans: Sequence[Plan], limits: Limits, wish: Wish, seen: int, rng: np.random.Generator
+    picture: Picture, plans: Sequence[Plan], cap: float, wish: Wish, seen: int, rng: np.random.Generator
 ) -> list[Prospect]:
-    """What each of ``plans`` would give, by the same posterior draws."""
-    most = max(plan.retries for plan in plans)
-    wide = limits._replace(most=most)
-    times, column = distinct(np.array([plan.timeout for plan in plans]))
-    drawn = drawn_worlds(picture, wide, CONFIRM, float(times[-1]), rng)
-    bounds = pauses(limits.backoff, limits.cap, most)
-    wholes = {}
+    """What each of ``plans`` would give, by the same posterior draws. cap: of all pauses [s]."""
+    guess = drawn_guesses(picture, CONFIRM, max(plan.timeout for plan in plans), rng)
+    whole = scored(guess, plans, cap)
     going = 1 - picture.refused  # a refused call ends at once, whatever the plan
     objective = wish.objective
-    found: list[Prospect] = []
-    first = np.zeros(0)
-    for plan, place in zip(plans, column, strict=True):
-        way = (plan.hedges, plan.hedge_delay)
-        if way not in wholes:
-            wholes[way] = foreseen(drawn, plan, Grid.of(times), bounds)
-        mine = Outlook(*(part[plan.retries, :, place] for part in wholes[way]))
-        worth = objective.value * mine.success - (objective.latency_cost or 0.0) * mine.seconds
-        worth = going * (worth - objective.attempt_cost * (mine.requests - 1))
-        if not found:
-            first = worth
-        success, seconds, requests = (float(part.mean()) for part in mine)
-        found.append(
-            Prospect(
-                plan,
-                estimate(worth, seen),
-                estimate(worth - first, seen),
-                float((worth > first).mean()),
-                going * success,
-                going * seconds,
-                1 + going * (requests - 1),
-            )
+    worth = objective.value * whole.success - (objective.latency_cost or 0.0) * whole.seconds
+    worth = going * (worth - objective.attempt_cost * (whole.requests - 1))
+    return [
+        Prospect(
+            plan,
+            estimate(worth[place], seen),
+            estimate(worth[place] - worth[0], seen),
+            float((worth[place] > worth[0]).mean()),
+            going * float(whole.success[place].mean()),
+            going * float(whole.seconds[place].mean()),
+            1 + going * (float(whole.requests[place].mean()) - 1),
         )
-    return found
+        for place, plan in enumerate(plans)
+    ]
 
 
 def rounded(timeout: float, limits: Limits) -> float:

@@ -33,7 +33,8 @@ from poet.settings import BACKOFF_CAP
 if TYPE_CHECKING:
     import numpy as np
 
-    from poet.learning.choice import Limits, Plan, Verdict, Wish
+    from poet.learning.choice import Hedging, Limits, Verdict, Wish
+    from poet.learning.guesses import Plan
     from poet.learning.hedge_survey import Scope
     from poet.learning.hedging import Choice
 
@@ -50,6 +51,7 @@ GENEROUS = 10.0  # usual latencies from which on a declared timeout says how lon
 STEADFAST = 100.0  # usual latencies that are waited for where it does not say so
 LONGING = 4.0  # times as many longer limits where a longer timeout seems better and too little was seen of it
 
+BACKOFFS = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # that are chosen from [s]
 MOST_HEDGES = 2  # copies of one request that are made use of
 
 _NAMES = ("timeout", "retries", "backoff", "hedges", "hedge_delay")
@@ -348,7 +350,7 @@ class OnlineLearner:
         if all(live.get(name) == value for name, value in values.items()):
             return None
         self._live = self._plan_of(values)
-        estimates = {} if decision is None else {"timeout": decision.timeout, "retries": decision.retries}
+        estimates = {} if decision is None else {**decision.optima, "gain": decision.gain}
         reasons = [] if decision is None else [words.reason(before, decision, wish, evidence.calls)]
         if hedge is not None:
             estimates["hedge_delay"] = hedge.delay
@@ -392,6 +394,8 @@ class OnlineLearner:
             values["timeout"] = choice.rounded(plan.timeout, self._limits(live))
         if "retries" in self._space:
             values["retries"] = plan.retries
+        if "backoff" in self._space:
+            values["backoff"] = plan.backoff
         same = plan.hedges == self._hedges_of(live)[0]  # or there are more than are made use of
         if "hedges" in self._space and not (same and _is_number(live.get("hedges", 0))):
             values["hedges"] = plan.hedges
@@ -446,9 +450,9 @@ class OnlineLearner:
         return (min(hedges, MOST_HEDGES), delay) if hedges > 0 and delay > 0 else (0, 0.0)
 
     def _plan(self, live: Mapping[str, Value]) -> Plan:
-        from poet.learning.choice import Plan
+        from poet.learning.guesses import Plan
 
-        return Plan(*self._plan_of(live)[:2], *self._hedges_of(live))
+        return Plan(*self._plan_of(live), *self._hedges_of(live))
 
     def _bounds(self, name: str, live: float) -> tuple[float, float]:
         tunable: Tunable | None = self._space.get(name)
@@ -462,20 +466,37 @@ class OnlineLearner:
         timeout, retries, backoff = self._plan_of(live)
         low, high = self._bounds("timeout", timeout)
         fewest, most = self._bounds("retries", retries)
-        return Limits(max(low, EDGES[0]), high, int(fewest), int(most), backoff, self._cap)
+        shortest, longest = self._bounds("backoff", backoff)
+        backoffs = tuple(each for each in BACKOFFS if shortest <= each <= min(longest, self._cap))
+        return Limits(max(low, EDGES[0]), high, int(fewest), int(most), backoffs, self._cap, self._free_hedging(live))
 
-    def _scope(self, live: Mapping[str, Value]) -> Scope | None:
-        """What hedging may choose from; None: it is not tuned here."""
+    def _free_hedging(self, live: Mapping[str, Value]) -> Hedging | None:
+        """What hedges may be chosen by their worth alone; None: there is a budget of copies, or they are not tuned."""
+        bounds = self._hedging(live)
+        if bounds is None or self._hedge_budget < 1:
+            return None
+        return bounds
+
+    def _hedging(self, live: Mapping[str, Value]) -> Hedging | None:
+        """The hard bounds of hedges; None: they are not tuned here."""
         hedges = self._space.get("hedges")
         low, high = self._bounds("hedge_delay", _number(live.get("hedge_delay"), 0.0))
         if not isinstance(hedges, Integer) or not high > 0:
             return None
+        from poet.learning.choice import Hedging
+
+        most = min(hedges.high, MOST_HEDGES)
+        return Hedging(min(max(low, EDGES[0]), high), high, min(hedges.low, most), most)
+
+    def _scope(self, live: Mapping[str, Value]) -> Scope | None:
+        """What hedging may choose from within its budget; None: it has none, or it is not tuned here."""
+        bounds = self._hedging(live)
+        if bounds is None or self._hedge_budget >= 1:
+            return None
         from poet.learning.hedge_survey import Scope
         from poet.learning.hedging import aim
 
-        copies = aim(self._hedge_budget, self._evidence.overdrawn(self._hedge_budget))
-        most = min(hedges.high, MOST_HEDGES)
-        return Scope(min(max(low, EDGES[0]), high), high, min(hedges.low, most), most, copies)
+        return Scope(*bounds, aim(self._hedge_budget, self._evidence.overdrawn(self._hedge_budget)))
 
     # ------------------------------------------------------------ keeping
 

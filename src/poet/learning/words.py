@@ -10,9 +10,10 @@ import numpy as np
 from poet.kernels.online import repetition, survival
 from poet.kernels.online.bins import RATIO
 from poet.learning import hedge_words
-from poet.learning.choice import Decision, Limits, Plan, Prospect, Wish, prospects, rounded
+from poet.learning.choice import Decision, Limits, Prospect, Wish, prospects, rounded
 from poet.learning.evidence import Evidence
 from poet.learning.folding import Picture
+from poet.learning.guesses import Plan
 from poet.learning.hedge_survey import Scope, Setting, surveyed
 from poet.model.explanation import Explanation, Forecast
 from poet.model.objective import PATIENCE
@@ -31,6 +32,10 @@ def reason(before: Plan, decision: Decision, wish: Wish, executions: int) -> str
         changes.append(f"timeout {before.timeout:.3g} -> {decision.plan.timeout:.3g} s")
     if decision.plan.retries != before.retries:
         changes.append(f"retries {before.retries} -> {decision.plan.retries}")
+    if decision.plan.backoff != before.backoff:
+        changes.append(f"backoff {before.backoff:.3g} -> {decision.plan.backoff:.3g} s")
+    if decision.plan.way != before.way:
+        changes.append(hedge_words.change(before, decision.plan))
     gain = decision.gain
     if decision.of_success:
         worth = f"success {100 * gain.value:+.3g} points [{100 * gain.low:.3g}, {100 * gain.high:.3g}]"
@@ -74,7 +79,7 @@ def explanation(
         found = surveyed(Setting.of(picture, live, limits, scope, evidence.durations()), live, wish)
         copies = (hedge_words.state(live, found, scope, wish),)
         plans += [plan for plan in hedge_words.neighbours(live, found, scope) if plan not in plans]
-    here, *others = prospects(picture, plans, limits, wish, evidence.calls, rng)
+    here, *others = prospects(picture, plans, limits.cap, wish, evidence.calls, rng)
     others.sort(key=lambda prospect: -prospect.utility.value)
     sentences = (
         _latency_in_words(latency, unanswered, evidence.longest),

@@ -59,6 +59,8 @@ def hedged(world: World, timeouts: Grid, bounds: Array, ways: Ways) -> Hedged:
         np.concatenate([np.repeat(world.fading, n_ways, axis=0), world.fading, world.fading]),
         np.repeat([0.0, 1.0], [n * (n_ways + 1), n]),
     )
+    if bounds.ndim > 1:
+        bounds = np.concatenate([np.repeat(bounds, n_ways, axis=1), bounds, bounds], axis=1)
     told = outlook(rows, timeouts, bounds)
     shape = (len(bounds) + 1, n, n_ways, len(timeouts.times))
     due = _due(ways, timeouts)[0]  # curves are straight between knots: a copy behind the limit would shine through

@@ -50,7 +50,8 @@ def pauses(backoff: float, cap: float, retries: int) -> Array:
 def outlook(world: World, timeouts: Grid, bounds: Array) -> Outlook:
     """The outlook of every timeout with 0 .. n_retries retries.
 
-    bounds: (n_retries,) the pause before each retry is uniform in [0, bound] [s].
+    bounds: (n_retries,) or, one column per guess, (n_retries, n): the pause before each retry is uniform in
+        [0, bound] [s].
     """
     error_share = np.minimum(world.failed[:, -1], 0.98)
     doomed = world.permanent * error_share
@@ -59,6 +60,8 @@ def outlook(world: World, timeouts: Grid, bounds: Array) -> Outlook:
     faulty = read(np.minimum(world.failed / np.maximum(error_share, 1e-9)[:, None], 1.0), timeouts)
 
     n_retries, size = len(bounds), sound[0].shape
+    # uniform below its bound: half of it on average
+    halves = 0.5 * (bounds[..., None] if bounds.ndim > 1 else bounds[:, None, None])
     success, seconds, requests = (np.empty((n_retries + 1, *size)) for _ in range(3))
     attempt = _Attempt(*(np.zeros((_CAUSES, _KINDS, *size)) for _ in range(3)))
     for cause in (_AFTER_ERROR, _AFTER_TIMEOUT):
@@ -79,7 +82,7 @@ def outlook(world: World, timeouts: Grid, bounds: Array) -> Outlook:
         (calls * attempt.seconds).sum(axis=(0, 1), out=seconds[retry])
         requests[retry] = going
         if retry:
-            seconds[retry] += (0.5 * bounds[retry - 1]) * going  # uniform below its bound: half of it on average
+            seconds[retry] += halves[retry - 1] * going
         if retry == n_retries:
             break
         calls -= answered

@@ -28,6 +28,7 @@ CONFIRM = 128  # fresh draws for the chosen one: the best of many looks better t
 FEW = 10  # candidates that are worth drawing for
 LONGING = 5.0  # least gains that a longer timeout must promise, for the probes to look there more often
 SURE = 0.15  # timeouts by which less than this share of the answers has come are not worth scoring
+EARLY, FEW_EARLY = 5, 4  # step, in bins, and number of the hedge delays by which hardly any answer has come
 SLOW_SEEN = 3.0  # attempts that must have been seen to outlive a hedge delay
 TESTED = 8  # retried calls that must have been seen before retries may be given up
 HARM = (
@@ -344,12 +345,13 @@ def _free_ways(case: _Case, curve: Array, times: Array) -> list[tuple[int, float
     hedging, live = case.limits.hedging, case.live
     assert hedging is not None
     ways = [(0, 0.0)] if not hedging.fewest else []
-    first = int(np.searchsorted(curve, SURE * curve[-1]))
+    first = max(int(np.searchsorted(curve, SURE * curve[-1])), 1)
     at_risk = case.picture.weights @ case.picture.hazards.at_risk
+    knots = [*range(first % EARLY, first, EARLY)[-FEW_EARLY:], *range(first, len(KNOTS))]
     delays = [
-        float(edge)
-        for knot, edge in enumerate(KNOTS)
-        if knot >= max(first - 3, 1) and hedging.low <= edge <= hedging.high and at_risk[knot] >= SLOW_SEEN
+        float(KNOTS[knot])
+        for knot in knots
+        if hedging.low <= KNOTS[knot] <= hedging.high and at_risk[knot] >= SLOW_SEEN and knot
     ]
     for copies in range(max(hedging.fewest, 1), hedging.most + 1):
         ways += [(copies, delay) for delay in delays if copies * delay < times[-1]]

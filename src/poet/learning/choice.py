@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poet.kernels.online import survival
-from poet.kernels.online.bins import EDGES, readable
+from poet.kernels.online.bins import EDGES, RATIO, readable
 from poet.kernels.online.hedging import Ways, hedged
 from poet.kernels.online.restart import Outlook, pauses
 from poet.kernels.online.survival import KNOTS, Array, Grid
@@ -25,7 +25,9 @@ LEVEL = 0.9  # of the intervals we report
 LEAST_GAIN = 0.002  # mean gain of a change, as a share of a success's value: the optimum is flat, small steps are noise
 SCREEN = 48  # paired draws for the best few
 CONFIRM = 128  # fresh draws for the chosen one: the best of many looks better than it is
-FEW = 10  # candidates that are worth drawing for
+FEW = 6  # candidates that are worth drawing for
+BACKOFFS_ALIKE = 4  # as many candidates may differ in nothing else
+MOST_CAUTION = 10  # bins by which the best timeout is lengthened to look whether that is safer
 LONGING = 5.0  # least gains that a longer timeout must promise, for the probes to look there more often
 SURE = 0.15  # timeouts by which less than this share of the answers has come are not worth scoring
 EARLY, FEW_EARLY = 5, 4  # step, in bins, and number of the hedge delays by which hardly any answer has come
@@ -34,6 +36,9 @@ TESTED = 8  # retried calls that must have been seen before retries may be given
 HARM = (
     0.25  # loss, in least gains, that counts as none: who insures against a hang loses next to nothing where none comes
 )
+RISK = 0.3  # share of its mean gain that a change may lose
+YOUNG = 60  # calls since the start, or a change, during which a large gain may be risky: to wait costs more
+LARGE = 2.5
 # Least share of the best reachable success that a plan must have. A latency cost of our own making buys no failures, a
 # declared one few: latencies come in bursts, so that giving up pays less than the picture says.
 LEAST_SUCCESS_DERIVED = 0.99
@@ -113,6 +118,7 @@ class _Case(NamedTuple):
     wish: Wish
     gate: float
     retried: float  # calls that were seen to retry
+    risk: float  # share of a large gain that may be lost
 
     @property
     def least(self) -> float:
@@ -130,8 +136,10 @@ class _Case(NamedTuple):
 
     def credible(self, gains: Array, *, short: bool) -> npt.NDArray[np.bool_]:
         """Which gains are real and large enough: (..., n_draws) -> (...). short: they mend a lack of success."""
-        harmless = (gains > -HARM * self.least).mean(axis=-1) >= (min(SHORT_GATE, self.gate) if short else self.gate)
-        result: npt.NDArray[np.bool_] = harmless & (gains.mean(axis=-1) > self.least)
+        means = gains.mean(axis=-1)
+        loss = HARM * self.least + self.risk * np.maximum(means - LARGE * self.least, 0.0)
+        harmless = (gains > -loss[..., None]).mean(axis=-1) >= (min(SHORT_GATE, self.gate) if short else self.gate)
+        result: npt.NDArray[np.bool_] = harmless & (means > self.least)
         return result
 
 
@@ -174,14 +182,15 @@ def decide(
     retried: float,
     reach: float,
     seen: int,
+    fresh: int,
     dice: Callable[[], np.random.Generator],
 ) -> Verdict:
     """A better plan than ``live`` where the evidence is good enough.
 
     gate: least probability that a change does no harm, in (0.5, 1); retried: calls that were seen to retry; reach:
-    longest timeout by which reachable success is judged [s]; seen: executions.
+    longest timeout by which reachable success is judged [s]; seen: executions, of them ``fresh`` since the last change.
     """
-    case = _Case(picture, live, limits, wish, gate, retried)
+    case = _Case(picture, live, limits, wish, gate, retried, RISK if fresh < YOUNG else 0.0)
     survey = _surveyed(case, reach)
     if not survey.plans:
         return Verdict(None)
@@ -224,7 +233,17 @@ def _surveyed(case: _Case, reach: float) -> _Survey:
     short = success < ranking.floor
     # the draws would not find more than twice what the mean picture shows
     promising = short or ranking.worth - utility > 0.5 * case.least
-    return _Survey(ranking.plans if promising else (), short, ranking.asked, times, curve)
+    plans = [*ranking.plans, *_cautious(ranking.plans[0], live, times)] if promising else []
+    return _Survey(list(dict.fromkeys(plans)), short, ranking.asked, times, curve)
+
+
+def _cautious(best: Plan, live: Plan, times: Array) -> Iterator[Plan]:
+    """``best`` with longer timeouts, still shorter than the live one: little is lost where answers come late."""
+    for step in range(2, MOST_CAUTION + 1, 2):
+        timeout = best.timeout * RATIO**step
+        if timeout >= live.timeout:
+            return
+        yield best._replace(timeout=float(times[int(np.argmin(np.abs(times - timeout)))]))
 
 
 def _table(case: _Case, guess: Guess, times: Array, others: Sequence[tuple[float, tuple[int, float]]]) -> _Table:
@@ -260,14 +279,18 @@ def _ranked(case: _Case, tables: Sequence[_Table], reach: float, few: int) -> _R
     floor = case.wish.floor(reachable)
     asked = floor / max(reachable, 1e-9)
     floor -= 1e-3 * floor + 1e-9  # less than that is not worth a change
-    found: dict[Plan, float] = {}
+    found: dict[tuple[object, ...], tuple[float, Plan]] = {}  # one backoff each: what differs in that alone is alike
     for table, fits in zip(tables, allowed, strict=True):
         worth = np.where(fits & (table.outlook.success >= floor), _utility(case, table), -np.inf).ravel()
-        for place in np.argsort(-worth)[: few + 1].tolist():
-            if math.isfinite(worth[place]):
-                found[table.plan(place)] = float(worth[place])
-    best = sorted((plan for plan in found if plan != case.live), key=lambda plan: -found[plan])[:few]
-    return _Ranking(best or [case.live], found[best[0]] if best else -math.inf, floor, asked)
+        for place in np.argsort(-worth)[: BACKOFFS_ALIKE * few].tolist():
+            plan, score = table.plan(place), float(worth[place])
+            kind = (plan.timeout, plan.retries, plan.way)
+            if math.isfinite(score) and plan != case.live and score > found.get(kind, (-math.inf,))[0]:
+                found[kind] = (score, plan)
+    best = sorted(found.values(), key=lambda each: -each[0])[:few]
+    if not best:
+        return _Ranking([case.live], -math.inf, floor, asked)
+    return _Ranking([plan for _, plan in best], best[0][0], floor, asked)
 
 
 def _utility(case: _Case, table: _Table) -> Array:

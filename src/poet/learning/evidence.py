@@ -233,7 +233,7 @@ class Evidence:
         return (
             max(self._alarm_level) > _ALARM
             and self.calls > _ALARM_AFTER
-            and self.calls - self._last_alarm > _ALARM_PAUSE
+            and self.quiet > _ALARM_PAUSE
         )
 
     # ------------------------------------------------------------ folding
@@ -328,6 +328,11 @@ class Evidence:
         """Calls seen to retry after an error, and after a timeout."""
         return (0.0, 0.0) if self._kept is None else self._kept.retried
 
+    @property
+    def quiet(self) -> int:
+        """Calls since the last alarm, or the start."""
+        return self.calls - self._last_alarm
+
     def overdrawn(self, share: float) -> float:
         """Copies sent beyond ``share`` per call within memory, as of the last fold; below 0: fewer were sent."""
         newest = 1.0 - math.pow(0.5, 1.0 / ACCOUNT)  # weight of the newest call
@@ -363,7 +368,7 @@ class Evidence:
             self.near,
             self.urgent,
             self._told_alarm,
-            self.calls - self._last_alarm,
+            self.quiet,
             tuple(marks),
             self._old_marks,
         )

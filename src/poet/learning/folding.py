@@ -32,6 +32,7 @@ from poet.learning.states import Sparse, State, numbered
 from poet.model.execution import Outcome
 
 DEPENDENT = 1.5  # a retry after a timeout counts 1 - this times the chance that latency repeats
+TELLING = 0.1  # chance that a fresh copy answers in time, below which that none has tells nothing
 LEAST_WEIGHT = 0.1  # of a sample that is worth counting
 _ANSWERS = (Outcome.SUCCESS, Outcome.LATE)
 _VERDICTS = (Outcome.SUCCESS, Outcome.LATE, Outcome.ERROR, Outcome.TIMEOUT)
@@ -222,7 +223,8 @@ def _after_copies(copies: Sequence[Copy], picture: Picture) -> list[list[tuple[b
     """The same of hedges of slow requests.
 
     Where latency repeats, no copy answers as soon as the request that it copies should have. A copy that was given up
-    before has shown so only as long as it ran.
+    before has shown so only as long as it ran. One that hardly any answer is as quick as says nothing: not even a fresh
+    one would have answered.
     """
     shown: list[tuple[int, bool, float]] = []  # call, whether it answered in time, and the time that it had [s]
     for copy in copies:
@@ -237,7 +239,8 @@ def _after_copies(copies: Sequence[Copy], picture: Picture) -> list[list[tuple[b
     chances = read(picture.weights @ picture.answered, Grid.of(times))[0].tolist()
     calls: dict[int, list[tuple[bool, float]]] = {}
     for (call, answered, _), chance in zip(shown, chances, strict=True):
-        calls.setdefault(call, []).append((answered, chance))
+        if answered or chance >= TELLING:
+            calls.setdefault(call, []).append((answered, chance))
     return list(calls.values())
 
 

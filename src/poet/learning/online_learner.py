@@ -331,6 +331,7 @@ class OnlineLearner:
                 retried=sum(evidence.retried),
                 reach=self._reach(),
                 seen=evidence.calls,
+                fresh=evidence.quiet,
                 dice=self._rng,
             )
         decision, self._longing = verdict

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +12,10 @@ import numpy.typing as npt
 from poet.kernels.online import survival
 from poet.kernels.online.bins import EDGES, RATIO, readable
 from poet.kernels.online.hedging import Ways, hedged
-from poet.kernels.online.restart import Outlook, pauses
+from poet.kernels.online.restart import Outlook, World, pauses
 from poet.kernels.online.survival import KNOTS, Array, Grid
 from poet.learning.folding import Picture
-from poet.learning.guesses import Guess, Plan, drawn_guesses, foreseen, mean_guess, rising, scored
+from poet.learning.guesses import Plan, drawn_worlds, foreseen, mean_world, rising, scored
 from poet.model.estimate import Estimate
 from poet.model.objective import Objective
 
@@ -215,20 +215,20 @@ def decide(
 
 def _surveyed(case: _Case, reach: float) -> _Survey:
     """Score candidates on the mean picture: all backoffs at the live way to hedge, then all ways at the best one."""
-    guess, live = mean_guess(case.picture), case.live
-    curve = guess.world.answered[0]
+    world, live = mean_world(case.picture), case.live
+    curve = world.answered[0]
     times = timeouts(case.limits, live.timeout, curve)
     backoffs = rising([*case.limits.backoffs, live.backoff]).tolist()
-    tables = [_table(case, guess, times, [(backoff, live.way) for backoff in backoffs])]
+    tables = [_table(case, world, times, [(backoff, live.way) for backoff in backoffs])]
     now = tables[0].place(live)
     utility, success = (float(part[now]) for part in (_utility(case, tables[0]), tables[0].outlook.success))
     if case.limits.hedging is not None:
         ways = _free_ways(case, curve, times)
         best = _ranked(case, tables, reach, 1).plans[0]
-        tables.append(_table(case, guess, times, [(best.backoff, way) for way in ways]))
+        tables.append(_table(case, world, times, [(best.backoff, way) for way in ways]))
         better = _ranked(case, tables, reach, 1).plans[0]
         if better.way != live.way:
-            tables.append(_table(case, guess, times, [(backoff, better.way) for backoff in backoffs]))
+            tables.append(_table(case, world, times, [(backoff, better.way) for backoff in backoffs]))
     ranking = _ranked(case, tables, reach, FEW)
     short = success < ranking.floor
     # the draws would not find more than twice what the mean picture shows
@@ -246,15 +246,15 @@ def _cautious(best: Plan, live: Plan, times: Array) -> Iterator[Plan]:
         yield best._replace(timeout=float(times[int(np.argmin(np.abs(times - timeout)))]))
 
 
-def _table(case: _Case, guess: Guess, times: Array, others: Sequence[tuple[float, tuple[int, float]]]) -> _Table:
+def _table(case: _Case, world: World, times: Array, others: Sequence[tuple[float, tuple[int, float]]]) -> _Table:
     """Score all of them: others that differ in backoff, or in their way to hedge, but not in both."""
     grid = Grid.of(times)
-    backoffs, ways = ([other[part] for other in others] for part in (0, 1))
+    backoffs, ways = zip(*others, strict=True)
     if len(set(ways)) == 1:
         bounds = np.stack([pauses(backoff, case.limits.cap, case.most) for backoff in backoffs], axis=1)
-        return _Table(times, others, foreseen(guess.times(len(others)), ways[0], grid, bounds))
+        return _Table(times, others, foreseen(world.times(len(others)), ways[0], grid, bounds))
     bounds = pauses(backoffs[0], case.limits.cap, case.most)
-    whole = hedged(guess.under(bounds), grid, bounds, Ways.of(*ways))
+    whole = hedged(world, grid, bounds, Ways.of(*ways))
     return _Table(times, others, Outlook(*(part[:, 0] for part in whole)))
 
 
@@ -319,30 +319,30 @@ def _scores(case: _Case, plans: Sequence[Plan], n: int, rng: np.random.Generator
 
     The best of many looks better than it is; fresh draws know nothing of the many.
     """
-    guess = drawn_guesses(case.picture, n, max(plan.timeout for plan in plans), rng)
-    return case.judged(scored(guess, plans, case.limits.cap), by_success=by_success)
+    world = drawn_worlds(case.picture, n, max(plan.timeout for plan in plans), rng)
+    return case.judged(scored(world, plans, case.limits.cap), by_success=by_success)
 
 
 def _optima(case: _Case, times: Array, plan: Plan, seen: int, rng: np.random.Generator) -> dict[str, Estimate]:
     """For each parameter the values that each of some draws would choose for it, the others being as in ``plan``."""
     limits = case.limits
-    guess = drawn_guesses(case.picture, SCREEN, float(times[-1]), rng)
+    world = drawn_worlds(case.picture, SCREEN, float(times[-1]), rng)
     bounds = pauses(plan.backoff, limits.cap, case.most)
-    whole = case.judged(foreseen(guess, plan.way, Grid.of(times), bounds), by_success=False)
+    whole = case.judged(foreseen(world, plan.way, Grid.of(times), bounds), by_success=False)
     fewest = _fewest(case)
+    at_timeout = whole[fewest : limits.most + 1, :, int(np.searchsorted(times, plan.timeout))]
     found = {
         "timeout": times[whole[plan.retries].argmax(axis=-1)],
-        "retries": fewest
-        + whole[fewest : limits.most + 1, :, int(np.searchsorted(times, plan.timeout))].argmax(axis=0),
+        "retries": fewest + at_timeout.argmax(axis=0),
     }
     if len(limits.backoffs) > 1 and plan.retries:
         others = [plan._replace(backoff=backoff) for backoff in limits.backoffs]
-        scores = case.judged(scored(guess, others, limits.cap), by_success=False)
+        scores = case.judged(scored(world, others, limits.cap), by_success=False)
         found["backoff"] = np.array(limits.backoffs)[scores.argmax(axis=0)]
     if limits.hedging is not None and plan.hedges:
-        ways = [way for way in _free_ways(case, mean_guess(case.picture).world.answered[0], times) if way[0]]
+        ways = [way for way in _free_ways(case, mean_world(case.picture).answered[0], times) if way[0]]
         ways = [way for way in ways if way[0] == plan.hedges and way[1] * way[0] < plan.timeout]
-        part = hedged(guess.under(bounds), Grid.of(np.array([plan.timeout])), bounds, Ways.of(*ways))
+        part = hedged(world, Grid.of(np.array([plan.timeout])), bounds, Ways.of(*ways))
         scores = case.judged(Outlook(*(table[plan.retries, :, :, 0] for table in part)), by_success=False)
         found["hedge_delay"] = np.array([delay for _, delay in ways])[scores.argmax(axis=1)]
     return {name: estimate(draws, seen)._replace(value=getattr(plan, name)) for name, draws in found.items()}
@@ -437,8 +437,8 @@ def prospects(
     picture: Picture, plans: Sequence[Plan], cap: float, wish: Wish, seen: int, rng: np.random.Generator
 ) -> list[Prospect]:
     """What each of ``plans`` would give, by the same posterior draws. cap: of all pauses [s]."""
-    guess = drawn_guesses(picture, CONFIRM, max(plan.timeout for plan in plans), rng)
-    whole = scored(guess, plans, cap)
+    world = drawn_worlds(picture, CONFIRM, max(plan.timeout for plan in plans), rng)
+    whole = scored(world, plans, cap)
     going = 1 - picture.refused  # a refused call ends at once, whatever the plan
     objective = wish.objective
     worth = objective.value * whole.success - (objective.latency_cost or 0.0) * whole.seconds

@@ -230,11 +230,7 @@ class Evidence:
 
     def _alarmed(self) -> bool:
         """Whether a long memory has been so wrong of late that it should go."""
-        return (
-            max(self._alarm_level) > _ALARM
-            and self.calls > _ALARM_AFTER
-            and self.quiet > _ALARM_PAUSE
-        )
+        return max(self._alarm_level) > _ALARM and self.calls > _ALARM_AFTER and self.quiet > _ALARM_PAUSE
 
     # ------------------------------------------------------------ folding
 

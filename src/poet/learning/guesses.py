@@ -33,53 +33,31 @@ class Plan(NamedTuple):
         return self.hedges, self.hedge_delay
 
 
-class Guess(NamedTuple):
-    """One or many guesses at a service, whichever the pauses between attempts."""
-
-    world: World  # without pauses
-    persistence: Array  # (n, n_persistence) chance of each persistence of errors
-
-    def under(self, bounds: Array) -> World:
-        """The world where the pause before each retry is uniform below its bound: (n_retries,), or (n_retries, n)."""
-        faded = repetition.jittered_fading(bounds)
-        if bounds.ndim == 1:
-            return self.world._replace(fading=self.persistence @ faded.T)
-        return self.world._replace(fading=(faded * self.persistence).sum(axis=-1).T)
-
-    def times(self, n: int) -> Guess:
-        """A single guess, ``n`` times."""
-        return Guess(
-            World(*(np.repeat(part, n, axis=0) for part in self.world)), np.repeat(self.persistence, n, axis=0)
-        )
-
-
-def mean_guess(picture: Picture, memory: int | None = None) -> Guess:
+def mean_world(picture: Picture, memory: int | None = None) -> World:
     """The picture's mean, or that of one of its memories, as one guess."""
     weights = picture.weights if memory is None else np.eye(len(picture.weights))[memory]
-    world = World(
+    return World(
         (weights @ picture.answered)[None],
         (weights @ picture.failed)[None],
         np.array([picture.errors.sum(axis=1) @ repetition.PERMANENT]),
-        np.zeros((1, 0)),
+        picture.errors.sum(axis=0)[None],
         np.array([picture.repeats @ repetition.REPEATS]),
     )
-    return Guess(world, picture.errors.sum(axis=0)[None])
 
 
-def drawn_guesses(picture: Picture, n: int, last: float, rng: np.random.Generator) -> Guess:
+def drawn_worlds(picture: Picture, n: int, last: float, rng: np.random.Generator) -> World:
     """``n`` draws from the posterior; ``last``: the longest timeout of interest [s]."""
     memory = _drawn(picture.weights, n, rng)
     answer, error = survival.posterior_draws(picture.hazards, memory, int(np.searchsorted(EDGES, last)) + 2, rng)
     answered, failed, _ = survival.incidence(answer, error)
     cell = _drawn(picture.errors.ravel(), n, rng)
-    world = World(
+    return World(
         answered,
         failed,
         repetition.PERMANENT[cell // len(repetition.PERSISTENCE)],
-        np.zeros((n, 0)),
+        np.eye(len(repetition.PERSISTENCE))[cell % len(repetition.PERSISTENCE)],
         repetition.REPEATS[_drawn(picture.repeats, n, rng)],
     )
-    return Guess(world, np.eye(len(repetition.PERSISTENCE))[cell % len(repetition.PERSISTENCE)])
 
 
 def _drawn(probabilities: Array, n: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
@@ -88,30 +66,29 @@ def _drawn(probabilities: Array, n: int, rng: np.random.Generator) -> npt.NDArra
     return place.clip(max=len(probabilities) - 1)
 
 
-def foreseen(guess: Guess, way: tuple[int, float], grid: Grid, bounds: Array) -> Outlook:
+def foreseen(world: World, way: tuple[int, float], grid: Grid, bounds: Array) -> Outlook:
     """The outlook of all timeouts of ``grid`` and all retries, hedged in one ``way``: (n_retries + 1, n, n_timeouts).
 
-    bounds: of the pauses, as in ``Guess.under``.
+    bounds: of the pauses, as for ``restart.outlook``.
     """
-    world = guess.under(bounds)
     if not way[0]:
         return outlook(world, grid, bounds)
     return Outlook(*(part[:, :, 0] for part in hedged(world, grid, bounds, Ways.of(way))))
 
 
-def scored(guess: Guess, plans: Sequence[Plan], cap: float) -> Outlook:
+def scored(world: World, plans: Sequence[Plan], cap: float) -> Outlook:
     """What each of ``plans`` gives in each guess: (n_plans, n). cap: of all pauses [s].
 
     Plans that differ in timeout and retries only are scored together.
     """
-    found = [np.empty((len(plans), len(guess.persistence))) for _ in Outlook._fields]
+    found = [np.empty((len(plans), len(world.persistence))) for _ in Outlook._fields]
     groups: dict[tuple[tuple[int, float], float], list[int]] = {}
     for place, plan in enumerate(plans):
         groups.setdefault((plan.way, plan.backoff), []).append(place)
     for (way, backoff), places in groups.items():
         times, columns = distinct(np.array([plans[place].timeout for place in places]))
         retries = [plans[place].retries for place in places]
-        whole = foreseen(guess, way, Grid.of(times), pauses(backoff, cap, max(retries)))
+        whole = foreseen(world, way, Grid.of(times), pauses(backoff, cap, max(retries)))
         for part, table in zip(found, whole, strict=True):
             part[places] = table[retries, :, columns]
     return Outlook(*found)

@@ -21,7 +21,7 @@ from poet.kernels.online.restart import Outlook, World, outlook, pauses
 from poet.kernels.online.survival import KNOTS, Array, Grid, quantile
 from poet.learning.choice import Limits, Wish, rounded
 from poet.learning.folding import Picture
-from poet.learning.guesses import Plan, mean_guess, rising
+from poet.learning.guesses import Plan, mean_world, rising
 
 TAIL = 0.99  # share of the answers by which a gain in the tail is told
 LONGER = RATIO**6  # a longer timeout, in live ones, with which hedges are tried where none are sent
@@ -77,7 +77,7 @@ class Setting(NamedTuple):
         """The setting of a look at ``live``."""
         memory = settled(picture, scope.aim)
         bounds = pauses(live.backoff, limits.cap, max(limits.most, live.retries))
-        world = mean_guess(picture, memory).under(bounds)
+        world = mean_world(picture, memory)
         return cls(picture, limits, scope, recent, world, bounds, picture.hazards.at_risk[memory])
 
     def copies(self, ways: Ways, timeouts: Grid) -> Array:

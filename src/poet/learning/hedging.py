@@ -19,7 +19,7 @@ from poet.kernels.online import repetition
 from poet.kernels.online.hedging import Ways
 from poet.kernels.online.survival import Array, Grid
 from poet.learning.choice import CONFIRM, HARM, LEAST_GAIN, SLOW_SEEN, Wish, estimate
-from poet.learning.guesses import Plan, drawn_guesses, scored
+from poet.learning.guesses import Plan, drawn_worlds, scored
 from poet.learning.hedge_survey import Scope, Setting, Survey, surveyed, tail, unhedged
 from poet.learning.notes import ACCOUNT
 from poet.model.estimate import Estimate
@@ -163,7 +163,7 @@ def _delay(setting: Setting, plan: Plan, seen: int) -> Estimate:
 
 def _gains(setting: Setting, live: Plan, other: Plan, wish: Wish, rng: np.random.Generator) -> Array:
     """Utility per call that ``other`` has over ``live``, by posterior draws: (CONFIRM,)."""
-    guess = drawn_guesses(setting.picture, CONFIRM, max(live.timeout, other.timeout), rng)
-    before, after = wish.utility(scored(guess, (live, other), setting.limits.cap))
+    world = drawn_worlds(setting.picture, CONFIRM, max(live.timeout, other.timeout), rng)
+    before, after = wish.utility(scored(world, (live, other), setting.limits.cap))
     result: Array = (after - before) * (1 - setting.picture.refused)
     return result

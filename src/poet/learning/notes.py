@@ -18,7 +18,7 @@ REFUSED_HALF_LIFE = 300.0  # of the share of refused calls [calls]
 BLOCK = 64  # attempts, or calls, that wait at most until they are folded in
 ALLOWANCE = 0.02  # of the change alarm [nats per call]
 FIRST_ANSWERS = 20  # answers from which the scale of latency is taken
-RECORD_KEEP = 0.98  # of a memory's record per call: what counts is how well it predicted the last 50 or so
+RECORD_KEEP = 0.99  # of a memory's record per call: what counts is how well it predicted the last 50 or so
 
 # A function that hedges:
 ACCOUNT = 8000.0  # half-life of the memory of how many copies were sent [calls]

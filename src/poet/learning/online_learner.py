@@ -373,10 +373,11 @@ class OnlineLearner:
         if scope is None:
             return None
         from poet.learning import hedging
+        from poet.learning.choice import SLOW_SEEN
         from poet.learning.hedge_survey import Setting
 
         evidence = self._evidence
-        if not plan.hedges and (not thorough or evidence.calls * scope.aim < hedging.SLOW_SEEN):
+        if not plan.hedges and (not thorough or evidence.calls * scope.aim < SLOW_SEEN):
             return None
         setting = Setting.of(evidence.picture(), plan, self._limits(live), scope, evidence.durations())
         if not thorough and not hedging.pressing(setting, plan):

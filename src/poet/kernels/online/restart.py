@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from poet.kernels.online.repetition import jittered_fading
 from poet.kernels.online.survival import Grid, read
 
 Array = npt.NDArray[np.float64]
@@ -24,8 +25,18 @@ class World(NamedTuple):
     answered: Array  # (n, BINS) chance of an answer by each knot, first attempts
     failed: Array  # (n, BINS) chance of an error by each knot, first attempts
     permanent: Array  # (n,) share of these errors that no retry mends
-    fading: Array  # (n, n_retries) share of an error's persistence left at each retry
+    persistence: Array  # (n, n_persistence) chance of each of ``repetition.PERSISTENCE``
     repeats: Array  # (n,) chance that a retry after a timeout meets the same slowness
+
+    def times(self, n: int) -> World:
+        """Each guess ``n`` times, one after the other."""
+        return World(*(np.repeat(part, n, axis=0) for part in self))
+
+    def fading(self, bounds: Array) -> Array:
+        """Share of an error's persistence left at each retry: (n, n_retries). bounds: as for ``outlook``."""
+        left = jittered_fading(bounds)
+        result: Array = self.persistence @ left.T if bounds.ndim == 1 else (left * self.persistence).sum(axis=-1).T
+        return result
 
 
 class Outlook(NamedTuple):
@@ -59,6 +70,7 @@ def outlook(world: World, timeouts: Grid, bounds: Array) -> Outlook:
     sound = read(np.minimum(world.answered / (1 - error_share)[:, None], 1.0), timeouts)
     faulty = read(np.minimum(world.failed / np.maximum(error_share, 1e-9)[:, None], 1.0), timeouts)
 
+    fading = world.fading(bounds)
     n_retries, size = len(bounds), sound[0].shape
     # uniform below its bound: half of it on average
     halves = 0.5 * (bounds[..., None] if bounds.ndim > 1 else bounds[:, None, None])
@@ -91,7 +103,7 @@ def outlook(world: World, timeouts: Grid, bounds: Array) -> Outlook:
         failed.sum(axis=0, out=calls[_AFTER_ERROR])
         if retry == 0:  # from now on, who timed out and repeats is out again; the first attempt came after nothing
             _set(attempt, _AFTER_TIMEOUT, _REPEATING, error, (np.zeros(size), timeouts.times), faulty)
-        again = error + (1 - error) * world.fading[:, retry : retry + 1]
+        again = error + (1 - error) * fading[:, retry : retry + 1]
         _set(attempt, _AFTER_ERROR, _INDEPENDENT, again, sound, faulty)
         for part in attempt:
             part[_AFTER_ERROR, _REPEATING] = part[_AFTER_ERROR, _INDEPENDENT]

@@ -55,10 +55,10 @@ BACKOFFS = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # that are ch
 MOST_HEDGES = 2  # copies of one request that are made use of
 
 _NAMES = ("timeout", "retries", "backoff", "hedges", "hedge_delay")
-_FIRST_LOOK = 5  # calls
-_STEP = 4.0  # calls from one look to the next, growing while nothing changes
+_FIRST_LOOK = 3  # calls
+_STEP = 3.0  # calls from one look to the next, growing while nothing changes
 _LONGING_STEP = 16.0
-_LONGEST_STEP = 96.0
+_LONGEST_STEP = 384.0
 _THOROUGH = 4  # looks, as far apart as they get, of which one weighs all that may be done about slow attempts
 
 _MAGIC = b"POETonl1"
@@ -174,9 +174,7 @@ class OnlineLearner:
 
     def update(self, executions: Sequence[Execution]) -> None:
         """Fold them in, oldest first. Never changes them; odd values in them do no harm."""
-        observe = self._evidence.observe
-        for execution in executions:
-            observe(execution)
+        self._evidence.observe(executions)
 
     def due(self) -> int:
         """Whether it is time to look; 2: something has happened that must not wait, or it is one's turn."""
@@ -318,8 +316,7 @@ class OnlineLearner:
         self._looks += 1
         self._untold_looks += 1
         self._handed_out = 0
-        steady = not evidence.urgent and not self._longing and self._step >= _LONGEST_STEP
-        thorough = not steady or self._looks % _THOROUGH == 0
+        thorough = True
         verdict: Verdict = choice.Verdict(None)
         if wish is not None and (thorough or not (before.hedges and "hedges" in self._space)):
             verdict = choice.decide(
@@ -342,7 +339,7 @@ class OnlineLearner:
         if decision is not None or turned or evidence.urgent > 1:
             self._step = _STEP
         elif not evidence.urgent:
-            self._step = min(_LONGEST_STEP, self._step * 1.5 + 1)
+            self._step = min(_LONGEST_STEP, self._step * 1.6 + 1)
         self._next_look = self._following(_STEP if evidence.urgent else self._step)
         evidence.urgent = 0
         if wish is None or plan == before:
@@ -361,7 +358,7 @@ class OnlineLearner:
     def _following(self, step: float) -> int:
         """The call at which to look again."""
         step = min(step, _LONGING_STEP) if self._longing else step
-        return self._evidence.calls + int(min(step, max(_FIRST_LOOK, self._evidence.calls // 6)))
+        return self._evidence.calls + int(min(step, max(_FIRST_LOOK, self._evidence.calls // 4)))
 
     def _hedged(self, plan: Plan, live: Mapping[str, Value], wish: Wish, *, thorough: bool) -> Choice | None:
         """Other hedges, to go with ``plan``; None where these stay.

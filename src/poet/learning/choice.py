@@ -23,13 +23,16 @@ GATE = 0.9  # least posterior probability that a change does no harm
 SHORT_GATE = 0.7  # the same, where success is short: to wait for certainty costs answers
 LEVEL = 0.9  # of the intervals we report
 LEAST_GAIN = 0.002  # mean gain of a change, as a share of a success's value: the optimum is flat, small steps are noise
-SCREEN = 48  # paired draws for the best few
+SCREEN = 40  # paired draws for the best few
 CONFIRM = 128  # fresh draws for the chosen one: the best of many looks better than it is
 FEW = 6  # candidates that are worth drawing for
 BACKOFFS_ALIKE = 4  # as many candidates may differ in nothing else
 MOST_CAUTION = 10  # bins by which the best timeout is lengthened to look whether that is safer
 LONGING = 5.0  # least gains that a longer timeout must promise, for the probes to look there more often
 SURE = 0.15  # timeouts by which less than this share of the answers has come are not worth scoring
+COARSE = 2  # bins from one timeout to the next in a first survey
+AROUND = 8  # bins around the chosen timeout within which the posterior's own optima are sought
+NEAR = 3  # bins around the best of these that are surveyed then
 EARLY, FEW_EARLY = 5, 4  # step, in bins, and number of the hedge delays by which hardly any answer has come
 SLOW_SEEN = 3.0  # attempts that must have been seen to outlive a hedge delay
 TESTED = 8  # retried calls that must have been seen before retries may be given up
@@ -183,15 +186,17 @@ def decide(
     reach: float,
     seen: int,
     fresh: int,
+    thorough: bool = True,
     dice: Callable[[], np.random.Generator],
 ) -> Verdict:
     """A better plan than ``live`` where the evidence is good enough.
 
     gate: least probability that a change does no harm, in (0.5, 1); retried: calls that were seen to retry; reach:
     longest timeout by which reachable success is judged [s]; seen: executions, of them ``fresh`` since the last change.
+    thorough: whether to look at all there is, or only where what is next to the live plan promises something.
     """
     case = _Case(picture, live, limits, wish, gate, retried, RISK if fresh < YOUNG else 0.0)
-    survey = _surveyed(case, reach)
+    survey = _surveyed(case, reach, thorough=thorough)
     if not survey.plans:
         return Verdict(None)
     rng = dice()
@@ -213,28 +218,46 @@ def decide(
     )
 
 
-def _surveyed(case: _Case, reach: float) -> _Survey:
+def _surveyed(case: _Case, reach: float, *, thorough: bool) -> _Survey:
     """Score candidates on the mean picture: all backoffs at the live way to hedge, then all ways at the best one."""
     world, live = mean_world(case.picture), case.live
     curve = world.answered[0]
     times = timeouts(case.limits, live.timeout, curve)
+    coarse = rising([*times[::-COARSE].tolist(), live.timeout])
     backoffs = rising([*case.limits.backoffs, live.backoff]).tolist()
-    tables = [_table(case, world, times, [(backoff, live.way) for backoff in backoffs])]
-    now = tables[0].place(live)
-    utility, success = (float(part[now]) for part in (_utility(case, tables[0]), tables[0].outlook.success))
-    if case.limits.hedging is not None:
-        ways = _free_ways(case, curve, times)
+    ways = [live.way] if case.limits.hedging is None else _free_ways(case, curve, times)
+    if not thorough:
+        place = backoffs.index(live.backoff)
+        beside = [(backoff, live.way) for backoff in backoffs[max(0, place - 1) : place + 2]]
+        tables = [_table(case, world, coarse, beside)]
+        if len(ways) > 1:
+            tables.append(_table(case, world, np.array([live.timeout]), [(live.backoff, way) for way in ways]))
+        if not _promising(case, tables, reach):
+            return _Survey((), False, 1.0, times, curve)
+    tables = [_table(case, world, coarse, [(backoff, live.way) for backoff in backoffs])]
+    if len(ways) > 1:
         best = _ranked(case, tables, reach, 1).plans[0]
-        tables.append(_table(case, world, times, [(best.backoff, way) for way in ways]))
-        better = _ranked(case, tables, reach, 1).plans[0]
-        if better.way != live.way:
-            tables.append(_table(case, world, times, [(backoff, better.way) for backoff in backoffs]))
+        tables.append(_table(case, world, coarse, [(best.backoff, way) for way in ways]))
+    best = _ranked(case, tables, reach, 1).plans[0]
+    place = int(np.searchsorted(times, best.timeout))
+    near = times[max(0, place - NEAR) : place + NEAR + 1]
+    tables.append(_table(case, world, near, [(backoff, best.way) for backoff in backoffs]))
+    ranking = _promising(case, tables, reach)
+    if ranking is None:
+        return _Survey((), False, 1.0, times, curve)
+    plans = dict.fromkeys([*ranking.plans, *_cautious(ranking.plans[0], live, times)])
+    return _Survey(list(plans), ranking.short, ranking.asked, times, curve)
+
+
+def _promising(case: _Case, tables: Sequence[_Table], reach: float) -> _Ranking | None:
+    """The best candidates where one is better than the live one, which is in the first table, by more than noise."""
     ranking = _ranked(case, tables, reach, FEW)
-    short = success < ranking.floor
-    # the draws would not find more than twice what the mean picture shows
-    promising = short or ranking.worth - utility > 0.5 * case.least
-    plans = [*ranking.plans, *_cautious(ranking.plans[0], live, times)] if promising else []
-    return _Survey(list(dict.fromkeys(plans)), short, ranking.asked, times, curve)
+    now = tables[0].place(case.live)
+    utility, success = float(_utility(case, tables[0])[now]), float(tables[0].outlook.success[now])
+    # while little is known, draws may find more than the mean picture shows
+    least = (0.5 if case.risk else 1.0) * case.least
+    ranking = ranking._replace(short=success < ranking.floor)
+    return ranking if ranking.worth - utility > least or (ranking.short and ranking.worth > -math.inf) else None
 
 
 def _cautious(best: Plan, live: Plan, times: Array) -> Iterator[Plan]:
@@ -265,6 +288,7 @@ class _Ranking(NamedTuple):
     worth: float  # of the first [1]; -inf: there is none
     floor: float  # least success that a candidate must have
     asked: float  # the same as a share of the best reachable one
+    short: bool = False  # whether the live one has less
 
 
 def _ranked(case: _Case, tables: Sequence[_Table], reach: float, few: int) -> _Ranking:
@@ -326,6 +350,8 @@ def _scores(case: _Case, plans: Sequence[Plan], n: int, rng: np.random.Generator
 def _optima(case: _Case, times: Array, plan: Plan, seen: int, rng: np.random.Generator) -> dict[str, Estimate]:
     """For each parameter the values that each of some draws would choose for it, the others being as in ``plan``."""
     limits = case.limits
+    place = int(np.searchsorted(times, plan.timeout))
+    times = times[max(0, place - AROUND) : place + AROUND + 1]
     world = drawn_worlds(case.picture, SCREEN, float(times[-1]), rng)
     bounds = pauses(plan.backoff, limits.cap, case.most)
     whole = case.judged(foreseen(world, plan.way, Grid.of(times), bounds), by_success=False)
@@ -336,9 +362,12 @@ def _optima(case: _Case, times: Array, plan: Plan, seen: int, rng: np.random.Gen
         "retries": fewest + at_timeout.argmax(axis=0),
     }
     if len(limits.backoffs) > 1 and plan.retries:
-        others = [plan._replace(backoff=backoff) for backoff in limits.backoffs]
-        scores = case.judged(scored(world, others, limits.cap), by_success=False)
-        found["backoff"] = np.array(limits.backoffs)[scores.argmax(axis=0)]
+        choices = len(limits.backoffs)
+        each = np.stack([pauses(backoff, limits.cap, plan.retries) for backoff in limits.backoffs], axis=1)
+        one = Grid.of(np.array([plan.timeout]))
+        part = foreseen(world.times(choices), plan.way, one, np.tile(each, (1, SCREEN)))
+        scores = case.judged(Outlook(*(table[-1, :, 0] for table in part)), by_success=False)
+        found["backoff"] = np.array(limits.backoffs)[scores.reshape(SCREEN, choices).argmax(axis=1)]
     if limits.hedging is not None and plan.hedges:
         ways = [way for way in _free_ways(case, mean_world(case.picture).answered[0], times) if way[0]]
         ways = [way for way in ways if way[0] == plan.hedges and way[1] * way[0] < plan.timeout]

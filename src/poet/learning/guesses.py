@@ -79,18 +79,25 @@ def foreseen(world: World, way: tuple[int, float], grid: Grid, bounds: Array) ->
 def scored(world: World, plans: Sequence[Plan], cap: float) -> Outlook:
     """What each of ``plans`` gives in each guess: (n_plans, n). cap: of all pauses [s].
 
-    Plans that differ in timeout and retries only are scored together.
+    Plans that have the backoff in common, and hedge or do not, are scored together.
     """
     found = [np.empty((len(plans), len(world.persistence))) for _ in Outlook._fields]
-    groups: dict[tuple[tuple[int, float], float], list[int]] = {}
+    groups: dict[tuple[bool, float], list[int]] = {}
     for place, plan in enumerate(plans):
-        groups.setdefault((plan.way, plan.backoff), []).append(place)
-    for (way, backoff), places in groups.items():
+        groups.setdefault((plan.hedges > 0, plan.backoff), []).append(place)
+    for (copied, backoff), places in groups.items():
         times, columns = distinct(np.array([plans[place].timeout for place in places]))
         retries = [plans[place].retries for place in places]
-        whole = foreseen(world, way, Grid.of(times), pauses(backoff, cap, max(retries)))
+        bounds = pauses(backoff, cap, max(retries))
+        whole: Sequence[Array]
+        if copied:
+            ways = list(dict.fromkeys(plans[place].way for place in places))
+            rows = [ways.index(plans[place].way) for place in places]
+            whole = [part[retries, :, rows, columns] for part in hedged(world, Grid.of(times), bounds, Ways.of(*ways))]
+        else:
+            whole = [part[retries, :, columns] for part in outlook(world, Grid.of(times), bounds)]
         for part, table in zip(found, whole, strict=True):
-            part[places] = table[retries, :, columns]
+            part[places] = table
     return Outlook(*found)
 
 

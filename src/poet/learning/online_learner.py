@@ -57,7 +57,9 @@ MOST_HEDGES = 2  # copies of one request that are made use of
 _NAMES = ("timeout", "retries", "backoff", "hedges", "hedge_delay")
 _FIRST_LOOK = 3  # calls
 _STEP = 3.0  # calls from one look to the next, growing while nothing changes
+_RESTED_STEP = 48.0  # the same after a change, where much is known
 _LONGING_STEP = 16.0
+YOUNG = 60  # calls since the start, or an alarm, during which every look is thorough
 _LONGEST_STEP = 384.0
 _THOROUGH = 4  # looks, as far apart as they get, of which one weighs all that may be done about slow attempts
 
@@ -316,9 +318,9 @@ class OnlineLearner:
         self._looks += 1
         self._untold_looks += 1
         self._handed_out = 0
-        thorough = True
+        thorough = bool(evidence.urgent) or self._longing or self._looks % _THOROUGH == 0 or evidence.quiet < YOUNG
         verdict: Verdict = choice.Verdict(None)
-        if wish is not None and (thorough or not (before.hedges and "hedges" in self._space)):
+        if wish is not None:
             verdict = choice.decide(
                 evidence.picture(),
                 before,
@@ -329,6 +331,7 @@ class OnlineLearner:
                 reach=self._reach(),
                 seen=evidence.calls,
                 fresh=evidence.quiet,
+                thorough=thorough,
                 dice=self._rng,
             )
         decision, self._longing = verdict
@@ -337,7 +340,7 @@ class OnlineLearner:
         plan = decided if hedge is None else hedge.plan
         turned = hedge is not None and bool(hedge.plan.hedges) != bool(before.hedges)
         if decision is not None or turned or evidence.urgent > 1:
-            self._step = _STEP
+            self._step = max(_STEP, min(evidence.quiet / 16, _RESTED_STEP))
         elif not evidence.urgent:
             self._step = min(_LONGEST_STEP, self._step * 1.6 + 1)
         self._next_look = self._following(_STEP if evidence.urgent else self._step)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poet.kernels.online.bins import BINS
+from poet.kernels.online.repetition import PERSISTENCE
 from poet.kernels.online.restart import World, outlook, pauses
 from poet.kernels.online.survival import KNOTS, Grid
 
@@ -21,10 +22,15 @@ def curve(median: float, spread: float, total: float) -> np.ndarray:
     return total * np.array([0.5 * (1 + math.erf(x / math.sqrt(2))) for x in z])
 
 
-def world(error: float, permanent: float, left: float, repeats: float, retries: int, hang: float) -> World:
+def world(error: float, permanent: float, left: float, repeats: float, hang: float) -> World:
     answered = curve(0.3, 0.6, (1 - error) * (1 - hang))
     failed = curve(0.1, 0.4, error)
-    return World(answered[None], failed[None], np.array([permanent]), np.full((1, retries), left), np.array([repeats]))
+    return World(answered[None], failed[None], np.array([permanent]), lasting(left), np.array([repeats]))
+
+
+def lasting(seconds: float) -> np.ndarray:
+    """That errors persist so long for certain: one of the values that are told apart."""
+    return (seconds == PERSISTENCE).astype(float)[None]
 
 
 def played(
@@ -46,7 +52,7 @@ def played(
         requests += going
         chance = np.full(CALLS, fresh_error)
         if k:
-            again = fresh_error + (1 - fresh_error) * float(one.fading[0, k - 1])
+            again = fresh_error + (1 - fresh_error) * float(one.fading(bounds)[0, k - 1])
             chance = np.where(erred, again, chance)
         faulty = doomed | (rng.random(CALLS) < chance)
         uniform = rng.random(CALLS)

@@ -71,6 +71,8 @@ class Limits(NamedTuple):
     backoffs: tuple[float, ...]  # bounds of the first pause that may be chosen, rising [s]; the live one may be besides
     cap: float  # of all pauses [s]
     hedging: Hedging | None = None  # None: the hedges stay as they are
+    extra: float = math.inf  # requests per call beyond the first that a plan may send
+    grown: bool = True  # whether it may also send as many as the live plan
 
 
 class Wish(NamedTuple):
@@ -110,6 +112,7 @@ class Verdict(NamedTuple):
 
     decision: Decision | None  # None: what is live stays
     longing: bool = False  # a longer timeout seems better, and too little was seen of what comes behind the live one
+    bound: bool = False  # something better would send more requests than are allowed
 
 
 class _Case(NamedTuple):
@@ -173,6 +176,8 @@ class _Survey(NamedTuple):
     asked: float  # share of the best reachable success that is asked for
     timeouts: Array  # that were scored [s]
     curve: Array  # (BINS,) chance of an answer by each knot
+    bound: bool = False  # something better would send more requests than are allowed
+    forced: bool = False  # the live plan sends more, and must go
 
 
 def decide(
@@ -198,14 +203,15 @@ def decide(
     case = _Case(picture, live, limits, wish, gate, retried, RISK if fresh < YOUNG else 0.0)
     survey = _surveyed(case, reach, thorough=thorough)
     if not survey.plans:
-        return Verdict(None)
+        return Verdict(None, bound=survey.bound)
     rng = dice()
     plan, longing = _screened(case, survey, rng)
     if plan is None:
-        return Verdict(None, longing)
+        return Verdict(None, longing, survey.bound)
     before, after = _scores(case, (live, plan), CONFIRM, rng, by_success=survey.short)
-    if not case.credible((survey.asked if survey.short else 1.0) * after - before, short=survey.short):
-        return Verdict(None, longing)
+    gains = (survey.asked if survey.short else 1.0) * after - before
+    if not survey.forced and not case.credible(gains, short=survey.short):
+        return Verdict(None, longing, survey.bound)
     within = Grid.of(np.array([plan.timeout]))
     return Verdict(
         Decision(
@@ -214,7 +220,8 @@ def decide(
             survey.short,
             _optima(case, survey.timeouts, plan, seen, rng),
             float(survival.read(survey.curve, within)[0][0] / max(survey.curve[-1], 1e-9)),
-        )
+        ),
+        bound=survey.bound,
     )
 
 
@@ -244,9 +251,9 @@ def _surveyed(case: _Case, reach: float, *, thorough: bool) -> _Survey:
     tables.append(_table(case, world, near, [(backoff, best.way) for backoff in backoffs]))
     ranking = _promising(case, tables, reach)
     if ranking is None:
-        return _Survey((), False, 1.0, times, curve)
+        return _Survey((), False, 1.0, times, curve, _ranked(case, tables, reach, 1).bound)
     plans = dict.fromkeys([*ranking.plans, *_cautious(ranking.plans[0], live, times)])
-    return _Survey(list(plans), ranking.short, ranking.asked, times, curve)
+    return _Survey(list(plans), ranking.short, ranking.asked, times, curve, ranking.bound, ranking.forced)
 
 
 def _promising(case: _Case, tables: Sequence[_Table], reach: float) -> _Ranking | None:
@@ -257,7 +264,8 @@ def _promising(case: _Case, tables: Sequence[_Table], reach: float) -> _Ranking 
     # while little is known, draws may find more than the mean picture shows
     least = (0.5 if case.risk else 1.0) * case.least
     ranking = ranking._replace(short=success < ranking.floor)
-    return ranking if ranking.worth - utility > least or (ranking.short and ranking.worth > -math.inf) else None
+    wanted = ranking.worth - utility > least or ranking.short or ranking.forced
+    return ranking if wanted and ranking.worth > -math.inf else None
 
 
 def _cautious(best: Plan, live: Plan, times: Array) -> Iterator[Plan]:
@@ -289,13 +297,26 @@ class _Ranking(NamedTuple):
     floor: float  # least success that a candidate must have
     asked: float  # the same as a share of the best reachable one
     short: bool = False  # whether the live one has less
+    bound: bool = False  # something better would send more requests than are allowed
+    forced: bool = False  # the live one sends more, and must go
 
 
 def _ranked(case: _Case, tables: Sequence[_Table], reach: float, few: int) -> _Ranking:
-    """The best ``few`` of all candidates."""
-    allowed = [_allowed(case, table) for table in tables]
+    """The best ``few`` of all candidates. The live one is in the first table."""
+    possible = [_allowed(case, table) for table in tables]
+    spent = float(tables[0].outlook.requests[tables[0].place(case.live)]) - 1.0
+    extra = max(case.limits.extra, spent) if case.limits.grown else case.limits.extra
+    allowed = [
+        fits & (table.outlook.requests - 1.0 <= extra + 1e-9) for table, fits in zip(tables, possible, strict=True)
+    ]
+    if not any(fits.any() for fits in allowed):  # not even without retries: then that is all that can be done
+        allowed = possible
     # not by the longest waits that there are: in an outage, a tail that nobody saw promises everything
-    shortest = min(float(table.timeouts[fits.any(axis=(0, 1))][0]) for table, fits in zip(tables, allowed, strict=True))
+    shortest = min(
+        float(table.timeouts[fits.any(axis=(0, 1))][0])
+        for table, fits in zip(tables, allowed, strict=True)
+        if fits.any()
+    )
     within = [fits & (table.timeouts <= max(reach, shortest)) for table, fits in zip(tables, allowed, strict=True)]
     reachable = max(
         float(table.outlook.success[fits].max(initial=0.0)) for table, fits in zip(tables, within, strict=True)
@@ -303,18 +324,24 @@ def _ranked(case: _Case, tables: Sequence[_Table], reach: float, few: int) -> _R
     floor = case.wish.floor(reachable)
     asked = floor / max(reachable, 1e-9)
     floor -= 1e-3 * floor + 1e-9  # less than that is not worth a change
+    dreamt = -math.inf
     found: dict[tuple[object, ...], tuple[float, Plan]] = {}  # one backoff each: what differs in that alone is alike
-    for table, fits in zip(tables, allowed, strict=True):
-        worth = np.where(fits & (table.outlook.success >= floor), _utility(case, table), -np.inf).ravel()
+    for table, fits, could in zip(tables, allowed, possible, strict=True):
+        utility = _utility(case, table)
+        if math.isfinite(extra):
+            dreamt = max(dreamt, float(np.where(could & (table.outlook.success >= floor), utility, -np.inf).max()))
+        worth = np.where(fits & (table.outlook.success >= floor), utility, -np.inf).ravel()
         for place in np.argsort(-worth)[: BACKOFFS_ALIKE * few].tolist():
             plan, score = table.plan(place), float(worth[place])
             kind = (plan.timeout, plan.retries, plan.way)
             if math.isfinite(score) and plan != case.live and score > found.get(kind, (-math.inf,))[0]:
                 found[kind] = (score, plan)
     best = sorted(found.values(), key=lambda each: -each[0])[:few]
+    forced = spent > extra + 1e-9
     if not best:
-        return _Ranking([case.live], -math.inf, floor, asked)
-    return _Ranking([plan for _, plan in best], best[0][0], floor, asked)
+        return _Ranking([case.live], -math.inf, floor, asked, bound=math.isfinite(dreamt))
+    bound = dreamt - best[0][0] > case.least
+    return _Ranking([plan for _, plan in best], best[0][0], floor, asked, bound=bound, forced=forced)
 
 
 def _utility(case: _Case, table: _Table) -> Array:
@@ -331,6 +358,8 @@ def _screened(case: _Case, survey: _Survey, rng: np.random.Generator) -> tuple[P
     longer = np.array([plan.timeout > case.live.timeout for plan in survey.plans])
     longing = bool((means[longer] > LONGING * case.least).any())
     credible = case.credible(gains, short=survey.short)
+    if survey.forced:
+        return survey.plans[int(np.argmax(means))], longing
     if not credible.any():
         return None, longing
     # where success is short, all of these mend it: then the most useful one, and it comes first

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from poet.learning.gains import Gain
     from poet.learning.news import News
     from poet.learning.states import Kept, State
+    from poet.learning.strain import Strain
 
 MOST_ATTEMPTS = 16  # of one call that are looked at; the rest repeats what these say
 
@@ -93,14 +94,24 @@ class Evidence:
         "calls",
         "longest",
         "near",
+        "strain",
         "urgent",
     )
 
-    def __init__(self, *, pace: float = 1.0, record_keep: float = RECORD_KEEP, hedging: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        pace: float = 1.0,
+        record_keep: float = RECORD_KEEP,
+        hedging: bool = False,
+        strain: Strain | None = None,
+    ) -> None:
         """pace: divides all half-lives, > 0 [1]; record_keep: of a memory's record per call, in [0, 1).
 
         hedging: keep what choosing a hedge needs, too: single durations, and how many copies were sent.
+        strain: is told how first attempts fare, and how many extra requests are sent.
         """
+        self.strain = strain
         self._pace = pace_of(pace, record_keep, hedging=hedging)
         self.calls = 0
         self.longest = 0.0  # seconds that any attempt was waited for
@@ -137,6 +148,8 @@ class Evidence:
     def limit(self, seconds: float) -> None:
         if seconds != self._limit:
             self._limit = seconds
+            if self.strain is not None:
+                self.strain.under(seconds)
             if self._kept is not None:
                 _WATCHES.drop(self._kept)
 
@@ -151,6 +164,7 @@ class Evidence:
         """Note calls, oldest first. Odd values are left out; nothing raises. A call that was not made is none."""
         pack, kind_of = FORMAT.pack, KIND
         alerts = self._alerts()
+        ends = math.inf if self.strain is None else self.strain.ends
         for execution in executions:
             if was_shed(execution):
                 continue
@@ -227,6 +241,8 @@ class Evidence:
             return
         from poet.learning import gains
 
+        if self.strain is not None:
+            self._strained(self.strain)
         gain = self._waiting()
         untold = gain if not self._foreign else self._waiting(self._foreign)
         levels = _risen(self._levels, gain)
@@ -243,6 +259,16 @@ class Evidence:
         self._settle(gain)
         if untold.calls or untold.fresh:
             self._gain = untold if self._gain is None else gains.composed(self._gain, untold, self._pace)
+
+    def _strained(self, strain: Strain) -> None:
+        """Tell how the calls that wait have fared."""
+        from poet.learning import folding
+
+        if strain.hear(folding.heard(self._notes, self._copies, self._block, strain.quick), self.calls):
+            self.urgent = 2
+        if strain.stale(self.calls) and self._kept is not None:
+            picture = self._drawn(self._kept)
+            strain.knows((picture.weights @ picture.answered).tolist(), self._limit, self.calls)
 
     def _waiting(self, first: int = 0) -> Gain:
         """What the calls that wait, from the ``first`` on, teach."""

@@ -37,6 +37,7 @@ from poet.learning.notes import (
     marked,
 )
 from poet.learning.states import Sparse, State, numbered
+from poet.learning.strain import Heard
 from poet.model.execution import Outcome
 
 DEPENDENT = 1.5  # a retry after a timeout counts 1 - this times the chance that latency repeats
@@ -174,6 +175,17 @@ def gained(
         rise,
         least,
     )
+
+
+def heard(notes: bytes, copies: bytes, n_calls: int, quick: float) -> Heard:
+    """What the first attempts among ``notes`` say of load. quick: time by which they are usually answered [s]."""
+    noted = np.frombuffer(notes, _NOTED)
+    call = noted["call"]
+    firsts = noted[np.append(True, call[1:] != call[:-1])] if len(call) else noted
+    outcome, late = firsts["outcome"], firsts["bin"] >= bin_of(quick)
+    bad = late | (outcome == Outcome.ERROR) | (outcome == Outcome.TIMEOUT)
+    tells = (outcome != Outcome.REFUSED) & ((outcome != Outcome.CANCELLED) | late)
+    return Heard(bad[tells].tolist(), n_calls, len(noted) - len(firsts) + len(copies) // FORMAT.size)
 
 
 def _retried(

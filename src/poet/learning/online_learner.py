@@ -22,6 +22,7 @@ from poet.kernels.online.bins import EDGES
 from poet.learning.checks import count, number
 from poet.learning.evidence import Evidence
 from poet.learning.notes import FIRST_ANSWERS, RECORD_KEEP
+from poet.learning.strain import Strain
 from poet.model.execution import Attempt, Execution, Outcome
 from poet.model.explanation import Explanation
 from poet.model.feedback import ExecutionFeedback
@@ -91,6 +92,8 @@ class OnlineLearner:
         before the first retry, and doubles with each up to ``backoff_cap``; a pause is uniform below its bound.
     hedge_budget: copies per call that hedging may send on average, in [0, 1]. A hard limit beside it should be some 8 %
         higher: copies come in clusters, and those that it refuses are the tail's.
+    mind_load: whether extra requests are raised step by step and withdrawn where they make things worse, see ``strain``;
+        False: plans send as many as pay.
     seed: of the posterior draws. Two learners of equal arguments that see the same do the same.
 
     Raises ConfigurationError where an argument is out of range.
@@ -110,6 +113,7 @@ class OnlineLearner:
         "_live",
         "_longing",
         "_looks",
+        "_mind_load",
         "_next_look",
         "_objective",
         "_seed",
@@ -132,6 +136,7 @@ class OnlineLearner:
         declared: Mapping[str, Value] | None = None,
         backoff_cap: float = BACKOFF_CAP,
         hedge_budget: float = 0.1,
+        mind_load: bool = True,
         seed: int = 0,
     ) -> None:
         for name, value, fits, range_ in (
@@ -150,6 +155,7 @@ class OnlineLearner:
         self._declared = _completed(tuple((name, type(value), value) for name, value in (declared or {}).items()))
         self._cap = backoff_cap
         self._hedge_budget = hedge_budget
+        self._mind_load = mind_load
         self._seed = seed
         self._gate = max(0.9, confidence_threshold)
         self._exploration = exploration_rate
@@ -169,7 +175,8 @@ class OnlineLearner:
         return Evidence(
             pace=rate / 0.05,
             record_keep=1 - (1 - momentum) / 5 if momentum != 0.9 else RECORD_KEEP,
-            hedging=isinstance(self._space.get("hedges"), Integer),
+            hedging=isinstance(self._space.get("hedges"), Integer) and self._hedge_budget < 1,
+            strain=Strain() if self._mind_load else None,
         )
 
     # ------------------------------------------------------------ the seam
@@ -195,6 +202,10 @@ class OnlineLearner:
         Nothing as long as the declared values hold: they were chosen by somebody who meant them.
         """
         timeout, retries, _ = self._live
+        strain = self._evidence.strain
+        if strain is not None and strain.listening:
+            stretch = max(1.0, min(self._bounds("timeout", timeout)[1], self._reach()) / timeout)
+            return Probe(limit=1.0 if stretch > 1 else 0.0, stretch=stretch, calm=True)
         if (timeout, retries) == self._plan_of(self._declared)[:2]:
             return Probe()
         bounds = self._bounds("timeout", timeout), self._bounds("retries", retries)
@@ -301,6 +312,7 @@ class OnlineLearner:
             declared=self._declared,
             backoff_cap=self._cap,
             hedge_budget=self._hedge_budget,
+            mind_load=self._mind_load,
             seed=seed,
         )
 
@@ -320,7 +332,8 @@ class OnlineLearner:
         self._handed_out = 0
         thorough = bool(evidence.urgent) or self._longing or self._looks % _THOROUGH == 0 or evidence.quiet < YOUNG
         verdict: Verdict = choice.Verdict(None)
-        if wish is not None:
+        listening = evidence.strain is not None and evidence.strain.listening  # nothing that is live is in use
+        if wish is not None and not listening:
             verdict = choice.decide(
                 evidence.picture(),
                 before,
@@ -334,7 +347,9 @@ class OnlineLearner:
                 thorough=thorough,
                 dice=self._rng,
             )
-        decision, self._longing = verdict
+        if verdict.bound and evidence.strain is not None and evidence.strain.wants(evidence.calls):
+            evidence.urgent = 2  # it may have it, at the next look
+        decision, self._longing = verdict.decision, verdict.longing
         decided = before if decision is None else decision.plan
         hedge = None if wish is None else self._hedged(decided, live, wish, thorough=thorough or decision is not None)
         plan = decided if hedge is None else hedge.plan
@@ -470,7 +485,9 @@ class OnlineLearner:
         fewest, most = self._bounds("retries", retries)
         shortest, longest = self._bounds("backoff", backoff)
         backoffs = tuple(each for each in BACKOFFS if shortest <= each <= min(longest, self._cap))
-        return Limits(max(low, EDGES[0]), high, int(fewest), int(most), backoffs, self._cap, self._free_hedging(live))
+        strain, hedging = self._evidence.strain, self._free_hedging(live)
+        limits = Limits(max(low, EDGES[0]), high, int(fewest), int(most), backoffs, self._cap, hedging)
+        return limits if strain is None else limits._replace(extra=strain.allowed, grown=not strain.feared)
 
     def _free_hedging(self, live: Mapping[str, Value]) -> Hedging | None:
         """What hedges may be chosen by their worth alone; None: there is a budget of copies, or they are not tuned."""
@@ -519,7 +536,7 @@ class OnlineLearner:
 
     def _restore(self, facts: Mapping[str, Any], blob: bytes) -> None:
         schedule = _Schedule.of(facts)
-        self._evidence.load(facts, blob)
+        self._evidence.strain(facts, blob)
         self._typical = schedule.typical
         self._looks = schedule.looks
         self._turn = count(facts.get("turn", 0))

@@ -394,8 +394,8 @@ def _optima(case: _Case, times: Array, plan: Plan, seen: int, rng: np.random.Gen
         choices = len(limits.backoffs)
         each = np.stack([pauses(backoff, limits.cap, plan.retries) for backoff in limits.backoffs], axis=1)
         one = Grid.of(np.array([plan.timeout]))
-        part = foreseen(world.times(choices), plan.way, one, np.tile(each, (1, SCREEN)))
-        scores = case.judged(Outlook(*(table[-1, :, 0] for table in part)), by_success=False)
+        told = foreseen(world.times(choices), plan.way, one, np.tile(each, (1, SCREEN)))
+        scores = case.judged(Outlook(*(table[-1, :, 0] for table in told)), by_success=False)
         found["backoff"] = np.array(limits.backoffs)[scores.reshape(SCREEN, choices).argmax(axis=1)]
     if limits.hedging is not None and plan.hedges:
         ways = [way for way in _free_ways(case, mean_world(case.picture).answered[0], times) if way[0]]

@@ -37,6 +37,7 @@ from poet.learning.notes import (
     was_shed,
 )
 from poet.learning.recent import Recent
+from poet.learning.strain import Strain
 from poet.model.execution import Execution, Outcome
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from poet.learning.gains import Gain
     from poet.learning.news import News
     from poet.learning.states import Kept, State
-    from poet.learning.strain import Strain
 
 MOST_ATTEMPTS = 16  # of one call that are looked at; the rest repeats what these say
 
@@ -200,9 +200,15 @@ class Evidence:
                     self._answers.append(seconds)
                 if seconds > self.longest:
                     self.longest = float(seconds)
-            if self._block >= BLOCK or len(self._notes) >= _FULL or self._alert > _HEARD or len(self._copies) >= _FULL:
+            if (
+                self._block >= BLOCK
+                or self._alert > _HEARD
+                or self.calls >= ends
+                or max(len(self._notes), len(self._copies)) >= _FULL
+            ):
                 self.fold()
                 alerts = self._alerts()
+                ends = math.inf if self.strain is None else self.strain.ends
 
     def _copied(self, call: int, outcome: Outcome, seconds: float, waited: float) -> None:
         """Note a hedge: how long it took, and how slow the request was that it copies."""
@@ -432,6 +438,8 @@ class Evidence:
             "last_alarm": self._last_alarm,
             "folded": self._kept is not None,
         }
+        if self.strain is not None:
+            facts["strain"] = self.strain.dump()
         blob = self._notes + self._copies
         if self._copies:
             facts["copies"] = len(self._copies) // FORMAT.size
@@ -453,6 +461,8 @@ class Evidence:
         from poet.learning import states
 
         self.calls = count(facts["calls"])
+        if self.strain is not None and "strain" in facts:  # states of older releases have none
+            self.strain = Strain.of(facts["strain"])
         self._answers = array("d", numbers(facts["answers"], range(FIRST_ANSWERS + 1)))
         self.longest = number(facts["longest"])
         self.limit = math.inf if facts["limit"] is None else number(facts["limit"])

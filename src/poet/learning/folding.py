@@ -259,7 +259,7 @@ def _counted(firsts: Cells, others: Sequence[tuple[int, int, float]], n_calls: i
     worth = weights * np.array(keeps)[:, None] ** (n_calls - 1 - calls)
     found, place = numbered(index)
     where = place[index] + len(found) * np.arange(MEMORIES)[:, None]
-    table = np.bincount(where.ravel(), worth.ravel(), MEMORIES * len(found))
+    table: Array = np.bincount(where.ravel(), worth.ravel(), MEMORIES * len(found)).astype(float)
     return Sparse(found, table.reshape(MEMORIES, -1))
 
 

@@ -92,8 +92,8 @@ class OnlineLearner:
         before the first retry, and doubles with each up to ``backoff_cap``; a pause is uniform below its bound.
     hedge_budget: copies per call that hedging may send on average, in [0, 1]. A hard limit beside it should be some 8 %
         higher: copies come in clusters, and those that it refuses are the tail's.
-    mind_load: whether extra requests are raised step by step and withdrawn where they make things worse, see ``strain``;
-        False: plans send as many as pay.
+    mind_load: whether extra requests are raised step by step and withdrawn where they make things worse, see
+        ``strain``; False: plans send as many as pay.
     seed: of the posterior draws. Two learners of equal arguments that see the same do the same.
 
     Raises ConfigurationError where an argument is out of range.
@@ -247,6 +247,8 @@ class OnlineLearner:
             other._functions = {name: _Named.of(self._child(name), facts, blob) for name, facts, blob in parts}
         except _NO_KIND as error:
             raise ValueError(f"this is no state of an online learner ({error}); it was left unread") from error
+        if self._evidence.calls:  # what others have found of their load does not end our own experiments
+            other._evidence.strain = self._evidence.strain
         for name in ("evidence", "functions", "live", "longing", "looks", "next_look", "step", "turn", "typical"):
             setattr(self, f"_{name}", getattr(other, f"_{name}"))
         self._untold_looks = 0
@@ -536,7 +538,7 @@ class OnlineLearner:
 
     def _restore(self, facts: Mapping[str, Any], blob: bytes) -> None:
         schedule = _Schedule.of(facts)
-        self._evidence.strain(facts, blob)
+        self._evidence.load(facts, blob)
         self._typical = schedule.typical
         self._looks = schedule.looks
         self._turn = count(facts.get("turn", 0))
@@ -567,6 +569,8 @@ class OnlineLearner:
             "live": list(self._live),
             "more": more,
         }
+        if self._evidence.strain is not None:
+            facts["strain"] = self._evidence.strain.dump()
         self._untold_looks = 0
         return _section(name, facts, blob)
 
@@ -576,6 +580,8 @@ class OnlineLearner:
 
         schedule = _Schedule.of(facts)
         self._evidence.take_in(news.read(facts, blob))
+        if self._evidence.strain is not None and "strain" in facts:
+            self._evidence.strain = Strain.of(facts["strain"])
         if self._typical is None:
             self._typical = schedule.typical
         if schedule.looks:

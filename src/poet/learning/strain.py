@@ -12,7 +12,8 @@ only, as those are what an extra request can do harm to:
   next trouble is met by listening at once. If they do not, its cause lies outside, and the next experiment waits twice
   as long.
 
-Standard library only. Counts calls, knows no clock.
+Standard library only. Counts calls, knows no clock. Of processes that learn together each makes these experiments for
+itself; what it found is told with its next contribution, for whoever starts later.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from poet.kernels.online.bins import BINS, EDGES, bin_of
+from poet.learning.checks import count, number, numbers
 
 START = 0.1  # extra requests per call that a plan may send to begin with, unless what is live sends more
 STEP = 2.0  # factor of one raising
@@ -49,6 +51,22 @@ _EXTRA_KEEP = 0.5 ** (1 / 60.0)  # of the extra requests, per call
 _APART = 0.2  # difference of two shares that counts ...
 _SURE = 3.0  # ... if it is so many standard errors, too
 _FEW = 5.0  # first attempts that say nothing yet
+
+
+_NUMBERS: Mapping[str, type] = {
+    "allowed": float,
+    "listening": bool,
+    "feared": bool,
+    "_usual": float,
+    "_bad": float,
+    "_weight": float,
+    "_extra": float,
+    "_before": float,
+    "_until": int,
+    "_gap": int,
+    "_hold": int,
+    "_quiet": int,
+}
 
 
 class Heard(NamedTuple):
@@ -84,7 +102,7 @@ class Strain:
         self.listening = False
         self.feared = False  # whether trouble was of our own making before
         self.quick = math.inf  # time by which first attempts are judged, at most the timeout in force [s]
-        self._curve = array("f")  # chance of an answer by each knot, as usual; empty: not known yet
+        self._curve = array("d")  # chance of an answer by each knot, as usual; empty: not known yet
         self._usual = 0.0  # share of first attempts that are usually not answered by ``quick``
         self._bad = self._weight = 0.0  # of first attempts of late
         self._extra = 0.0  # requests per call, of late
@@ -111,7 +129,7 @@ class Strain:
 
     def knows(self, curve: Sequence[float], limit: float, calls: int) -> None:
         """From now on ``curve``, the chance of an answer by each knot, is usual. limit: timeout in force [s]."""
-        self._curve, self._quiet = array("f", curve), calls
+        self._curve, self._quiet = array("d", (round(each, 4) for each in curve)), calls
         self.under(limit)
 
     def under(self, limit: float) -> None:
@@ -153,6 +171,30 @@ class Strain:
         self.allowed *= STEP
         self._until = calls + PATIENCE
         return True
+
+    def dump(self) -> dict[str, Any]:
+        """All of it, as scalars and lists."""
+        facts: dict[str, Any] = {name.strip("_"): getattr(self, name) for name in _NUMBERS}
+        facts["quick"] = self.quick if self.quick < math.inf else None
+        facts["curve"] = [round(each, 4) for each in self._curve]
+        return facts
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Strain:
+        """The inverse of ``dump``. Raises ValueError, KeyError or TypeError where it is none."""
+        strain = cls()
+        for name, kind in _NUMBERS.items():
+            value = facts[name.strip("_")]
+            if kind is bool:
+                setattr(strain, name, value is True)
+            else:
+                setattr(strain, name, count(value) if kind is int else number(value))
+        strain.quick = math.inf if facts["quick"] is None else number(facts["quick"])
+        curve = numbers(facts["curve"], range(BINS + 1))
+        if len(curve) not in (0, BINS) or any(each > 1 for each in curve):
+            raise ValueError("no curve of chances")
+        strain._curve = array("d", curve)
+        return strain
 
     def _judged(self, calls: int) -> bool:
         """Whether listening has come to an end."""

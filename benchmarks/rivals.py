@@ -2,9 +2,9 @@
 
     python -m benchmarks.rivals [seeds]
 
-Expected utilities are exact (``poet.sim.evaluate``), of what was used, probes and trials included: chance enters by what
-a policy saw, not by how it is scored. The peers are those of ``benchmarks.tuners``. Optuna comes with the benchmarks'
-own lock (``make bench`` installs it); where it is missing its row says so.
+Expected utilities are exact (``poet.sim.evaluate``), of what was used, probes and trials included: chance enters by
+what a policy saw, not by how it is scored. The peers are those of ``benchmarks.tuners``. Optuna comes with the
+benchmarks' own lock (``make bench`` installs it); where it is missing its row says so.
 """
 
 from __future__ import annotations
@@ -95,8 +95,10 @@ def life(scenario: Scenario, rival: str, seed: int, oracle: Floats, calls: int |
     return Life(scenario.name, rival, seed, part, at_marks, near, moves, better, policy.cpu / n)
 
 
-def calls_to_near(expected: Floats, oracle: Floats, *, window: int = 100, after: int = 1000, short: float = 0.05) -> float:
-    """The first call from which the mean of the next ``window`` is within ``short`` of the oracle's, and mostly stays so.
+def calls_to_near(
+    expected: Floats, oracle: Floats, *, window: int = 100, after: int = 1000, short: float = 0.05
+) -> float:
+    """The first call from which the mean of ``window`` calls is within ``short`` of the oracle's, and mostly stays so.
 
     Mostly: in at least 90 % of the following ``after`` windows, or of those that are left, at least ``window``.
     Infinite: never.
@@ -196,15 +198,16 @@ def rows(lives: Sequence[Life]) -> Iterator[Row]:
         by_scenario = {n: float(np.mean([each.share for each in of(all_, rival, [n])])) for n in SCENARIOS}
         worst = min(ELEVEN, key=lambda name: by_scenario[name])
         moved = [each for each in eleven if each.changes]
-        good = sum(each.improving * each.changes for each in moved) / sum(each.changes for each in moved) if moved else 0
-        sums = "/".join(f"{value:.0f}" for value in summed(lives, rival))
+        total = sum(each.changes for each in moved)
+        good = f", {sum(each.improving * each.changes for each in moved) / total:.0%} improve" if moved else ""
+        sums, (_, half) = "/".join(f"{value:.0f}" for value in summed(lives, rival)), spread(lives, rival)
+        mean = float(np.mean([by_scenario[name] for name in ELEVEN]))
         shown = (
-            f"mean of eleven {np.mean([by_scenario[n] for n in ELEVEN]):.3f}, worst {by_scenario[worst]:.3f} ({worst}); "
-            f"overload {by_scenario['overload']:.2f}; regret {sums} ± {spread(lives, rival)[1]:.0f}; "
+            f"mean of eleven {mean:.3f}, worst {by_scenario[worst]:.3f} ({worst}); "
+            f"overload {by_scenario['overload']:.2f}; regret {sums}{'' if math.isnan(half) else f' ± {half:.0f}'}; "
             f"calls to 5 % {quantiles((each.near for each in all_), 0.5, 0.9)}; "
-            f"changes {np.mean([each.changes for each in eleven]):.0f}"
-            + (f", {good:.0%} improve" if moved else "")
-            + f"; {1e6 * np.mean([each.cpu for each in eleven]):.0f} µs per call"
+            f"changes {np.mean([each.changes for each in eleven]):.0f}{good}; "
+            f"{1e6 * np.mean([each.cpu for each in eleven]):.0f} µs per call"
         )
         yield Row(rival, "for comparison", shown)
     if OURS in rivals and len(rivals) > 1:
@@ -213,7 +216,9 @@ def rows(lives: Sequence[Life]) -> Iterator[Row]:
 
 def _ahead(lives: Sequence[Life], others: Sequence[str]) -> Iterator[Row]:
     own = summed(lives, OURS)
-    for mark, figure, column in zip(MARKS, own, zip(*(summed(lives, other) for other in others), strict=True), strict=True):
+    for mark, figure, column in zip(
+        MARKS, own, zip(*(summed(lives, other) for other in others), strict=True), strict=True
+    ):
         best = min(column)
         what = f"regret of the eleven at {mark} calls, beside the best peer"
         yield Row(what, "below it", f"{figure:.0f}; {others[column.index(best)]} {best:.0f}", figure < best)

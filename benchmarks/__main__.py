@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
         show("What an agent holds", memory.run()),
         show("What learning reaches", learning.run(seeds=20 if study else 5)),
         show("Recorded services", recorded.run(orders=20 if study else 6)),
-        show("Beside other tuners", rivals.run(seeds=10 if study else 1)),
+        show("Beside other tuners", rivals.run(*((10, 50) if study else (1, 2)))),
         show("Recorded traffic", traces.run(services=200 if study else 40, seeds=10 if study else 1)),
         show("Whether it keeps its word", honesty.run(*((10, 100_000) if study else (2, 10_000)))),
     ]

@@ -1,6 +1,6 @@
-"""How do other tuners fare where ours learns? The twelve scenarios, the same dice for all.
+"""How do other tuners fare where ours learns? The twelve scenarios and random services, the same dice for all.
 
-    python -m benchmarks.rivals [seeds]
+    python -m benchmarks.rivals [seeds] [random services]
 
 Expected utilities are exact (``poet.sim.evaluate``), of what was used, probes and trials included: chance enters by
 what a policy saw, not by how it is scored. The peers are those of ``benchmarks.tuners``. Optuna comes with the
@@ -33,6 +33,7 @@ Floats = NDArray[np.float64]
 
 OURS = "POET"
 ELEVEN = tuple(name for name in SCENARIOS if name != "overload")
+FIRST_RANDOM = 400  # seed of the first random service; nothing was tuned on any
 MARKS = (50, 200, 1000, 5000)  # calls at which regret is summed
 JUDGED = 300  # changes of one life that are judged, at most: some change with every call
 
@@ -75,8 +76,10 @@ class Life(NamedTuple):
     scenario: str
     rival: str
     seed: int
-    share: float  # of the oracle's utility
+    share: float  # of the oracle's utility; nan where that is not above 0
+    mean: float  # expected utility per call [1]
     regrets: tuple[float, ...]  # at the marks, as far as they were reached
+    missed: float  # regret in all
     near: float  # calls until within 5 % of the oracle; infinite: never
     changes: int
     improving: float  # share of them; nan: there were none
@@ -91,8 +94,11 @@ def life(scenario: Scenario, rival: str, seed: int, oracle: Floats, calls: int |
     missed = regret(record, oracle)
     moves, better = improving(scenario, record)
     at_marks = tuple(float(missed[mark - 1]) for mark in MARKS if mark <= n)
-    part, near = share(record, oracle), calls_to_near(record.expected, oracle[:n])
-    return Life(scenario.name, rival, seed, part, at_marks, near, moves, better, policy.cpu / n)
+    part = share(record, oracle) if oracle[:n].mean() > 0 else math.nan
+    mean, near = float(record.expected.mean()), calls_to_near(record.expected, oracle[:n])
+    return Life(
+        scenario.name, rival, seed, part, mean, at_marks, float(missed[-1]), near, moves, better, policy.cpu / n
+    )
 
 
 def calls_to_near(
@@ -139,10 +145,16 @@ def lives(name: str, seed: int, rivals: Sequence[str]) -> list[Life]:
     return [life(scenario, rival, seed, oracle) for rival in rivals]
 
 
-def measured(seeds: int, names: Iterable[str] = tuple(SCENARIOS), rivals: Sequence[str] = tuple(RIVALS)) -> list[Life]:
-    """Everything, in two processes."""
+def measured(
+    seeds: int,
+    names: Iterable[str] = tuple(SCENARIOS),
+    rivals: Sequence[str] = tuple(RIVALS),
+    *,
+    processes: int = 2,
+) -> list[Life]:
+    """Everything, in parallel."""
     found = [rival for rival in rivals if there(rival)]
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         jobs = [pool.submit(lives, name, seed, found) for name in names for seed in range(seeds)]
         return [each for job in jobs for each in job.result()]
 
@@ -234,16 +246,39 @@ def _ahead(lives: Sequence[Life], others: Sequence[str]) -> Iterator[Row]:
     )
 
 
-def run(seeds: int = 1) -> list[Row]:
-    """Measure everything; one row for each peer."""
-    return list(rows(measured(seeds)))
+def random_rows(lives: Sequence[Life]) -> Iterator[Row]:
+    """How each fares in random services, beside the values that all start from."""
+    names = sorted({each.scenario for each in lives})
+    kept = {name: of(lives, "fixed", [name])[0] for name in names}
+    for rival in RIVALS:
+        own = of(lives, rival, names)
+        if not own or rival == "fixed":
+            continue
+        parts = [each.missed / kept[each.scenario].missed for each in own]
+        worse = sum(each.mean < kept[each.scenario].mean - 0.01 for each in own)
+        shown = (
+            f"{np.median(parts):.3f}; sum {sum(each.missed for each in own):.0f} of "
+            f"{sum(each.missed for each in kept.values()):.0f}; worse than fixed by over 0.01 a call in {worse}"
+        )
+        yield Row(
+            f"{rival}: regret in {len(own)} random services, 2000 calls, over fixed, median", "for comparison", shown
+        )
+
+
+def run(seeds: int = 1, services: int = 2) -> list[Row]:
+    """Measure everything; rows for each peer. services: random ones."""
+    names = [f"random_{FIRST_RANDOM + number}" for number in range(services)]
+    found = measured(seeds)
+    return [*rows(found), *random_rows(measured(1, names))]
 
 
 def main(arguments: list[str]) -> int:
     """Measure, tell all, and fail where a peer is ahead."""
-    found = measured(int(arguments[0]) if arguments else 1)
+    seeds, services = (int(x) for x in (*arguments[:2], *("1", "2")[len(arguments[:2]) :]))
+    found = measured(seeds)
     print("\n".join(scenarios_table(found, [rival for rival in RIVALS if of(found, rival, SCENARIOS)])))
-    return 0 if show("Beside other tuners", rows(found)) else 1
+    names = [f"random_{FIRST_RANDOM + number}" for number in range(services)]
+    return 0 if show("Beside other tuners", [*rows(found), *random_rows(measured(1, names))]) else 1
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ from benchmarks.ours import Ours
 from benchmarks.table import Row, show
 from poet.model.execution import Attempt, Execution, Outcome
 from poet.model.objective import Objective
-from poet.sim.play import PercentileRule, Policy
+from poet.sim.play import Fixed, PercentileRule, Policy
 from poet.sim.scenarios import START
 from poet.sim.services import ATTEMPTS, Plan
 
@@ -59,6 +59,7 @@ LEAST_SAMPLES = 90  # of a record that is used
 LEAST_ANSWERS = 0.05  # share of them that are answers: without any there is nothing to learn, nor an objective
 LEAST_CALLS, MOST_CALLS = 500, 5000  # that are played
 WORTH_SHARING = 0.1  # best utility per call below which a share of it says nothing
+EARLY = 20  # calls
 LEVEL = 0.001  # where the best fixed parameters are not that far above the rule, nobody can be [1]
 MOST_COPIES = 2
 REQUESTS = ATTEMPTS * (1 + MOST_COPIES)  # of one call
@@ -259,10 +260,10 @@ def perform(
     return outcome, total, tuple(attempts)
 
 
-def lived(replay: Replay, policy: Policy, objective: Objective, seed: int) -> float:
-    """Mean utility per call of a policy that hears of each call as it ends."""
+def lived(replay: Replay, policy: Policy, objective: Objective, seed: int) -> Floats:
+    """Utility of each call under a policy that hears of each as it ends. seed: of the pauses."""
     jitter = np.random.default_rng(seed).random((len(replay.seconds), ATTEMPTS)).tolist()
-    seconds, failed, total = replay.seconds.tolist(), replay.failed.tolist(), 0.0
+    seconds, failed, worth = replay.seconds.tolist(), replay.failed.tolist(), list[float]()
     error = {Outcome.ERROR: "ConnectionError", Outcome.TIMEOUT: "PoetTimeout"}
     for t, at in enumerate(replay.at.tolist()):
         values = policy.parameters(t)
@@ -271,9 +272,9 @@ def lived(replay: Replay, policy: Policy, objective: Objective, seed: int) -> fl
         plan = plan._replace(timeout=plan.timeout * stretch, retries=plan.retries + extra)
         copies = min(MOST_COPIES, int(values.get("hedges", 1)))  # type: ignore[call-overload]
         outcome, took, attempts = perform(seconds[t], failed[t], plan, copies, jitter[t])
-        total += objective.utility(outcome.good, took, len(attempts))
+        worth.append(objective.utility(outcome.good, took, len(attempts)))
         policy.observe(Execution("trace", t, at, took, outcome, 1, attempts, error.get(outcome, "")))
-    return total / len(seconds)
+    return np.asarray(worth)
 
 
 class Grid(NamedTuple):
@@ -350,6 +351,7 @@ class Life(NamedTuple):
     best: float  # of the best fixed parameters in hindsight
     defaults: float
     rule: float  # 1.5 x p99
+    late: tuple[float, float]  # ours and best without the first ``EARLY`` calls, in which the defaults may hold
     plan: Plan  # the best
     last: Mapping[str, object]  # what ours held at the end, under the last seed
 
@@ -368,19 +370,26 @@ def live(trace: Trace, seeds: int) -> Life:
     delay = grid.delays[d] if grid.delays[d] < grid.timeouts[i] else 0.0
     best = Plan(grid.timeouts[i], r, grid.backoffs[b], delay)
     start = grid.timeouts.index(START.timeout), grid.backoffs.index(START.backoff), START.retries
-    own, rule, last = list[float](), list[float](), dict[str, object]()
+    own, rule, kept, last = list[Floats](), list[Floats](), list[Floats](), dict[str, object]()
     for seed in range(seeds):
         policy = Ours(objective, seed)
         own.append(lived(calls, policy, objective, seed))
         rule.append(lived(calls, PercentileRule(), objective, seed))
+        kept.append(lived(calls, Fixed(*best), objective, seed))
         last = dict(policy.live)
-    means = (
+    defaults = float(values[(grid.delays.index(0.0), *start)])
+    late = float(np.mean(np.stack(own)[:, EARLY:])), float(np.mean(np.stack(kept)[:, EARLY:]))
+    return Life(
+        trace.name,
+        len(calls.at),
         float(np.mean(own)),
         float(values.max()),
-        float(values[(grid.delays.index(0.0), *start)]),
+        defaults,
         float(np.mean(rule)),
+        late,
+        best,
+        last,
     )
-    return Life(trace.name, len(calls.at), *means, best, last)
 
 
 def measured(place: Path, services: int, seeds: int, split: str = "dev") -> list[Life]:
@@ -422,6 +431,10 @@ def rows(lives: Sequence[Life]) -> Iterator[Row]:
     share, low = float(np.mean(kept)), float(np.quantile(kept, 0.1))
     what = f"share of the best fixed parameters' utility in hindsight, mean of {len(kept)} services"
     yield Row(what, f">= {LEAST_SHARE}", f"{share:.4f}; a tenth below {low:.3f}", share >= LEAST_SHARE)
+    later = float(np.mean([life.late[0] / life.late[1] for life in lives if life.best >= WORTH_SHARING]))
+    yield Row(f"… without the first {EARLY} calls, in which the defaults may hold", "for comparison", f"{later:.4f}")
+    missed = float(np.mean([life.best - life.ours for life in lives]))
+    yield Row(f"… what is missed per call, mean of all {len(lives)}", "for comparison", f"{missed:.4f}")
     worst = min(lives, key=lambda life: life.ours - life.defaults)
     lead, below = worst.ours - worst.defaults, sum(life.ours < life.defaults - MOST_BELOW_DEFAULTS for life in lives)
     what = f"least lead over the defaults in {len(lives)} services; in how many further below"

@@ -31,6 +31,7 @@ from benchmarks.table import Row, show
 from poet.model.estimate import Estimate
 from poet.model.execution import Execution, Outcome
 from poet.model.objective import Objective
+from poet.model.tunable import Value
 from poet.seams import Learner, Suggestion
 from poet.sim.evaluate import (
     BACKOFFS,
@@ -79,7 +80,7 @@ def predicted_gain(suggestion: Suggestion) -> Estimate | None:
 class Watched(Ours):
     """Our learner as a policy; notes at which calls an alarm was heard, and which attempts a timeout ended."""
 
-    def __init__(self, objective: Objective, seed: int, declared: Mapping[str, float] = DECLARED) -> None:
+    def __init__(self, objective: Objective, seed: int, declared: Mapping[str, Value] = DECLARED) -> None:
         super().__init__(objective, seed, declared)
         self.heard: list[int] = []  # executions that had been seen
         self.attempts: list[int] = []  # of each call

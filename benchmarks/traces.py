@@ -113,7 +113,9 @@ def wsdream2(place: Path, split: str) -> Iterator[Trace]:
         slices, users = np.nonzero(times[:, number, :].T != 65535)
         ms = times[users, number, slices].astype(float)
         seconds = np.where(ms >= 20000, np.inf, np.maximum(ms, 0.5) / 1000)
-        yield Trace(f"service {service}", seconds, np.zeros(len(ms), bool), users.astype(np.int64), slices * step)
+        yield Trace(
+            f"service {service}", seconds, np.zeros(len(ms), bool), users.astype(np.int64), step * slices.astype(float)
+        )
 
 
 def netlatency_seattle(place: Path, split: str) -> Iterator[Trace]:
@@ -123,7 +125,9 @@ def netlatency_seattle(place: Path, split: str) -> Iterator[Trace]:
     for number, (one, other) in enumerate(pairs.tolist()):
         slices = np.flatnonzero(times[:, number])
         nobody = np.zeros(len(slices), np.int64)
-        yield Trace(f"{one}-{other}", times[slices, number] / 1000, nobody.astype(bool), nobody, slices * 60.0)
+        yield Trace(
+            f"{one}-{other}", times[slices, number] / 1000, nobody.astype(bool), nobody, 60.0 * slices.astype(float)
+        )
 
 
 def _table(path: Path) -> Iterator[dict[str, str]]:
@@ -424,8 +428,8 @@ def rows(lives: Sequence[Life]) -> Iterator[Row]:
         means = " / ".join(
             f"{np.mean([getattr(life, p) for life in own]):.3f}" for p in ("ours", "best", "defaults", "rule")
         )
-        above = np.mean([life.ours > life.rule for life in own])
-        shown = f"{means}; share {np.mean(shares(own)):.3f}; above the rule in {above:.0%}"
+        ahead = float(np.mean([life.ours > life.rule for life in own]))
+        shown = f"{means}; share {np.mean(shares(own)):.3f}; above the rule in {ahead:.0%}"
         yield Row(f"{name}, {len(own)} services: POET / best fixed / defaults / 1.5 × p99", "for comparison", shown)
     kept = shares(lives)
     share, low = float(np.mean(kept)), float(np.quantile(kept, 0.1))

@@ -25,6 +25,7 @@ from benchmarks.ours import Ours
 from benchmarks.table import Row, show
 from benchmarks.tuners import AncestorBasic, AncestorStatistical, HedgingRule, Oppertune, Thompson, Tpe
 from poet.model.execution import Execution
+from poet.model.objective import Objective
 from poet.sim.evaluate import expected_utility, oracle_series
 from poet.sim.play import Fixed, PercentileRule, Policy, Record, play, regret, share
 from poet.sim.scenarios import SCENARIOS, Scenario, random_service
@@ -37,18 +38,18 @@ FIRST_RANDOM = 400  # seed of the first random service; nothing was tuned on any
 MARKS = (50, 200, 1000, 5000)  # calls at which regret is summed
 JUDGED = 300  # changes of one life that are judged, at most: some change with every call
 
-RIVALS: Mapping[str, Callable[[Scenario, int], Policy]] = {
-    OURS: lambda scenario, seed: Ours(scenario.objective, seed),
-    "fixed": lambda scenario, seed: Fixed(),
-    "ancestor, basic": lambda scenario, seed: AncestorBasic(),
-    "ancestor, statistical": lambda scenario, seed: AncestorStatistical(),
-    "1.5 p99": lambda scenario, seed: PercentileRule(),
-    "1.5 p99 + hedge at p95": lambda scenario, seed: HedgingRule(0.99, 1.5, 200, timeouts=False),
-    "Restate + hedge at p95": lambda scenario, seed: HedgingRule(0.9999, 2.0, 1000, timeouts=True),
-    "Thompson grid": lambda scenario, seed: Thompson(scenario.objective, seed),
-    "OPPerTune, 2": lambda scenario, seed: Oppertune(scenario.objective, seed, four=False),
-    "OPPerTune, 4": lambda scenario, seed: Oppertune(scenario.objective, seed, four=True),
-    "Optuna TPE": lambda scenario, seed: Tpe(scenario.objective, seed),
+RIVALS: Mapping[str, Callable[[Objective, int], Policy]] = {
+    OURS: lambda objective, seed: Ours(objective, seed),
+    "fixed": lambda objective, seed: Fixed(),
+    "ancestor, basic": lambda objective, seed: AncestorBasic(),
+    "ancestor, statistical": lambda objective, seed: AncestorStatistical(),
+    "1.5 p99": lambda objective, seed: PercentileRule(),
+    "1.5 p99 + hedge at p95": lambda objective, seed: HedgingRule(0.99, 1.5, 200, timeouts=False),
+    "Restate + hedge at p95": lambda objective, seed: HedgingRule(0.9999, 2.0, 1000, timeouts=True),
+    "Thompson grid": lambda objective, seed: Thompson(objective, seed),
+    "OPPerTune, 2": lambda objective, seed: Oppertune(objective, seed, four=False),
+    "OPPerTune, 4": lambda objective, seed: Oppertune(objective, seed, four=True),
+    "Optuna TPE": lambda objective, seed: Tpe(objective, seed),
 }
 
 
@@ -88,7 +89,7 @@ class Life(NamedTuple):
 
 def life(scenario: Scenario, rival: str, seed: int, oracle: Floats, calls: int | None = None) -> Life:
     """Let ``rival`` live through ``scenario``."""
-    policy = Clocked(RIVALS[rival](scenario, seed))
+    policy = Clocked(RIVALS[rival](scenario.objective, seed))
     record = play(scenario, policy, seed, calls)
     n = len(record.expected)
     missed = regret(record, oracle)

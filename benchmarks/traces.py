@@ -40,11 +40,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.ours import Ours
+from benchmarks.rivals import OURS, RIVALS
 from benchmarks.table import Row, show
 from poet.model.execution import Attempt, Execution, Outcome
 from poet.model.objective import Objective
-from poet.sim.play import Fixed, PercentileRule, Policy
+from poet.sim.play import Fixed, Policy
 from poet.sim.scenarios import START
 from poet.sim.services import ATTEMPTS, Plan
 
@@ -61,12 +61,15 @@ LEAST_CALLS, MOST_CALLS = 500, 5000  # that are played
 WORTH_SHARING = 0.1  # best utility per call below which a share of it says nothing
 EARLY = 20  # calls
 LEVEL = 0.001  # where the best fixed parameters are not that far above the rule, nobody can be [1]
+RULE = "1.5 p99"
+PEERS = (RULE, "1.5 p99 + hedge at p95", "Restate + hedge at p95", "Thompson grid", "OPPerTune, 4")
 MOST_COPIES = 2
 REQUESTS = ATTEMPTS * (1 + MOST_COPIES)  # of one call
 RETRIES = 5  # most that the grid considers
 BACKOFFS = (0.0, 0.1, 1.0)  # [s]
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)  # of answers, as hedge delays of the grid
 LAST_TIMEOUT = 120.0  # of the grid [s]
+LIVE = ("timeout", "retries", "backoff", "hedges", "hedge_delay")
 SETS = ("wsdream2", "upptime", "llm_api_latency", "netlatency_seattle")
 
 
@@ -354,10 +357,15 @@ class Life(NamedTuple):
     ours: float
     best: float  # of the best fixed parameters in hindsight
     defaults: float
-    rule: float  # 1.5 x p99
+    peers: Mapping[str, float]
     late: tuple[float, float]  # ours and best without the first ``EARLY`` calls, in which the defaults may hold
     plan: Plan  # the best
     last: Mapping[str, object]  # what ours held at the end, under the last seed
+
+    @property
+    def rule(self) -> float:
+        """The usual rule's."""
+        return self.peers[RULE]
 
     @property
     def set(self) -> str:
@@ -374,26 +382,19 @@ def live(trace: Trace, seeds: int) -> Life:
     delay = grid.delays[d] if grid.delays[d] < grid.timeouts[i] else 0.0
     best = Plan(grid.timeouts[i], r, grid.backoffs[b], delay)
     start = grid.timeouts.index(START.timeout), grid.backoffs.index(START.backoff), START.retries
-    own, rule, kept, last = list[Floats](), list[Floats](), list[Floats](), dict[str, object]()
+    own, kept, last = list[Floats](), list[Floats](), dict[str, object]()
     for seed in range(seeds):
-        policy = Ours(objective, seed)
+        policy = RIVALS[OURS](objective, seed)
         own.append(lived(calls, policy, objective, seed))
-        rule.append(lived(calls, PercentileRule(), objective, seed))
         kept.append(lived(calls, Fixed(*best), objective, seed))
-        last = dict(policy.live)
-    defaults = float(values[(grid.delays.index(0.0), *start)])
+        last = dict(policy.parameters(len(calls.at)))
+    peers = {
+        peer: float(np.mean([lived(calls, RIVALS[peer](objective, seed), objective, seed) for seed in range(seeds)]))
+        for peer in PEERS
+    }
     late = float(np.mean(np.stack(own)[:, EARLY:])), float(np.mean(np.stack(kept)[:, EARLY:]))
-    return Life(
-        trace.name,
-        len(calls.at),
-        float(np.mean(own)),
-        float(values.max()),
-        defaults,
-        float(np.mean(rule)),
-        late,
-        best,
-        last,
-    )
+    means = float(np.mean(own)), float(values.max()), float(values[(grid.delays.index(0.0), *start)])
+    return Life(trace.name, len(calls.at), *means, peers, late, best, last)
 
 
 def measured(place: Path, services: int, seeds: int, split: str = "dev") -> list[Life]:
@@ -415,7 +416,7 @@ def told(lives: Iterable[Life]) -> Iterator[str]:
     for life in lives:
         figures = " | ".join(f"{x:.3f}" for x in (life.ours, life.best, life.defaults, life.rule))
         plan = ", ".join(f"{x:.3g}" for x in life.plan)
-        last = ", ".join(f"{name} {value:.3g}" for name, value in life.last.items())
+        last = ", ".join(f"{name} {life.last[name]:.3g}" for name in LIVE if name in life.last)
         yield f"| {life.service} | {life.calls} | {figures} | {plan} | {last} |"
 
 
@@ -431,6 +432,13 @@ def rows(lives: Sequence[Life]) -> Iterator[Row]:
         ahead = float(np.mean([life.ours > life.rule for life in own]))
         shown = f"{means}; share {np.mean(shares(own)):.3f}; above the rule in {ahead:.0%}"
         yield Row(f"{name}, {len(own)} services: POET / best fixed / defaults / 1.5 × p99", "for comparison", shown)
+    for peer in PEERS[1:]:
+        behind = float(np.mean([life.ours > life.peers[peer] for life in lives]))
+        parts = [life.peers[peer] / life.best for life in lives if life.best >= WORTH_SHARING]
+        lowest = min(life.peers[peer] - life.defaults for life in lives)
+        shown = f"share of the best fixed {np.mean(parts):.3f}; worst beside the defaults {lowest:+.2f}"
+        shown += f"; behind POET in {behind:.0%}"
+        yield Row(peer, "for comparison", shown)
     kept = shares(lives)
     share, low = float(np.mean(kept)), float(np.quantile(kept, 0.1))
     what = f"share of the best fixed parameters' utility in hindsight, mean of {len(kept)} services"

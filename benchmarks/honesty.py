@@ -6,8 +6,8 @@
 timeouts had ended before the change that were about to succeed. (b) The drift detector: alarms where nothing changes,
 and calls until an alarm where latency grows. (c) Of the 90 % intervals in the suggestions, how many hold the truth: for
 a parameter the best value there is, given that what else is tuned is chosen best, too; for a predicted gain the gain by
-exact expected utility. (d) With ``success_target`` = 0.999: the time by which 99 % of the calls that can succeed have
-done so, and whether the target is met.
+exact expected utility, likewise for what ``explain()`` expects of the live values. (d) With ``success_target`` = 0.999:
+the time by which 99 % of the calls that can succeed have done so, and whether the target is met.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ MOST_T99: Mapping[str, float] = {"fast_api": 0.19, "heavy_tail": 0.75, "flaky20"
 TARGET, LEAST_WINDOWS = 0.999, 0.99  # success that is asked for; share of windows of 1000 calls that must have it
 
 STILL = tuple(range(300, 340, 2))  # seeds of random services that never change
+ASKED = (50, 200, 1000, 3000, 4900)  # calls after which it is asked what it expects
 RUN = 20  # successes in a row that say: it is back
 SHIFT = 1500  # call at which latency grows
 EQUAL = 1e-4  # of a success's value: values of a parameter that differ by less are the best, all of them
@@ -156,21 +157,37 @@ def moved(number: int, factor: float, seed: int, calls: int = 600) -> Drift:
 # --- (c) intervals ----------------------------------------------------------------------------------------------------
 
 
+class Told(Ours):
+    """Our learner as a policy; asked now and then what it expects of its values."""
+
+    def __init__(self, objective: Objective, seed: int) -> None:
+        super().__init__(objective, seed)
+        self.forecasts: list[tuple[int, Estimate]] = []  # executions that had been seen, and the utility per call
+
+    def observe(self, execution: Execution) -> None:
+        super().observe(execution)
+        if self.executions in ASKED and (forecast := self.learner.explain(self.live).live) is not None:
+            self.forecasts.append((self.executions, forecast.utility))
+
+
 class Claim(NamedTuple):
     """One interval, and whether it holds the truth."""
 
-    what: str  # a parameter's name, or "gain"
+    what: str  # a parameter's name, "gain", or "utility"
     holds: bool
     near: bool  # of a parameter: whether it holds one that is nearly as good
     off: float  # of a gain: what was predicted less the truth; else nan
 
 
 def claims(name: str, seed: int) -> list[Claim]:
-    """All that the suggestions in one life claim."""
+    """All that the suggestions in one life claim, and what was said when asked."""
     scenario = SCENARIOS[name]
-    policy = Ours(scenario.objective, seed)
+    policy = Told(scenario.objective, seed)
     record = play(scenario, policy, seed)
     found = []
+    for seen, utility in policy.forecasts:
+        true = expected_utility(scenario, seen, record.plan(seen), float(record.load[seen]))
+        found.append(Claim("utility", utility.low <= true <= utility.high, False, utility.value - true))
     for seen, suggestion in policy.said:
         if seen >= len(record.expected):
             continue  # never used
@@ -322,23 +339,27 @@ def _of_drifts(found: Sequence[Drift]) -> Iterator[Row]:
         yield Row(what, f"median <= {most}", quantiles(delays, 0.5, 0.9), middle <= most)
 
 
+NAMED = {"gain": "a change's predicted gain", "utility": "the expected utility of live values, as explain() tells it,"}
+
+
 def _of_claims(found: Sequence[Claim]) -> Iterator[Row]:
     low, high = COVERAGE
-    for name in ("timeout", "retries", "backoff", "hedge_delay", "gain"):
+    for name in ("timeout", "retries", "backoff", "hedge_delay", "gain", "utility"):
         own = [each for each in found if each.what == name]
-        what = f"90 % intervals of {name} that hold the truth"
-        bar = f"{low:.0%} to {high:.0%}, as far as can be told"
+        what = f"90 % intervals of {NAMED.get(name, name)} that hold the truth"
+        barred = name != "utility"
+        bar = f"{low:.0%} to {high:.0%}, as far as can be told" if barred else "for comparison"
         if not own:
             yield Row(what, bar, "none was given", False if name in ("timeout", "retries", "gain") else None)
             continue
         hits, n = sum(each.holds for each in own), len(own)
         least, most = binomial(hits, n)
         shown = f"{hits / n:.1%} [{least:.1%}, {most:.1%}] of {n}"
-        if name == "gain":
+        if name in ("gain", "utility"):
             shown += f"; predicted less true, median {np.median([each.off for each in own]):+.4f}"
         else:
             shown += f"; one within {ALIKE} of it in {np.mean([each.near for each in own]):.1%}"
-        yield Row(what, bar, shown, least <= high and most >= low)
+        yield Row(what, bar, shown, least <= high and most >= low if barred else None)
 
 
 def _of_promises(found: Sequence[Promise]) -> Iterator[Row]:

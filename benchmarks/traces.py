@@ -356,6 +356,7 @@ class Life(NamedTuple):
     calls: int
     ours: float
     best: float  # of the best fixed parameters in hindsight
+    plain: float  # of the best without copies
     defaults: float
     peers: Mapping[str, float]
     late: tuple[float, float]  # ours and best without the first ``EARLY`` calls, in which the defaults may hold
@@ -393,7 +394,8 @@ def live(trace: Trace, seeds: int) -> Life:
         for peer in PEERS
     }
     late = float(np.mean(np.stack(own)[:, EARLY:])), float(np.mean(np.stack(kept)[:, EARLY:]))
-    means = float(np.mean(own)), float(values.max()), float(values[(grid.delays.index(0.0), *start)])
+    uncopied = values[grid.delays.index(0.0)]
+    means = float(np.mean(own)), float(values.max()), float(uncopied.max()), float(uncopied[start])
     return Life(trace.name, len(calls.at), *means, peers, late, best, last)
 
 
@@ -432,6 +434,8 @@ def rows(lives: Sequence[Life]) -> Iterator[Row]:
         ahead = float(np.mean([life.ours > life.rule for life in own]))
         shown = f"{means}; share {np.mean(shares(own)):.3f}; above the rule in {ahead:.0%}"
         yield Row(f"{name}, {len(own)} services: POET / best fixed / defaults / 1.5 × p99", "for comparison", shown)
+    plain = float(np.mean([life.plain / life.best for life in lives if life.best >= WORTH_SHARING]))
+    yield Row("the best fixed parameters without copies", "for comparison", f"share of the best fixed {plain:.3f}")
     for peer in PEERS[1:]:
         behind = float(np.mean([life.ours > life.peers[peer] for life in lives]))
         parts = [life.peers[peer] / life.best for life in lives if life.best >= WORTH_SHARING]

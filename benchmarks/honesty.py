@@ -5,9 +5,9 @@
 (a) A service becomes 3, 10 or 30 times slower: the call at which 20 successes in a row begin, and how many attempts
 timeouts had ended before the change that were about to succeed. (b) The drift detector: alarms where nothing changes,
 and calls until an alarm where latency grows. (c) Of the 90 % intervals in the suggestions, how many hold the truth: for
-a parameter the best value there is, given that what else is tuned is chosen best, too; for a predicted gain the gain by
-exact expected utility, likewise for what ``explain()`` expects of the live values. (d) With ``success_target`` = 0.999:
-the time by which 99 % of the calls that can succeed have done so, and whether the target is met.
+a parameter the best value that it could have, all others being as suggested; for a predicted gain the gain by exact
+expected utility, likewise for what ``explain()`` expects of the live values. (d) With ``success_target`` = 0.999: the
+time by which 99 % of the calls that can succeed have done so, and whether the target is met.
 """
 
 from __future__ import annotations
@@ -34,10 +34,7 @@ from poet.model.objective import Objective
 from poet.model.tunable import Value
 from poet.seams import Learner, Suggestion
 from poet.sim.evaluate import (
-    BACKOFFS,
-    HEDGE_DELAYS,
     RETRIES,
-    TIMEOUTS,
     evaluate,
     expected_utility,
     outlooks,
@@ -62,7 +59,8 @@ RUN = 20  # successes in a row that say: it is back
 SHIFT = 1500  # call at which latency grows
 EQUAL = 1e-4  # of a success's value: values of a parameter that differ by less are the best, all of them
 ALIKE = 0.002  # the same for nearly as good as the best
-FINE = 1.12  # factor by which values may lie outside of an interval and count as in it: half a step of the learner's
+# Values may lie this factor outside of an interval and count as in it: half a step of those that are considered.
+SLACK: Mapping[str, float] = {"timeout": 1.12, "retries": 1.0, "backoff": 1.5, "hedge_delay": 1.12}
 
 
 # --- what is asked of the learner, in one place -----------------------------------------------------------------------
@@ -196,12 +194,13 @@ def claims(name: str, seed: int) -> list[Claim]:
         if gain is not None:
             true = expected_utility(scenario, seen, new, load) - expected_utility(scenario, seen, old, load)
             found.append(Claim("gain", gain.low <= true <= gain.high, False, gain.value - true))
-        tuned = tuple(sorted({"timeout", "retries", "backoff", "hedge_delay"} & set(suggestion.estimates)))
-        for parameter in tuned:
-            values, worth = profile(scenario.service(seen, load), scenario.objective, tuned, parameter, new)
+        for parameter in sorted(VALUES.keys() & suggestion.estimates.keys()):
+            values, worth = profile(scenario.service(seen, load), scenario.objective, parameter, new)
             estimate = suggestion.estimates[parameter]
-            slack = 1.0 if parameter == "retries" else FINE
+            slack = SLACK[parameter]
             inside = (values >= estimate.low / slack) & (values <= estimate.high * slack)
+            if parameter == "hedge_delay":
+                worth = np.where(values < new.timeout, worth, -math.inf)  # beyond it none is sent
             best = float(worth.max())
             short = best - float(worth[inside].max(initial=-math.inf))
             value = scenario.objective.value
@@ -209,32 +208,31 @@ def claims(name: str, seed: int) -> list[Claim]:
     return found
 
 
-@lru_cache(maxsize=2048)
-def _worths(service: Service, objective: Objective, delays: tuple[float, ...], backoffs: tuple[float, ...]) -> Floats:
-    """Expected utility of (delays, timeouts, backoffs, retries)."""
+VALUES: Mapping[str, tuple[float, ...]] = {
+    "timeout": tuple(np.geomspace(0.02, 120.0, 100).tolist()),
+    "retries": tuple(range(RETRIES + 1)),
+    "backoff": (0.0, *np.geomspace(0.01, 8.0, 40).tolist()),
+    "hedge_delay": tuple(np.geomspace(0.002, 60.0, 100).tolist()),
+}
+
+
+@lru_cache(maxsize=4096)
+def profile(service: Service, objective: Objective, parameter: str, plan: Plan) -> tuple[Floats, Floats]:
+    """Values of a parameter, and the expected utility of each with all else as in ``plan``."""
+    values = VALUES[parameter]
+    timeouts, backoffs = ((plan.timeout,), (plan.backoff,))
+    delays: tuple[float, ...] = (plan.hedge_delay if plan.hedged else 0.0,)
+    if parameter == "timeout":
+        timeouts = values
+    elif parameter == "backoff":
+        backoffs = values
+    elif parameter == "hedge_delay":
+        delays = values
     cost, price = objective.latency_cost or 0.0, objective.attempt_cost
-    tables = (outlooks(service, TIMEOUTS, backoffs, RETRIES, delay) for delay in delays)
-    return np.stack([objective.value * o.success - cost * o.seconds - price * o.extra for o in tables])
-
-
-def profile(
-    service: Service, objective: Objective, tuned: tuple[str, ...], parameter: str, plan: Plan
-) -> tuple[Floats, Floats]:
-    """Values of a parameter, and the most that each of them allows when the other tuned ones are chosen best.
-
-    Parameters that are not tuned stay as in ``plan``.
-    """
-    delays = HEDGE_DELAYS if "hedge_delay" in tuned else (plan.hedge_delay if plan.hedged else 0.0,)
-    backoffs = tuple(sorted({*BACKOFFS, plan.backoff})) if "backoff" in tuned else (plan.backoff,)
-    axes = {"hedge_delay": delays, "timeout": TIMEOUTS, "backoff": backoffs, "retries": tuple(range(RETRIES + 1))}
-    worth = _worths(service, objective, delays, backoffs)
-    for axis, name in enumerate(axes):
-        if name not in tuned and len(axes[name]) > 1:  # timeout or retries that are not tuned: the nearest of the grid
-            nearest = int(np.abs(np.asarray(axes[name]) - getattr(plan, name)).argmin())
-            worth = np.take(worth, [nearest], axis=axis)
-    place = list(axes).index(parameter)
-    best = worth.max(axis=tuple(axis for axis in range(4) if axis != place))
-    return np.asarray(axes[parameter], dtype=float), np.asarray(best)
+    tables = [outlooks(service, timeouts, backoffs, RETRIES + 1, delay) for delay in delays]
+    worth = np.stack([objective.value * o.success - cost * o.seconds - price * o.extra for o in tables])
+    best = worth[0, 0, 0, : RETRIES + 1] if parameter == "retries" else worth[..., plan.retries].ravel()
+    return np.asarray(values, dtype=float), np.asarray(best)
 
 
 def binomial(hits: int, n: int) -> tuple[float, float]:

@@ -10,13 +10,25 @@ from poet.model.tunable import Integer, Real, Space, Value
 from poet.sim.scenarios import START
 from poet.testing.learners import Learned
 
-SPACE = Space(timeout=Real(0.001, 120.0, log=True), retries=Integer(0, 5))
-DECLARED: Mapping[str, Value] = {"timeout": START.timeout, "retries": START.retries, "backoff": START.backoff}
+SPACE = Space(
+    timeout=Real(0.001, 120.0, log=True),
+    retries=Integer(0, 5),
+    backoff=Real(0.0, 60.0),
+    hedges=Integer(0, 1),  # the simulated services know of one copy
+    hedge_delay=Real(0.001, 120.0, log=True),
+)
+DECLARED: Mapping[str, Value] = {
+    "timeout": START.timeout,
+    "retries": START.retries,
+    "backoff": START.backoff,
+    "hedges": 0,
+    "hedge_delay": START.timeout,
+}
 
 
 def ours(objective: Objective, seed: int, declared: Mapping[str, Value] = DECLARED) -> OnlineLearner:
     """The learner, new."""
-    return OnlineLearner(objective=objective, space=SPACE, declared=declared, seed=seed)
+    return OnlineLearner(objective=objective, space=SPACE, declared=declared, hedge_budget=1.0, seed=seed)
 
 
 class Ours(Learned):

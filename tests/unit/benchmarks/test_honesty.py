@@ -2,31 +2,22 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 from benchmarks.honesty import alarms, binomial, moved, profile, t99
 from benchmarks.ours import ours
 
-from poet.sim.evaluate import oracle
+from poet.sim.evaluate import evaluate
 from poet.sim.scenarios import SCENARIOS
 from poet.sim.services import Mode, Plan, Service
 
 
-def test_the_best_of_a_profile_is_the_oracles() -> None:
-    scenario, plan = SCENARIOS["bimodal"], Plan(1.0, 2, 0.1)
-    best = oracle(scenario, 0, hedging=False, backoff=0.1)
-    for parameter in ("timeout", "retries"):
-        values, worth = profile(scenario.at(0), scenario.objective, ("retries", "timeout"), parameter, plan)
-        assert worth.max() == pytest.approx(best.utility)
-        assert values[worth.argmax()] == pytest.approx(getattr(best.plan, parameter))
-
-
-def test_what_is_not_tuned_stays_as_it_is() -> None:
-    scenario = SCENARIOS["bimodal"]
-    _, free = profile(scenario.at(0), scenario.objective, ("retries", "timeout"), "timeout", Plan(1.0, 0, 0.1))
-    _, bound = profile(scenario.at(0), scenario.objective, ("timeout",), "timeout", Plan(1.0, 0, 0.1))
-    assert np.all(bound <= free + 1e-12)
-    assert bound.max() < free.max()
+@pytest.mark.parametrize("parameter", ["timeout", "retries", "backoff", "hedge_delay"])
+def test_a_profile_is_what_each_value_is_worth(parameter: str) -> None:
+    scenario, plan = SCENARIOS["sticky_err"], Plan(1.3, 2, 0.4, 0.7)
+    values, worth = profile(scenario.at(0), scenario.objective, parameter, plan)
+    for value, each in list(zip(values.tolist(), worth.tolist(), strict=True))[::7]:
+        changed = plan._replace(**{parameter: int(value) if parameter == "retries" else value})
+        assert each == pytest.approx(evaluate(scenario.at(0), changed).utility(scenario.objective))
 
 
 def test_t99_of_a_log_normal_is_its_quantile() -> None:

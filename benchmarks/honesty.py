@@ -220,7 +220,8 @@ VALUES: Mapping[str, tuple[float, ...]] = {
 def profile(service: Service, objective: Objective, parameter: str, plan: Plan) -> tuple[Floats, Floats]:
     """Values of a parameter, and the expected utility of each with all else as in ``plan``."""
     values = VALUES[parameter]
-    timeouts, backoffs = ((plan.timeout,), (plan.backoff,))
+    timeouts: tuple[float, ...] = (plan.timeout,)
+    backoffs: tuple[float, ...] = (plan.backoff,)
     delays: tuple[float, ...] = (plan.hedge_delay if plan.hedged else 0.0,)
     if parameter == "timeout":
         timeouts = values

@@ -212,7 +212,7 @@ VALUES: Mapping[str, tuple[float, ...]] = {
     "timeout": tuple(np.geomspace(0.02, 120.0, 100).tolist()),
     "retries": tuple(range(RETRIES + 1)),
     "backoff": (0.0, *np.geomspace(0.01, 8.0, 40).tolist()),
-    "hedge_delay": tuple(np.geomspace(0.002, 60.0, 100).tolist()),
+    "hedge_delay": tuple(np.geomspace(0.001, 60.0, 110).tolist()),
 }
 
 

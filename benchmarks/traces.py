@@ -276,8 +276,9 @@ def lived(replay: Replay, policy: Policy, objective: Objective, seed: int) -> Fl
         values = policy.parameters(t)
         plan = Plan.of(values)
         stretch, extra = float(values.get("limit_stretch", 1.0)), int(values.get("extra_retry", 0))  # type: ignore[arg-type, call-overload]
-        plan = plan._replace(timeout=plan.timeout * stretch, retries=plan.retries + extra)
-        copies = min(MOST_COPIES, int(values.get("hedges", 1)))  # type: ignore[call-overload]
+        calm = bool(values.get("calm", False))
+        plan = plan._replace(timeout=plan.timeout * stretch, retries=0 if calm else plan.retries + extra)
+        copies = 0 if calm else min(MOST_COPIES, int(values.get("hedges", 1)))  # type: ignore[call-overload]
         outcome, took, attempts = perform(seconds[t], failed[t], plan, copies, jitter[t])
         worth.append(objective.utility(outcome.good, took, len(attempts)))
         policy.observe(Execution("trace", t, at, took, outcome, 1, attempts, error.get(outcome, "")))

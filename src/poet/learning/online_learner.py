@@ -204,8 +204,7 @@ class OnlineLearner:
         timeout, retries, _ = self._live
         strain = self._evidence.strain
         if strain is not None and strain.listening:
-            stretch = max(1.0, min(self._bounds("timeout", timeout)[1], self._reach()) / timeout)
-            return Probe(limit=1.0 if stretch > 1 else 0.0, stretch=stretch, calm=True)
+            return Probe(calm=True)
         if (timeout, retries) == self._plan_of(self._declared)[:2]:
             return Probe()
         bounds = self._bounds("timeout", timeout), self._bounds("retries", retries)

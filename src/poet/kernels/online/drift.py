@@ -17,18 +17,6 @@ Array = npt.NDArray[np.float64]
 FLOOR = 0.01  # share of the answers that may come at any time: no single one proves anything
 
 
-def cusum(level: float, evidence: float, *, allowance: float) -> float:
-    """The next level of a one-sided cumulative sum (Page 1954), >= 0 [nats].
-
-    evidence: log-likelihood ratio of "changed" against "as before" for the newest observation [nats].
-    allowance: taken off each time, >= 0 [nats]; it keeps a ratio that hovers around 0 from adding up.
-
-    >>> cusum(1.0, 2.0, allowance=0.5), cusum(1.0, -5.0, allowance=0.5)
-    (2.5, 0.0)
-    """
-    return max(0.0, level + evidence - allowance)
-
-
 def shifted(answers: Array, alive: Array, shifts: Sequence[int], *, most: float) -> tuple[Array, Array]:
     """Evidence that all latencies have become longer by so many bins of a logarithmic axis, or shorter [nats].
 

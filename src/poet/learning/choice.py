@@ -48,6 +48,8 @@ LEAST_SUCCESS_DERIVED = 0.99
 LEAST_SUCCESS_DECLARED = 0.9
 # A service that fails most of the time whatever one does is not to be chased. But neither may it be given up: who fails
 # nearly always sees nothing any more, and would never learn that it pays again to wait.
+# Where it is missing by a declared cost, it has a price instead: so much is never paid for it as for a success itself.
+MISSED = 0.5  # values of a success
 SOUND = 0.9  # best reachable success below which a service counts as failing
 LEAST_SUCCESS_FAILING = 0.5
 
@@ -88,6 +90,11 @@ class Wish(NamedTuple):
         cost = (objective.latency_cost or 0.0) * outlook.seconds + objective.attempt_cost * (outlook.requests - 1)
         return -cost if self.target is not None else objective.value * outlook.success - cost
 
+    @property
+    def hard(self) -> bool:
+        """Whether success below the floor is out of the question; else each that is missing costs ``MISSED`` more."""
+        return self.derived or self.target is not None
+
     def floor(self, best: float) -> float:
         """Least success that a candidate must have where ``best`` is the most that any has."""
         if self.target is not None:
@@ -125,6 +132,7 @@ class _Case(NamedTuple):
     gate: float
     retried: float  # calls that were seen to retry
     risk: float  # share of a large gain that may be lost
+    floor: float = 0.0  # success below which each that is missing costs more than its value
 
     @property
     def least(self) -> float:
@@ -138,7 +146,10 @@ class _Case(NamedTuple):
 
     def judged(self, outlook: Outlook, *, by_success: bool) -> Array:
         """Worth of each candidate per call; a refused call ends at once, whatever the plan."""
-        return (outlook.success if by_success else self.wish.utility(outlook)) * (1 - self.picture.refused)
+        worth = outlook.success if by_success else self.wish.utility(outlook)
+        if self.floor and not by_success:
+            worth = worth - MISSED * self.wish.objective.value * np.maximum(self.floor - outlook.success, 0.0)
+        return worth * (1 - self.picture.refused)
 
     def credible(self, gains: Array, *, short: bool) -> npt.NDArray[np.bool_]:
         """Which gains are real and large enough: (..., n_draws) -> (...). short: they mend a lack of success."""
@@ -173,7 +184,8 @@ class _Survey(NamedTuple):
 
     plans: Sequence[Plan]  # the few most promising candidates, best first; none: nothing is better by more than noise
     short: bool  # what is live gives too little success: that is mended first
-    asked: float  # share of the best reachable success that is asked for
+    floor: float  # least success that is asked for ...
+    asked: float  # ... as a share of the best reachable one
     timeouts: Array  # that were scored [s]
     curve: Array  # (BINS,) chance of an answer by each knot
     bound: bool = False  # something better would send more requests than are allowed
@@ -205,6 +217,7 @@ def decide(
     if not survey.plans:
         return Verdict(None, bound=survey.bound)
     rng = dice()
+    case = case._replace(floor=0.0 if wish.hard else survey.floor)
     plan, longing = _screened(case, survey, rng)
     if plan is None:
         return Verdict(None, longing, survey.bound)
@@ -240,7 +253,7 @@ def _surveyed(case: _Case, reach: float, *, thorough: bool) -> _Survey:
         if len(ways) > 1:
             tables.append(_table(case, world, np.array([live.timeout]), [(live.backoff, way) for way in ways]))
         if not _promising(case, tables, reach):
-            return _Survey((), False, 1.0, times, curve)
+            return _Survey((), False, 0.0, 1.0, times, curve)
     tables = [_table(case, world, coarse, [(backoff, live.way) for backoff in backoffs])]
     if len(ways) > 1:
         best = _ranked(case, tables, reach, 1).plans[0]
@@ -251,19 +264,22 @@ def _surveyed(case: _Case, reach: float, *, thorough: bool) -> _Survey:
     tables.append(_table(case, world, near, [(backoff, best.way) for backoff in backoffs]))
     ranking = _promising(case, tables, reach)
     if ranking is None:
-        return _Survey((), False, 1.0, times, curve, _ranked(case, tables, reach, 1).bound)
+        return _Survey((), False, 0.0, 1.0, times, curve, _ranked(case, tables, reach, 1).bound)
     plans = dict.fromkeys([*ranking.plans, *_cautious(ranking.plans[0], live, times)])
-    return _Survey(list(plans), ranking.short, ranking.asked, times, curve, ranking.bound, ranking.forced)
+    found = ranking.floor, ranking.asked
+    return _Survey(list(plans), ranking.short, *found, times, curve, ranking.bound, ranking.forced)
 
 
 def _promising(case: _Case, tables: Sequence[_Table], reach: float) -> _Ranking | None:
     """The best candidates where one is better than the live one, which is in the first table, by more than noise."""
     ranking = _ranked(case, tables, reach, FEW)
     now = tables[0].place(case.live)
+    if not case.wish.hard:
+        case = case._replace(floor=ranking.floor)
     utility, success = float(_utility(case, tables[0])[now]), float(tables[0].outlook.success[now])
     # while little is known, draws may find more than the mean picture shows
     least = (0.5 if case.risk else 1.0) * case.least
-    ranking = ranking._replace(short=success < ranking.floor)
+    ranking = ranking._replace(short=case.wish.hard and success < ranking.floor)
     wanted = ranking.worth - utility > least or ranking.short or ranking.forced
     return ranking if wanted and ranking.worth > -math.inf else None
 
@@ -324,13 +340,17 @@ def _ranked(case: _Case, tables: Sequence[_Table], reach: float, few: int) -> _R
     floor = case.wish.floor(reachable)
     asked = floor / max(reachable, 1e-9)
     floor -= 1e-3 * floor + 1e-9  # less than that is not worth a change
+    if not case.wish.hard:
+        case = case._replace(floor=floor)
     dreamt = -math.inf
     found: dict[tuple[object, ...], tuple[float, Plan]] = {}  # one backoff each: what differs in that alone is alike
     for table, fits, could in zip(tables, allowed, possible, strict=True):
         utility = _utility(case, table)
+        if case.wish.hard:
+            utility = np.where(table.outlook.success >= floor, utility, -np.inf)
         if math.isfinite(extra):
-            dreamt = max(dreamt, float(np.where(could & (table.outlook.success >= floor), utility, -np.inf).max()))
-        worth = np.where(fits & (table.outlook.success >= floor), utility, -np.inf).ravel()
+            dreamt = max(dreamt, float(np.where(could, utility, -np.inf).max()))
+        worth = np.where(fits, utility, -np.inf).ravel()
         for place in np.argsort(-worth)[: BACKOFFS_ALIKE * few].tolist():
             plan, score = table.plan(place), float(worth[place])
             kind = (plan.timeout, plan.retries, plan.way)

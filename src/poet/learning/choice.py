@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poet.kernels.online import survival
-from poet.kernels.online.bins import EDGES, RATIO, readable
+from poet.kernels.online.bins import BINS, EDGES, RATIO, bin_of, readable
 from poet.kernels.online.hedging import Ways, hedged
 from poet.kernels.online.restart import Outlook, World, pauses
 from poet.kernels.online.survival import KNOTS, Array, Grid
@@ -74,7 +74,7 @@ class Limits(NamedTuple):
     cap: float  # of all pauses [s]
     hedging: Hedging | None = None  # None: the hedges stay as they are
     extra: float = math.inf  # requests per call beyond the first that a plan may send
-    grown: bool = True  # whether it may also send as many as the live plan
+    vouched: Plan | None = None  # a plan as many as which it may send in any case; None: none, not even the live one
 
 
 class Wish(NamedTuple):
@@ -240,9 +240,12 @@ def decide(
 
 def _surveyed(case: _Case, reach: float, *, thorough: bool) -> _Survey:
     """Score candidates on the mean picture: all backoffs at the live way to hedge, then all ways at the best one."""
-    world, live = mean_world(case.picture), case.live
+    world, live, limits = mean_world(case.picture), case.live, case.limits
+    if limits.vouched is not None and math.isfinite(limits.extra):
+        vouched = float(scored(world, [limits.vouched], limits.cap).requests[0, 0]) - 1.0
+        case = case._replace(limits=limits._replace(extra=max(limits.extra, vouched)))
     curve = world.answered[0]
-    times = timeouts(case.limits, live.timeout, curve)
+    times = timeouts(case.limits, live.timeout, curve, hard=case.wish.hard)
     coarse = rising([*times[::-COARSE].tolist(), live.timeout])
     backoffs = rising([*case.limits.backoffs, live.backoff]).tolist()
     ways = [live.way] if case.limits.hedging is None else _free_ways(case, curve, times)
@@ -321,7 +324,7 @@ def _ranked(case: _Case, tables: Sequence[_Table], reach: float, few: int) -> _R
     """The best ``few`` of all candidates. The live one is in the first table."""
     possible = [_allowed(case, table) for table in tables]
     spent = float(tables[0].outlook.requests[tables[0].place(case.live)]) - 1.0
-    extra = max(case.limits.extra, spent) if case.limits.grown else case.limits.extra
+    extra = case.limits.extra if case.limits.vouched is None else max(case.limits.extra, spent)
     allowed = [
         fits & (table.outlook.requests - 1.0 <= extra + 1e-9) for table, fits in zip(tables, possible, strict=True)
     ]
@@ -429,14 +432,16 @@ def _optima(case: _Case, times: Array, plan: Plan, seen: int, rng: np.random.Gen
 # ---------------------------------------------------------------------------------------------------- candidates
 
 
-def timeouts(limits: Limits, live: float, curve: Array) -> Array:
+def timeouts(limits: Limits, live: float, curve: Array, *, hard: bool = True) -> Array:
     """Candidate timeouts: edges within the bounds by which answers have come, the bounds, and the live one; sorted [s].
 
-    curve: (BINS,) chance of an answer by each knot.
+    curve: (BINS,) chance of an answer by each knot. hard: whether giving up is out of the question; else shorter ones
+    are candidates, too, where few answers come within the live one.
     """
     if limits.low == limits.high:
         return rising([limits.low, live])
-    first = int(np.searchsorted(curve, SURE * curve[-1]))
+    come = curve[-1] if hard else curve[min(bin_of(live), BINS - 1)]
+    first = int(np.searchsorted(curve, SURE * come))
     edges = [edge for edge in EDGES[max(0, first - 1) :] if limits.low < edge < limits.high]
     return rising([*edges, limits.low, limits.high, live])
 

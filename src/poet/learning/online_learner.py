@@ -22,7 +22,7 @@ from poet.kernels.online.bins import EDGES
 from poet.learning.checks import count, number
 from poet.learning.evidence import Evidence
 from poet.learning.notes import FIRST_ANSWERS, RECORD_KEEP
-from poet.learning.strain import Strain
+from poet.learning.strain import ENOUGH, Strain
 from poet.model.execution import Attempt, Execution, Outcome
 from poet.model.explanation import Explanation
 from poet.model.feedback import ExecutionFeedback
@@ -488,7 +488,9 @@ class OnlineLearner:
         backoffs = tuple(each for each in BACKOFFS if shortest <= each <= min(longest, self._cap))
         strain, hedging = self._evidence.strain, self._free_hedging(live)
         limits = Limits(max(low, EDGES[0]), high, int(fewest), int(most), backoffs, self._cap, hedging)
-        return limits if strain is None else limits._replace(extra=strain.allowed, grown=not strain.feared)
+        if strain is None or strain.allowed >= ENOUGH:
+            return limits
+        return limits._replace(extra=strain.allowed, vouched=None if strain.feared else self._plan(self._declared))
 
     def _free_hedging(self, live: Mapping[str, Value]) -> Hedging | None:
         """What hedges may be chosen by their worth alone; None: there is a budget of copies, or they are not tuned."""

@@ -51,6 +51,11 @@ def observe(state: Sketch, x: Sequence[float] | Array, score: float, *, half_lif
     return Sketch(weight, keep * keep * state.squares + 1.0, mean, scatter)
 
 
+def faded(state: Sketch, keep: float) -> Sketch:
+    """The sketch when all that it has seen weighs ``keep`` in (0, 1] of what it did: because it was seen elsewhere."""
+    return Sketch(keep * state.weight, keep * keep * state.squares, state.mean, keep * state.scatter)
+
+
 class Slope(NamedTuple):
     """A gradient that knows its doubt."""
 
@@ -187,15 +192,15 @@ def limit_slope(
     near: answers in the last ``window`` > 0 [e-folds] before the limit. reached: calls that were still open where that
     window begins. over: calls open at the limit. n: calls in all. value: worth of an answer. cost: of the limit's own
     length in waiting, ``latency_cost * limit``.
-    Hazard (a Gamma posterior) and open share (Beta) each begin with ``BELIEF`` calls' worth of a tail like 1 / t.
+    Hazard (a Gamma posterior) and open share (Beta) each begin with ``BELIEF`` calls' worth of a tail like 1 / t. The
+    error is the hazard's, as the share is above 0 anyway: it says how sure the sign is.
     """
     exposure = window * max(0.0, 0.5 * (reached + over))
     rate = (near + BELIEF * TAIL) / (exposure + BELIEF)
     share = (over + 0.5 * BELIEF) / (n + BELIEF)
     gain = value * rate - cost
     rate_error = math.sqrt(near + BELIEF * TAIL) / (exposure + BELIEF)
-    share_error = math.sqrt(share * (1.0 - share) / (n + BELIEF + 1.0))
-    return share * gain, math.hypot(gain * share_error, share * value * rate_error)
+    return share * gain, share * value * rate_error
 
 
 def retry_slope(
@@ -205,14 +210,14 @@ def retry_slope(
 
     failed: calls of ``n`` that failed though all their retries were used. mended, retried: retries that were answered,
     and that were made. value: worth of an answer. cost: of an attempt, its waiting included.
-    Both shares are Beta posteriors, worth ``BELIEF`` calls of one half at first.
+    The chance that a retry mends is a Beta posterior, ``BELIEF`` retries' worth of one half at first. The error is
+    that chance's: it says how sure the sign is. Without failures there is nothing to mend: the slope is 0.
     """
-    share = (failed + 0.5 * BELIEF) / (n + BELIEF)
+    share = failed / (n + BELIEF)
     chance = (mended + 0.5 * BELIEF) / (retried + BELIEF)
     gain = value * chance - cost
-    share_error = math.sqrt(share * (1.0 - share) / (n + BELIEF + 1.0))
     chance_error = math.sqrt(chance * (1.0 - chance) / (retried + BELIEF + 1.0))
-    return share * gain, math.hypot(gain * share_error, share * value * chance_error)
+    return share * gain, share * value * chance_error
 
 
 # --- steps of bounded length ------------------------------------------------------------------------------------------
@@ -238,16 +243,18 @@ def paced(
     """The next state, and the step to take: never longer than ``state.rate``, which never leaves [slowest, fastest].
 
     The step is Adam's (Kingma & Ba 2015, Alg. 1: mean over root mean square, both debiased), with the error in the
-    root, so that a gradient that may be nothing makes a step that is next to nothing. Its rate grows by ``FASTER`` while the
-    gradient credibly, by more than one error, points where the last ones did, and shrinks by ``SLOWER`` where it
-    credibly points against them (Rprop). At a turn the momentum is dropped (iRprop+, Igel & Huesken 2000), so that
-    nothing overshoots by it. momentum: in [0, 1).
+    root, and a gradient shrunk by ``1 - (error / gradient)^2``, at least to 0 (James & Stein 1961): one that may be
+    nothing makes no step, so that noise does not walk. Its rate grows by ``FASTER`` while the gradient credibly, by
+    more than one error, points where the last ones did, and shrinks by ``SLOWER`` where it credibly points against them
+    (Rprop). At a turn the momentum is dropped (iRprop+, Igel & Huesken 2000), so that nothing overshoots by it.
+    momentum: in [0, 1). A gradient that is no finite number makes no step.
     """
     if not (math.isfinite(gradient) and error >= 0):
         return state, 0.0
     gradient, error = min(max(gradient, -_HUGE), _HUGE), min(error, _HUGE)  # so that squares stay finite
     before = state.mean
-    mean, keep_mean = momentum * before + (1 - momentum) * gradient, momentum * state.keep_mean
+    shrunk = gradient * max(0.0, 1.0 - (error / gradient) ** 2) if abs(gradient) > error else 0.0
+    mean, keep_mean = momentum * before + (1 - momentum) * shrunk, momentum * state.keep_mean
     square = MEMORY * state.square + (1 - MEMORY) * (gradient**2 + error**2)
     keep_square = MEMORY * state.keep_square
     rate = state.rate
@@ -256,7 +263,7 @@ def paced(
             rate *= FASTER
         else:
             rate *= SLOWER
-            mean, keep_mean = (1 - momentum) * gradient, momentum
+            mean, keep_mean = (1 - momentum) * shrunk, momentum
     rate = min(max(rate, slowest), fastest)
     state = Pace(rate, mean, square, keep_mean, keep_square)
     scale = math.sqrt(square / (1 - keep_square))

@@ -19,7 +19,7 @@ def below(t: float, df: float) -> float:
     """
     if df >= _LARGE:
         return 0.5 * math.erfc(-t / math.sqrt(2.0))
-    tail = 0.5 * _beta_share(df / (df + t * t), 0.5 * df, 0.5)
+    tail = 0.5 * _beta_share(df / (df + t * t), t * t / (df + t * t), 0.5 * df, 0.5)
     return 1.0 - tail if t > 0 else tail
 
 
@@ -56,14 +56,15 @@ def half_width(level: float, df: float) -> float:
     return quantile(0.5 + 0.5 * level, round(df, 2)) if round(df, 2) > 0 else math.inf
 
 
-def _beta_share(x: float, a: float, b: float) -> float:
-    """The regularised incomplete beta function at ``x`` in [0, 1]."""
-    if x <= 0.0 or x >= 1.0:
-        return float(x >= 1.0)
-    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
+def _beta_share(x: float, rest: float, a: float, b: float) -> float:
+    """The regularised incomplete beta function at ``x`` in [0, 1]; ``rest`` is ``1 - x``, to all its digits."""
+    if x <= 0.0 or rest <= 0.0:
+        return float(rest <= 0.0)
+    whole = math.log(x) if x < 0.5 else math.log1p(-rest)
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * whole + b * math.log(rest))
     if x < (a + 1.0) / (a + b + 2.0):
         return front * _fraction(x, a, b) / a
-    return 1.0 - front * _fraction(1.0 - x, b, a) / b
+    return 1.0 - front * _fraction(rest, b, a) / b
 
 
 def _fraction(x: float, a: float, b: float) -> float:

@@ -31,6 +31,7 @@ from poet.model.tunable import Choice, Integer, Real, Space, Value
 
 if TYPE_CHECKING:
     from poet.kernels.online.gradient import Pace, Sketch
+    from poet.kernels.online.surrogate import Array, Hyper
 
 Candidate = TypeVar("Candidate", bound=Value)
 
@@ -52,6 +53,7 @@ STEADFAST = 100.0  # usual latencies beyond which a limit that always ends the w
 FARTHEST = 10.0  # first limits that this may become where no answer was ever seen
 MOST_ARMS = 64  # values of one parameter that are told apart
 MOST_SEEN = 256  # attempts that a limit's slope is taken from
+_FITTED = 100  # rows, the newest of them, that hyper-parameters are learned from
 _TOLD = 8  # of the last parameters handed out, these are known to be ours
 _FADED = 0.1  # what is left of all knowledge after a change
 
@@ -88,6 +90,7 @@ class StatisticalOnlineLearner:
     """
 
     __slots__ = (
+        "_fitted",
         "_functions",
         "_last",
         "_objective",
@@ -139,6 +142,7 @@ class StatisticalOnlineLearner:
         self._seed = seed
         self._functions: dict[str, _Function] = {}
         self._last: datetime | None = None
+        self._fitted: tuple[tuple[tuple[int, ...], bytes, bytes], Hyper] | None = None  # from which rows, and what
 
     # ------------------------------------------------------------ the three methods
 
@@ -191,7 +195,8 @@ class StatisticalOnlineLearner:
         explore: False recommends instead the best of what was tried, by its posterior mean: never the luckiest score.
 
         Begins in the middle of the space and far from what was tried. The same history gives the same answer. Some
-        milliseconds. Raises ConfigurationError where a range is none.
+        milliseconds, and now and then, when it learns how rough the score is, some tens more.
+        Raises ConfigurationError where a range is none.
         """
         import numpy as np
 
@@ -209,11 +214,26 @@ class StatisticalOnlineLearner:
             gaps = np.abs(found[:, None, :] - x[None, :, :])
             gaps = np.where(np.asarray(cube.levels) > 0, np.minimum(gaps, 1.0), gaps)
             return cube.values(found[int(np.argmax((gaps**2).sum(axis=2).min(axis=1)))].tolist())
-        process = surrogate.fit(x, [score for _, score in rows], cube.levels)
+        scores = np.array([score for _, score in rows])
+        process = surrogate.fit(x, scores, cube.levels, self._hyper(x, scores, cube.levels), learn=False)
         if not explore:
             return cube.values(surrogate.recommended(process).tolist())
         candidates = np.array([cube.rounded(point) for point in surrogate.scattered(process, rng).tolist()])
         return cube.values(surrogate.propose(process, rng, candidates=candidates).point.tolist())
+
+    def _hyper(self, x: Array, scores: Array, levels: tuple[int, ...]) -> Hyper:
+        """Hyper-parameters, learned from the first 8, 10, 12, 15 ... rows: rarely anew, and reproducible."""
+        from poet.kernels.online import surrogate
+
+        n = len(scores)
+        end = 8
+        while end * 5 // 4 <= n:
+            end = end * 5 // 4
+        first = slice(max(0, min(n, end) - _FITTED), min(n, end))
+        known = (levels, x[first].tobytes(), scores[first].tobytes())
+        if self._fitted is None or self._fitted[0] != known:
+            self._fitted = known, surrogate.fit(x[first], scores[first], levels).hyper
+        return self._fitted[1]
 
     # ------------------------------------------------------------ all together
 

@@ -249,7 +249,7 @@ def test_a_gradient_in_doubt_moves_little_and_changes_no_rate() -> None:
     assert short < 0.1 * long
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.floats(-3, 3), st.floats(0.01, 100))
 def test_steps_climb_a_parabola_of_any_scale(start: float, scale: float) -> None:
     x, state = start, Pace(0.05)

@@ -13,6 +13,7 @@ from poet.kernels.online.surrogate import (
     anywhere,
     correlation,
     expected_improvement,
+    factored,
     fit,
     log_posterior,
     newest,
@@ -20,6 +21,7 @@ from poet.kernels.online.surrogate import (
     propose,
     recommended,
     scattered,
+    solved,
     usual,
 )
 
@@ -41,7 +43,7 @@ def matern(a: np.ndarray, b: np.ndarray, lengths: tuple[float, ...]) -> float:
     return (1 + math.sqrt(5) * r + 5 * r2 / 3) * math.exp(-math.sqrt(5) * r)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(1, 25), st.integers(0, 2**32), st.lists(st.floats(-2, 2), min_size=3, max_size=3), st.floats(-4, 3))
 def test_a_posterior_is_that_of_a_direct_solve(n: int, seed: int, lengths: list[float], noise: float) -> None:
     x, y = sampled(n, seed)
@@ -63,6 +65,18 @@ def test_a_posterior_is_that_of_a_direct_solve(n: int, seed: int, lengths: list[
     assert mean == pytest.approx(y.mean() + cross.T @ inverse @ centred, rel=1e-6, abs=1e-6)
     slow = np.diag(table(points, points) - cross.T @ inverse @ cross) * variance
     assert deviation**2 == pytest.approx(np.maximum(slow, 1e-12 * variance), rel=1e-5, abs=1e-7)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 200), st.integers(1, 150), st.integers(0, 2**32))
+def test_tiles_give_what_the_whole_gives(n: int, m: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    root = rng.normal(size=(n, n))
+    matrix = root @ root.T + n * np.eye(n)
+    right = rng.normal(size=(n, m))
+    factor = factored(matrix)
+    assert np.allclose(factor, np.linalg.cholesky(matrix))
+    assert np.allclose(solved(factor, right), np.linalg.solve(factor, right))
 
 
 @given(st.integers(2, 20), st.integers(0, 2**32))

@@ -24,6 +24,8 @@ _NOISE, _NOISE_SPREAD = 0.0, 1.5  # prior of the logit of the noise's share of t
 _PASSES = 8  # over the hyper-parameters while they are fitted
 _SHORTEST_STEP = 0.05  # of a log length [1]
 
+_TILE = 64  # rows and columns that are worked on at once: see ``factored``
+
 CANDIDATES = 256  # points that ``propose`` looks at, half of them near the best
 MOST = 200  # points that are kept by ``newest``
 
@@ -83,8 +85,44 @@ def fit(
         hyper = _mode(x, standard, levels, hyper)
     _, factor, variance = _evidence(x, standard, levels, hyper)
     scale = (spread or 1.0) * math.sqrt(variance)
-    inverse = np.linalg.solve(factor, standard * (spread or 1.0) / scale)
-    return Process(x, levels, hyper, centre, scale, factor, np.linalg.solve(factor.T, inverse))
+    half = solved(factor, (standard * (spread or 1.0) / scale)[:, None])
+    flipped = factor[::-1, ::-1].T  # of the transposed system, read backwards: lower triangular again
+    return Process(x, levels, hyper, centre, scale, factor, solved(flipped, half[::-1])[::-1, 0].copy())
+
+
+def factored(matrix: Array) -> Array:
+    """The lower Cholesky factor of a symmetric positive definite ``matrix``, (n, n). Raises LinAlgError: it is none.
+
+    In tiles, so small that BLAS does not spread them over threads: beside a busy program these wait for each other
+    hundreds of times longer than they work, and learning has no claim to the other cores anyway.
+    """
+    factor = matrix.copy()
+    n = len(factor)
+    for k in range(0, n, _TILE):
+        here = slice(k, min(k + _TILE, n))
+        factor[here, here] = np.linalg.cholesky(factor[here, here])
+        rows = [slice(i, min(i + _TILE, n)) for i in range(here.stop, n, _TILE)]
+        for below in rows:
+            factor[below, here] = np.linalg.solve(factor[here, here], factor[below, here].T).T
+        for i, below in enumerate(rows):
+            for right in rows[: i + 1]:
+                factor[below, right] -= factor[below, here] @ factor[right, here].T
+    return np.tril(factor)
+
+
+def solved(factor: Array, right: Array) -> Array:
+    """``factor^-1 right``: (n, m), for a lower triangular ``factor``, (n, n), and ``right``, (n, m); in tiles."""
+    found = np.array(right, dtype=float)
+    n, m = found.shape
+    for k in range(0, n, _TILE):
+        here = slice(k, min(k + _TILE, n))
+        for c in range(0, m, _TILE):
+            columns = slice(c, min(c + _TILE, m))
+            found[here, columns] = np.linalg.solve(factor[here, here], found[here, columns])
+            for i in range(here.stop, n, _TILE):
+                below = slice(i, min(i + _TILE, n))
+                found[below, columns] -= factor[below, here] @ found[here, columns]
+    return found
 
 
 def log_posterior(x: Array, standard: Array, levels: Sequence[int], hyper: Hyper) -> float:
@@ -97,10 +135,10 @@ def _evidence(x: Array, y: Array, levels: Sequence[int], hyper: Hyper) -> tuple[
     n = len(y)
     matrix = (1.0 - noise) * correlation(x, x, levels, hyper.lengths)
     matrix[np.diag_indices(n)] += noise + _JITTER
-    factor: Array = np.asarray(np.linalg.cholesky(matrix), dtype=np.float64)
-    solved = np.linalg.solve(factor, y)
+    factor = factored(matrix)
+    half = solved(factor, y[:, None])
     # one more observation of a variance of 1 keeps it from collapsing where all scores are alike
-    variance = float((solved @ solved + 1.0) / (n + 1.0))
+    variance = (float(np.square(half).sum()) + 1.0) / (n + 1.0)
     modes = usual(levels)
     prior = sum(((a - b) / _LENGTH_SPREAD) ** 2 for a, b in zip(hyper.lengths, modes.lengths, strict=True))
     prior += ((hyper.noise - modes.noise) / _NOISE_SPREAD) ** 2
@@ -145,9 +183,10 @@ def predict(process: Process, points: Array) -> tuple[Array, Array]:
     """Mean and standard deviation of the *noiseless* score at ``points``, (m, d): (m,) each."""
     share = 1.0 - _share(process.hyper.noise)
     cross = share * correlation(process.x, points, process.levels, process.hyper.lengths)
-    half = np.linalg.solve(process.factor, cross)
+    half = solved(process.factor, cross)
     variance = np.maximum(share - np.einsum("ij,ij->j", half, half), 1e-12)
-    return process.centre + process.scale * (process.solved @ cross), process.scale * np.sqrt(variance)
+    mean = np.einsum("i,ij->j", process.solved, cross)
+    return process.centre + process.scale * mean, process.scale * np.sqrt(variance)
 
 
 def expected_improvement(mean: Array, deviation: Array, best: float) -> Array:

@@ -160,14 +160,24 @@ class StatisticalOnlineLearner:
                 raise ConfigurationError(f"{name} must be a finite number, got {value!r}")
         return self._function(function_name).tried(param_name, new_value, float(performance_score), self.half_life)
 
+    def record(self, param_name: str, value: Value, performance_score: float, *, function_name: str = "") -> None:
+        """Tell ``thompson_sampling`` how a candidate of any kind did; a number's average moves as well.
+
+        Raises ConfigurationError where the score is no finite number.
+        """
+        if not is_number(performance_score):
+            raise ConfigurationError(f"performance_score must be a finite number, got {performance_score!r}")
+        self._function(function_name).tried(param_name, value, float(performance_score), self.half_life)
+
     def thompson_sampling(
         self, param_name: str, candidate_values: Sequence[Candidate], *, function_name: str = ""
     ) -> Candidate:
         """The candidate to try next: each as often as it is likely to be the best by all scores that it had.
 
-        Scores come from ``update_parameters`` and ``exponential_weighted_moving_average``. A candidate that was never
-        tried is believed to be like the others, in doubt. Scores that were only ever 0 and 1 have Beta posteriors, all
-        others Normal-Gamma ones. Raises ConfigurationError where there is no candidate.
+        Scores come from ``record``, ``exponential_weighted_moving_average`` and ``update_parameters``, which takes note
+        of texts and bools, too. A candidate that was never tried is believed to be like the others, in doubt. Scores
+        that were only ever 0 and 1 have Beta posteriors, all others Normal-Gamma ones.
+        Raises ConfigurationError where there is no candidate.
         """
         if not len(candidate_values):
             raise ConfigurationError(f"candidate_values of {param_name} are empty: name at least one")
@@ -344,6 +354,8 @@ class StatisticalOnlineLearner:
     def _tracks(self) -> Iterable[tuple[str, _Function, _Track]]:
         for name, known in self._functions.items():
             for parameter, track in known.tracks.items():
+                if track.axis is None and not track.estimator.values.n:
+                    continue  # a choice: no number to tell of
                 yield (f"{name}:{parameter}" if name else parameter), known, track
 
 
@@ -448,8 +460,9 @@ class _Function:
             self._take_up(name, value, learner)
         score = self._scored(feedback)
         drift = self._judge(score, learner)
-        for name, value in used.items():
-            self.tracks[name].tried(value, score, learner.half_life)
+        choices = {**current, **dict(feedback.parameters_used or {})}
+        for name, value in (used | {n: v for n, v in choices.items() if isinstance(v, str | bool)}).items():
+            self.tried(name, value, score, learner.half_life)
         self._note(feedback, used, learner)
         before = {name: self.tracks[name].learned() for name in numbers}
         self._regress(used, score, learner)

@@ -267,6 +267,23 @@ def test_sampling_knows_what_calls_were_made_with() -> None:
     assert Counter(learner.thompson_sampling("k", (1.0, 2.0), function_name="f") for _ in range(100))[1.0] > 95
 
 
+def test_choices_are_sampled_from_what_calls_and_records_tell() -> None:
+    learner, dice = StatisticalOnlineLearner(seed=9), random.Random(9)
+    mode = "small"
+    for _ in range(150):
+        mode = learner.thompson_sampling("mode", ["small", "large"], function_name="f")
+        told = feedback((0.8 if mode == "large" else 0.4) + dice.gauss(0, 0.1), {"mode": mode})
+        assert learner.update_parameters(told, {"mode": mode}) == {"mode": mode}
+        stream = learner.thompson_sampling("stream", [True, False])
+        learner.record("stream", stream, float(stream))
+    late = [learner.thompson_sampling("mode", ["small", "large"], function_name="f") for _ in range(100)]
+    assert late.count("large") > 90
+    assert [learner.thompson_sampling("stream", [True, False]) for _ in range(100)].count(True) > 90
+    assert learner.learning_rates == learner.confidence_intervals == {}
+    with pytest.raises(ConfigurationError, match="performance_score must be a finite number, got nan"):
+        learner.record("stream", True, math.nan)
+
+
 def test_only_so_many_values_are_told_apart() -> None:
     learner = StatisticalOnlineLearner()
     for number in range(5000):

@@ -16,6 +16,7 @@ from benchmarks import (
     limits,
     load,
     memory,
+    methods,
     overhead,
     peers,
     postgres,
@@ -42,6 +43,7 @@ def main(arguments: list[str]) -> int:
         show("A fleet learns as one", _fleet(seeds=10 if study else 3)),
         show("What an agent holds", memory.run()),
         show("What learning reaches", learning.run(seeds=20 if study else 5)),
+        show("What each method is worth", methods.run(seeds=20 if study else 10)),
         show("Recorded services", recorded.run(orders=20 if study else 6)),
     ]
     if study:

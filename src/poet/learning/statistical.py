@@ -45,6 +45,7 @@ WINDOW = 0.35  # before a limit, in which answers tell of those behind it [e-fol
 REACH = 0.05  # a step so long halves the weight of what was seen before it: slopes are local [1]
 STRIDE = 5  # calls from one step along a regressed gradient to the next, so that each sees mostly new calls
 LOOK = 5  # calls from one look at convergence to the next
+STEADY = 3.0  # half-lives of the mean that new scores are compared with: it must not follow a change at once
 EPOCH = 50  # calls whose mean score is compared with that of the next ones
 WARM = 30  # scores that say what is usual, before anything can be unusual
 WORST = -2.0  # no call scores less, in values of a success: one hang must not drown all else
@@ -251,11 +252,13 @@ class StatisticalOnlineLearner:
         """Learn from one call of ``feedback.function_name`` and give the parameters of the next one.
 
         current_params: those of the call, as returned last; ``feedback.parameters_used`` counts instead where given.
-        Returns a new dict of the same keys. Numbers may differ, within bounds, whole numbers stay whole; anything else,
-        and what is nan, stays as it is. Nothing is raised for odd feedback; ``statistics()`` counts what was left out:
-        a duration that is negative, nan or over a day says nothing of latency, and the call counts by its success
-        alone; a quality beyond [0, 1] is clipped, and one that is nan unknown. Timestamps are not used: calls are
-        counted, so that a clock that goes back, or a month without calls, changes nothing.
+        Returns a new dict of the same keys. Numbers may differ, within bounds; whole numbers stay whole, but for
+        ``timeout`` and what ``space`` declares as Real; anything else, and what is nan, stays as it is.
+
+        Nothing is raised for odd feedback; ``statistics()`` counts what was left out: a duration that is negative, nan
+        or over a day says nothing of latency, and the call counts by its success alone; a quality beyond [0, 1] is
+        clipped, and one that is nan unknown. Timestamps are not used: calls are counted, so that a clock that goes
+        back, or a month without calls, changes nothing.
         """
         known = self._function(feedback.function_name)
         self.update_count += 1
@@ -420,6 +423,7 @@ class _Function:
         self._answers: list[float] = []  # the first 20, or the first 20 after a drift [s]
         self._longest = 0.0  # that anybody has waited [s]
         self._watch = Watch()
+        self._moved = 0  # call after which learned values differed last
         self._seen: deque[_Seen] = deque(maxlen=MOST_SEEN)
         self._first_limit = math.inf  # that somebody chose [s]
         self._failed = self._mended = self._retried = 0.0  # fading counts
@@ -473,7 +477,10 @@ class _Function:
                 self._look(name, learner, drift=drift)
         moved = any(self.tracks[name].learned() != value for name, value in before.items())
         self.updates += moved
-        return {**current, **{name: self._varied(name, learner) for name in numbers}}, moved
+        self._moved = self.calls if moved else self._moved
+        told = {name: self._varied(name, learner) for name in numbers}
+        kept = {name: float(told[name]) if isinstance(value, float) else told[name] for name, value in numbers.items()}
+        return {**current, **kept}, moved
 
     def _take_up(self, name: str, value: int | float, learner: StatisticalOnlineLearner) -> None:
         """Begin with this value, or go on from it where somebody else has set it."""
@@ -529,12 +536,15 @@ class _Function:
 
     def _judge(self, score: float, learner: StatisticalOnlineLearner) -> bool:
         """Fold the score in; whether scores have changed for good."""
-        half_life = max(learner.half_life, WARM)
+        half_life = STEADY * max(learner.half_life, WARM)
         if self.score.n >= WARM:
             scale = math.sqrt(variance) if (variance := self.score.variance) > 0 else 0.0
             floor = 1e-9 * max(1.0, abs(self.score.mean))
             self._watch = watched(self._watch, (score - self.score.mean) / max(scale, floor))
         drift = self._watch.alarm
+        if drift and self._watch.risen > self._watch.fallen and self.calls - self._moved <= EPOCH:
+            drift = False  # it is we who have made it better
+            self._watch, self.score = Watch(), Weighted()
         if drift:
             self._forget(learner)
         self.score = ewma.weigh(self.score, score, 1.0, half_life=half_life)

@@ -223,7 +223,7 @@ def retry_slope(
 # --- steps of bounded length ------------------------------------------------------------------------------------------
 
 FASTER, SLOWER = 1.2, 0.5  # Riedmiller & Braun 1993
-MEMORY = 0.99  # of the squares, per step; Kingma & Ba 2015 have 0.999, too long where things change
+MEMORY = 0.9  # of the squares, per step; with 0.999, as Kingma & Ba 2015 have it, the doubt of the start lasts for ever
 _HUGE = 1e150
 
 
@@ -243,17 +243,17 @@ def paced(
     """The next state, and the step to take: never longer than ``state.rate``, which never leaves [slowest, fastest].
 
     The step is Adam's (Kingma & Ba 2015, Alg. 1: mean over root mean square, both debiased), with the error in the
-    root, and a gradient shrunk by ``1 - (error / gradient)^2``, at least to 0 (James & Stein 1961): one that may be
-    nothing makes no step, so that noise does not walk. Its rate grows by ``FASTER`` while the gradient credibly, by
+    root, and a gradient shrunk by ``g^2 / (g^2 + error^2)`` (Wiener's filter): one that may be nothing makes next to no
+    step, so that noise does not walk. Its rate grows by ``FASTER`` while the gradient credibly, by
     more than one error, points where the last ones did, and shrinks by ``SLOWER`` where it credibly points against them
     (Rprop). At a turn the momentum is dropped (iRprop+, Igel & Huesken 2000), so that nothing overshoots by it.
-    momentum: in [0, 1). A gradient that is no finite number makes no step.
+    momentum: in [0, 1). A gradient that is no finite number, or not known at all, makes no step.
     """
-    if not (math.isfinite(gradient) and error >= 0):
+    if not (math.isfinite(gradient) and 0 <= error < math.inf):
         return state, 0.0
     gradient, error = min(max(gradient, -_HUGE), _HUGE), min(error, _HUGE)  # so that squares stay finite
     before = state.mean
-    shrunk = gradient * max(0.0, 1.0 - (error / gradient) ** 2) if abs(gradient) > error else 0.0
+    shrunk = gradient * (gradient / math.hypot(gradient, error)) ** 2 if gradient else 0.0
     mean, keep_mean = momentum * before + (1 - momentum) * shrunk, momentum * state.keep_mean
     square = MEMORY * state.square + (1 - MEMORY) * (gradient**2 + error**2)
     keep_square = MEMORY * state.keep_square

@@ -21,7 +21,9 @@ from poet.kernels.online.gradient import (
     signs,
     slope,
     told,
+    told_once,
     tried,
+    tried_once,
     two_point,
 )
 
@@ -123,6 +125,21 @@ def test_a_search_climbs_to_the_top_of_a_noisy_bowl() -> None:
         ends.append(quadratic(state.centre))
     assert min(ends) > -0.01
     assert state.k == 200
+
+
+def test_a_search_by_single_points_climbs_as_well_and_more_slowly() -> None:
+    """From 20 starts, 800 evaluations each: in the mean within a tenth of the way, where two points need 400."""
+    gains = Gains(a=0.1, c=0.15, least_c=0.1)
+    left = begun = 0.0
+    for seed in range(20):
+        dice = random.Random(seed)
+        state = Spsa.start((dice.random(), dice.random()), dice)
+        begun -= quadratic(state.centre)
+        for _ in range(800):
+            state = told_once(state, quadratic(tried_once(state, gains)) + dice.gauss(0, 0.02), gains, dice)
+        assert state.k == 800
+        left -= quadratic(state.centre)
+    assert left < 0.1 * begun
 
 
 @given(

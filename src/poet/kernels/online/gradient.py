@@ -88,6 +88,7 @@ def slope(state: Sketch, *, ridge: float = RIDGE, least_noise: float = 1e-6) -> 
 
 # --- by simultaneous perturbation -------------------------------------------------------------------------------------
 
+_NEWS = 0.1  # weight of a score in the mean of late ones
 ALPHA, GAMMA = 0.602, 0.101  # how the gains fall, lowest that are still sure to converge (Spall 1998, III.B)
 
 
@@ -115,7 +116,7 @@ class Spsa(NamedTuple):
     centre: tuple[float, ...]  # the estimate, in [0, 1] each
     signs: tuple[int, ...]  # of the perturbation, -1 or 1 each
     k: int = 0  # steps taken
-    first: float | None = None  # score of the first of the two points
+    first: float | None = None  # score of the first of the two points; of a search by single points: their mean of late
 
     @classmethod
     def start(cls, centre: Sequence[float], dice: random.Random) -> Spsa:
@@ -165,7 +166,26 @@ def told(state: Spsa, score: float, gains: Gains, dice: random.Random) -> Spsa:
     """The state after ``score`` was had at ``tried``; every second one makes a step."""
     if state.first is None:
         return state._replace(first=score)
-    gradient = two_point(state.first, score, state.signs, gains.width(state.k))
+    return _stepped(state, two_point(state.first, score, state.signs, gains.width(state.k)), gains, dice)
+
+
+def tried_once(state: Spsa, gains: Gains) -> tuple[float, ...]:
+    """The point whose score is wanted next, for a search by single points: always the first of the two."""
+    return tried(state._replace(first=None), gains)
+
+
+def told_once(state: Spsa, score: float, gains: Gains, dice: random.Random) -> Spsa:
+    """The state after ``score`` was had at ``tried_once``: every one makes a step (Spall 1997).
+
+    For where no two calls meet the same conditions, or each call must be learned from at once. The mean of late scores
+    serves as the baseline. Each step knows far less than one of two points; it needs a smaller gain ``a``.
+    """
+    usual = score if state.first is None else state.first
+    after = _stepped(state, one_point(score, state.signs, gains.width(state.k), usual), gains, dice)
+    return after._replace(first=usual + _NEWS * (score - usual))
+
+
+def _stepped(state: Spsa, gradient: Sequence[float], gains: Gains, dice: random.Random) -> Spsa:
     gain = gains.step(state.k)
     centre = tuple(
         min(max(x + min(max(gain * g, -gains.longest), gains.longest), 0.0), 1.0)

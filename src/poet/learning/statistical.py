@@ -43,6 +43,7 @@ HORIZON = 1000.0  # calls that an improvement is to be enjoyed for
 LEVEL = 0.9  # of all intervals
 WINDOW = 0.35  # before a limit, in which answers tell of those behind it [e-folds]
 REACH = 0.05  # a step so long halves the weight of what was seen before it: slopes are local [1]
+BELIEF = 0.5  # retries' worth of a chance of one half that one mends, before any was seen
 STRIDE = 5  # calls from one step along a regressed gradient to the next, so that each sees mostly new calls
 LOOK = 5  # calls from one look at convergence to the next
 STEADY = 3.0  # half-lives of the mean that new scores are compared with: it must not follow a change at once
@@ -369,6 +370,21 @@ class _Seen(NamedTuple):
     answered: bool
 
 
+class _Counts(NamedTuple):
+    """Fading counts."""
+
+    calls: float = 0.0
+    failed: float = 0.0  # of them, with all their retries, and not by their own fault
+    mended: float = 0.0  # retries that were answered
+    retried: float = 0.0  # that were made
+    late_mended: float = 0.0  # of those right after a timeout
+    late_retried: float = 0.0
+
+    def faded(self, keep: float) -> _Counts:
+        """When they weigh ``keep`` of what they did."""
+        return _Counts._make(keep * count for count in self)
+
+
 class _Track:
     """What is known of one parameter of one function."""
 
@@ -426,8 +442,7 @@ class _Function:
         self._moved = 0  # call after which learned values differed last
         self._seen: deque[_Seen] = deque(maxlen=MOST_SEEN)
         self._first_limit = math.inf  # that somebody chose [s]
-        self._failed = self._mended = self._retried = 0.0  # fading counts
-        self._weight = 0.0  # of calls
+        self._counts = _Counts()
         self._names: tuple[str, ...] = ()  # of what the gradient is regressed on
         self._sketch: Sketch | None = None
         self._epoch = Weighted()
@@ -559,8 +574,7 @@ class _Function:
         self._watch, self.score = Watch(), Weighted()
         self._answers = []  # the scale of latency is found anew, so that older scores compare with no newer ones
         self._epoch, self._first, self._newest = Weighted(), None, None
-        for name in ("_failed", "_mended", "_retried", "_weight"):
-            setattr(self, name, _FADED * getattr(self, name))
+        self._counts = self._counts.faded(_FADED)
         for _ in range(len(self._seen) - 10):
             self._seen.popleft()
         self._sketch = None
@@ -582,30 +596,32 @@ class _Function:
     # ------------------------------------------------------------ what calls tell of their limits
 
     def _note(self, feedback: ExecutionFeedback, used: Mapping[str, Any], learner: StatisticalOnlineLearner) -> None:
-        keep = 0.5 ** (1.0 / learner.half_life)
-        for name in ("_failed", "_mended", "_retried", "_weight"):
-            setattr(self, name, keep * getattr(self, name))
-        self._weight += 1.0
+        calls, failed, mended, retried, late_mended, late_retried = self._counts.faded(0.5 ** (1.0 / learner.half_life))
+        before = Outcome.SUCCESS
         limit = float(used.get(LIMIT, math.inf))
         attempts = feedback.attempts or ()
         for number, (outcome, seconds, _, hedge) in enumerate(attempts):
             if outcome == Outcome.SHED or not (is_number(seconds) and 0 <= seconds <= ABSURD):
                 continue
             if number and not hedge:
-                self._retried += 1.0
-                self._mended += Outcome(outcome).good
+                good = float(Outcome(outcome).good)
+                mended, retried = mended + good, retried + 1.0
+                if before is Outcome.TIMEOUT:
+                    late_mended, late_retried = late_mended + good, late_retried + 1.0
+            before = before if hedge else Outcome(outcome)
             if outcome in (Outcome.SUCCESS, Outcome.LATE, Outcome.TIMEOUT):
                 self._seen.append(_Seen(seconds, outcome != Outcome.TIMEOUT))
         seconds = feedback.execution_time
         known = is_number(seconds) and 0 <= seconds <= ABSURD
         if not feedback.success:
             blameless = bool(attempts) and attempts[-1][0] in (Outcome.REFUSED, Outcome.CANCELLED, Outcome.SHED)
-            self._failed += not blameless
+            failed += not blameless
             late = "timeout" in (feedback.error_type or "").lower() or (known and seconds >= 0.95 * limit)
             if not attempts and late and math.isfinite(limit):
                 self._seen.append(_Seen(limit, False))
         elif not attempts and known:
             self._seen.append(_Seen(seconds, True))
+        self._counts = _Counts(calls + 1.0, failed, mended, retried, late_mended, late_retried)
 
     def _limit_gradient(self, track: _Track) -> Gradient:
         from poet.kernels.online.gradient import TAIL, limit_slope
@@ -621,9 +637,15 @@ class _Function:
             reached += seconds > start
             ended += answered
         objective = self._worth()
-        cost = (objective.latency_cost or 0.0) * limit
+        latency_cost = objective.latency_cost or 0.0
         slope, error = limit_slope(
-            near=near, reached=reached, over=over, n=len(self._seen), window=WINDOW, value=objective.value, cost=cost
+            near=near,
+            reached=reached,
+            over=over,
+            n=len(self._seen),
+            window=WINDOW,
+            value=self._worth_of_waiting(objective),
+            cost=latency_cost * limit,
         )
         newest = list(self._seen)[-8:]
         longest = max(self._first_limit, STEADFAST * self._typical()) if self._answers else FARTHEST * self._first_limit
@@ -635,6 +657,17 @@ class _Function:
         unit = track.axis.unit
         return Gradient(slope * unit, error * unit)
 
+    def _worth_of_waiting(self, objective: Objective) -> float:
+        """How much more an answer to this attempt is worth than what the retries after its timeout would give."""
+        track = self.tracks.get(RETRIES)
+        retries = 0 if track is None or track.axis is None else int(track.learned())
+        if not retries:
+            return objective.value
+        counts = self._counts
+        chance = (counts.late_mended + 0.5 * BELIEF) / (counts.late_retried + BELIEF)
+        again = objective.attempt_cost + (objective.latency_cost or 0.0) * self._typical()
+        return max(0.0, objective.value * (1.0 - chance) ** retries + min(again, objective.value * chance))
+
     def _retry_gradient(self, track: _Track) -> Gradient:
         from poet.kernels.online.gradient import retry_slope
 
@@ -642,10 +675,10 @@ class _Function:
         objective = self._worth()
         cost = objective.attempt_cost + (objective.latency_cost or 0.0) * self._typical()
         slope, error = retry_slope(
-            failed=self._failed,
-            n=self._weight,
-            mended=self._mended,
-            retried=self._retried,
+            failed=self._counts.failed,
+            n=self._counts.calls,
+            mended=self._counts.mended,
+            retried=self._counts.retried,
             value=objective.value,
             cost=cost,
         )
@@ -697,7 +730,8 @@ class _Function:
             self._sketch = faded(self._sketch, 0.5 ** (abs(track.place - place) / REACH))
         more = track.learned() - before
         if name == RETRIES and more > 0:  # as many failures as these would have mended are not to come
-            self._failed *= (1.0 - (self._mended + 0.25) / (self._retried + 0.5)) ** more
+            chance = (self._counts.mended + 0.5 * BELIEF) / (self._counts.retried + BELIEF)
+            self._counts = self._counts._replace(failed=self._counts.failed * (1.0 - chance) ** more)
 
     def promise(self, name: str, learner: StatisticalOnlineLearner) -> float:
         """Score per call that the longest step may still win, doubt included [score]."""

@@ -298,7 +298,7 @@ def tuned(table: Table, method: str, seed: int) -> Life:
 
 # --- services ---------------------------------------------------------------------------------------------------------
 
-SERVICES = ("fast_api", "heavy_tail", "flaky20", "slow_llm")
+SERVICES = ("fast_api", "heavy_tail", "flaky20", "slow_llm", "corr_input")
 LEARNERS = ("StatisticalOnlineLearner", "basic rule", "OnlineLearner")
 START: Values = {"timeout": 30.0, "retries": 3}
 LIMIT, AGAIN = "limit", "again"  # what methods that see scores only know timeout and retries by: as any two numbers

@@ -52,7 +52,7 @@ WARM = 30  # scores that say what is usual, before anything can be unusual
 WORST = -2.0  # no call scores less, in values of a success: one hang must not drown all else
 ABSURD = 86_400.0  # a call that took longer than a day was not measured right [s]
 STEADFAST = 100.0  # usual latencies beyond which a limit that always ends the wait is not made longer
-FARTHEST = 10.0  # first limits that this may become where no answer was ever seen
+FARTHEST = 10.0  # limits as somebody set it that it may become where no answer was ever seen
 MOST_ARMS = 64  # values of one parameter that are told apart
 MOST_SEEN = 128  # attempts that a limit's slope is taken from
 _FITTED = 100  # rows, the newest of them, that hyper-parameters are learned from
@@ -441,7 +441,7 @@ class _Function:
         self._watch = Watch()
         self._moved = 0  # call after which learned values differed last
         self._seen: deque[_Seen] = deque(maxlen=MOST_SEEN)
-        self._first_limit = math.inf  # that somebody chose [s]
+        self._chosen_limit = math.inf  # that somebody else has set [s]
         self._counts = _Counts()
         self._names: tuple[str, ...] = ()  # of what the gradient is regressed on
         self._sketch: Sketch | None = None
@@ -503,10 +503,12 @@ class _Function:
         if track.axis is None:
             track.put(self._axis(name, value), value)
             track.pace = _pace(learner.base_learning_rate)
-            if name == LIMIT:
-                self._first_limit = float(value)
-        elif value not in track.told:
+        elif value in track.told:
+            return
+        else:
             track.put(track.axis, value)
+        if name == LIMIT:
+            self._chosen_limit = float(value)
 
     def _axis(self, name: str, value: int | float) -> Axis:
         tunable = self._space.get(name)
@@ -648,7 +650,8 @@ class _Function:
             cost=latency_cost * limit,
         )
         newest = list(self._seen)[-8:]
-        longest = max(self._first_limit, STEADFAST * self._typical()) if self._answers else FARTHEST * self._first_limit
+        chosen = self._chosen_limit
+        longest = max(chosen, STEADFAST * self._typical()) if self._answers else FARTHEST * chosen
         if len(newest) >= 3 and 2 * sum(not each.answered for each in newest) > len(newest) and limit < longest:
             # nearly nothing is seen of what would come: a tail that nobody has looked at is unknown, not hopeless
             slope, error = 0.5 * objective.value * TAIL, 0.25 * objective.value * TAIL

@@ -2,8 +2,8 @@
 
 Performance-weighted moving averages, Thompson sampling and Bayesian optimisation may be asked one by one;
 ``update_parameters`` combines performance gradients, momentum and adaptive rates into the next call's parameters.
-It knows only what it is told, parameters and scores: for ``timeout``, ``retries`` and hedges of a decorated function
-``OnlineLearner``, which sees every attempt, is better by far (benchmarks/README.md).
+It steps at once, by slopes; ``OnlineLearner``, which decorated functions learn with, has a picture of latency and
+failures, and changes nothing before it is sure. benchmarks/README.md has both side by side, and each method by itself.
 """
 
 from __future__ import annotations

@@ -38,8 +38,24 @@ if TYPE_CHECKING:
     from poet.learning.guesses import Plan
     from poet.learning.hedge_survey import Scope
     from poet.learning.hedging import Choice
+    from poet.learning.parameter_history import ParameterHistory
+    from poet.learning.statistical import StatisticalOnlineLearner
 
-__all__ = ["ExecutionFeedback", "OnlineLearner"]
+__all__ = ["ExecutionFeedback", "OnlineLearner", "ParameterHistory", "StatisticalOnlineLearner"]
+
+
+def __getattr__(name: str) -> Any:
+    # loaded when first used: no decorated function needs them
+    if name == "StatisticalOnlineLearner":
+        from poet.learning.statistical import StatisticalOnlineLearner
+
+        return StatisticalOnlineLearner
+    if name == "ParameterHistory":
+        from poet.learning.parameter_history import ParameterHistory
+
+        return ParameterHistory
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 SPACE = Space(timeout=Real(0.001, 120.0, log=True), retries=Integer(0, 5))
 OBJECTIVE = Objective()  # where none is given

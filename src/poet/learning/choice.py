@@ -31,6 +31,7 @@ MOST_CAUTION = 10  # bins by which the best timeout is lengthened to look whethe
 LONGING = 5.0  # least gains that a longer timeout must promise, for the probes to look there more often
 SURE = 0.15  # timeouts by which less than this share of the answers has come are not worth scoring
 COARSE = 2  # bins from one timeout to the next in a first survey
+MOST_DELAYS = 30  # bins before the timeout within which the posterior's own optimum of a hedge delay is sought
 AROUND = 8  # bins around the chosen timeout within which the posterior's own optima are sought
 NEAR = 3  # bins around the best of these that are surveyed then
 EARLY, FEW_EARLY = 5, 4  # step, in bins, and number of the hedge delays by which hardly any answer has come
@@ -421,11 +422,12 @@ def _optima(case: _Case, times: Array, plan: Plan, seen: int, rng: np.random.Gen
         scores = case.judged(Outlook(*(table[-1, :, 0] for table in told)), by_success=False)
         found["backoff"] = np.array(limits.backoffs)[scores.reshape(SCREEN, choices).argmax(axis=1)]
     if limits.hedging is not None and plan.hedges:
-        ways = [way for way in _free_ways(case, mean_world(case.picture).answered[0], times) if way[0]]
-        ways = [way for way in ways if way[0] == plan.hedges and way[1] * way[0] < plan.timeout]
-        part = hedged(world, Grid.of(np.array([plan.timeout])), bounds, Ways.of(*ways))
+        delays = [each for each in KNOTS[1:].tolist() if limits.hedging.low <= each <= limits.hedging.high]
+        delays = [each for each in delays if plan.hedges * each < plan.timeout][-MOST_DELAYS:] or [plan.hedge_delay]
+        ways = Ways.of(*((plan.hedges, delay) for delay in delays))
+        part = hedged(world, Grid.of(np.array([plan.timeout])), bounds, ways)
         scores = case.judged(Outlook(*(table[plan.retries, :, :, 0] for table in part)), by_success=False)
-        found["hedge_delay"] = np.array([delay for _, delay in ways])[scores.argmax(axis=1)]
+        found["hedge_delay"] = np.array(delays)[scores.argmax(axis=1)]
     return {name: estimate(draws, seen)._replace(value=getattr(plan, name)) for name, draws in found.items()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -23,7 +24,9 @@ GATE = 0.9  # least posterior probability that a change does no harm
 SHORT_GATE = 0.7  # the same, where success is short: to wait for certainty costs answers
 LEVEL = 0.9  # of the intervals we report
 LEAST_GAIN = 0.002  # mean gain of a change, as a share of a success's value: the optimum is flat, small steps are noise
+FURTHER = 2  # retries beyond the live ones that are looked at
 SCREEN = 40  # paired draws for the best few
+OPTIMA = 24  # draws whose own optima make the interval of each parameter
 CONFIRM = 128  # fresh draws for the chosen one: the best of many looks better than it is
 FEW = 6  # candidates that are worth drawing for
 BACKOFFS_ALIKE = 4  # as many candidates may differ in nothing else
@@ -142,8 +145,8 @@ class _Case(NamedTuple):
 
     @property
     def most(self) -> int:
-        """Retries that are looked at: those that are allowed, and the live ones."""
-        return max(self.limits.most, self.live.retries)
+        """Retries that are looked at: up to ``FURTHER`` more than the live ones; what pays there is looked at next."""
+        return max(min(self.limits.most, self.live.retries + FURTHER), self.live.retries)
 
     def judged(self, outlook: Outlook, *, by_success: bool) -> Array:
         """Worth of each candidate per call; a refused call ends at once, whatever the plan."""
@@ -297,8 +300,14 @@ def _cautious(best: Plan, live: Plan, times: Array) -> Iterator[Plan]:
         yield best._replace(timeout=float(times[int(np.argmin(np.abs(times - timeout)))]))
 
 
+def _breathe() -> None:
+    """Let other threads run: a look takes milliseconds, and calls wait for the interpreter meanwhile."""
+    time.sleep(0)
+
+
 def _table(case: _Case, world: World, times: Array, others: Sequence[tuple[float, tuple[int, float]]]) -> _Table:
     """Score all of them: others that differ in backoff, or in their way to hedge, but not in both."""
+    _breathe()
     grid = Grid.of(times)
     backoffs, ways = zip(*others, strict=True)
     if len(set(ways)) == 1:
@@ -396,7 +405,9 @@ def _scores(case: _Case, plans: Sequence[Plan], n: int, rng: np.random.Generator
 
     The best of many looks better than it is; fresh draws know nothing of the many.
     """
+    _breathe()
     world = drawn_worlds(case.picture, n, max(plan.timeout for plan in plans), rng)
+    _breathe()
     return case.judged(scored(world, plans, case.limits.cap), by_success=by_success)
 
 
@@ -405,11 +416,11 @@ def _optima(case: _Case, times: Array, plan: Plan, seen: int, rng: np.random.Gen
     limits = case.limits
     place = int(np.searchsorted(times, plan.timeout))
     times = times[max(0, place - AROUND) : place + AROUND + 1]
-    world = drawn_worlds(case.picture, SCREEN, float(times[-1]), rng)
+    world = drawn_worlds(case.picture, OPTIMA, float(times[-1]), rng)
     bounds = pauses(plan.backoff, limits.cap, case.most)
     whole = case.judged(foreseen(world, plan.way, Grid.of(times), bounds), by_success=False)
     fewest = _fewest(case)
-    at_timeout = whole[fewest : limits.most + 1, :, int(np.searchsorted(times, plan.timeout))]
+    at_timeout = whole[fewest : min(limits.most, case.most) + 1, :, int(np.searchsorted(times, plan.timeout))]
     found = {
         "timeout": times[whole[plan.retries].argmax(axis=-1)],
         "retries": fewest + at_timeout.argmax(axis=0),
@@ -418,9 +429,9 @@ def _optima(case: _Case, times: Array, plan: Plan, seen: int, rng: np.random.Gen
         choices = len(limits.backoffs)
         each = np.stack([pauses(backoff, limits.cap, plan.retries) for backoff in limits.backoffs], axis=1)
         one = Grid.of(np.array([plan.timeout]))
-        told = foreseen(world.times(choices), plan.way, one, np.tile(each, (1, SCREEN)))
-        scores = case.judged(Outlook(*(table[-1, :, 0] for table in told)), by_success=False)
-        found["backoff"] = np.array(limits.backoffs)[scores.reshape(SCREEN, choices).argmax(axis=1)]
+        each_way = foreseen(world.times(choices), plan.way, one, np.tile(each, (1, OPTIMA)))
+        scores = case.judged(Outlook(*(table[-1, :, 0] for table in each_way)), by_success=False)
+        found["backoff"] = np.array(limits.backoffs)[scores.reshape(OPTIMA, choices).argmax(axis=1)]
     if limits.hedging is not None and plan.hedges:
         delays = [each for each in KNOTS[1:].tolist() if limits.hedging.low <= each <= limits.hedging.high]
         delays = [each for each in delays if plan.hedges * each < plan.timeout][-MOST_DELAYS:] or [plan.hedge_delay]
@@ -428,7 +439,17 @@ def _optima(case: _Case, times: Array, plan: Plan, seen: int, rng: np.random.Gen
         part = hedged(world, Grid.of(np.array([plan.timeout])), bounds, ways)
         scores = case.judged(Outlook(*(table[plan.retries, :, :, 0] for table in part)), by_success=False)
         found["hedge_delay"] = np.array(delays)[scores.argmax(axis=1)]
-    return {name: estimate(draws, seen)._replace(value=getattr(plan, name)) for name, draws in found.items()}
+    told = {name: estimate(draws, seen)._replace(value=getattr(plan, name)) for name, draws in found.items()}
+    if "backoff" in told:  # the best one may lie between two that were tried
+        told["backoff"] = _widened(told["backoff"], limits.backoffs)
+    return told
+
+
+def _widened(estimate: Estimate, tried: Sequence[float]) -> Estimate:
+    """The interval, up to the next values on both sides among those that were ``tried``, which rise."""
+    low = max((each for each in tried if each < estimate.low), default=estimate.low)
+    high = min((each for each in tried if each > estimate.high), default=estimate.high)
+    return estimate._replace(low=min(low, estimate.value), high=max(high, estimate.value))
 
 
 # ---------------------------------------------------------------------------------------------------- candidates

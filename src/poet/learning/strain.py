@@ -29,6 +29,7 @@ from poet.learning.checks import count, number, numbers
 
 START = 0.1  # extra requests per call that a plan may send to begin with, unless what is live sends more
 STEP = 2.0  # factor of one raising
+HARMLESS = 0.4  # from which on what was feared has not come true
 ENOUGH = 1.6  # from which on nothing is held back any more
 PATIENCE = 40  # calls from one raising to the next
 HOLD = 1000  # calls until the next raising where one did harm, three times as many each time
@@ -63,6 +64,7 @@ _NUMBERS: Mapping[str, type] = {
     "_extra": float,
     "_before": float,
     "_until": int,
+    "_begun": int,
     "_gap": int,
     "_hold": int,
     "_quiet": int,
@@ -83,6 +85,7 @@ class Strain:
     __slots__ = (
         "_bad",
         "_before",
+        "_begun",
         "_curve",
         "_extra",
         "_gap",
@@ -107,6 +110,7 @@ class Strain:
         self._bad = self._weight = 0.0  # of first attempts of late
         self._extra = 0.0  # requests per call, of late
         self._before = 0.0  # share of bad ones before listening
+        self._begun = 0  # call at which listening began
         self._until = 0  # call at which listening is to end, or the next experiment may begin
         self._gap, self._hold = GAP, HOLD
         self._quiet = 0  # last call at which it was taken what is usual, or there was trouble
@@ -161,6 +165,7 @@ class Strain:
             return False
         self.listening, self._before = True, self.share
         self._until = calls + LISTEN + int(DRAIN * math.log2(max(1.0, self._extra / AMPLIFIED)))
+        self._begun = calls
         return True
 
     def wants(self, calls: int) -> bool:
@@ -170,6 +175,8 @@ class Strain:
             return False
         self.allowed *= STEP
         self._until = calls + PATIENCE
+        if self.allowed >= HARMLESS:
+            self.feared = False
         return True
 
     def dump(self) -> dict[str, Any]:
@@ -203,7 +210,10 @@ class Strain:
         if before - now > max(_APART, _SURE * doubt) and not self._troubled():
             self.feared, self.allowed = True, START
             self._until, self._hold, self._gap = calls + self._hold, 3 * self._hold, GAP
-        elif calls < self._until + (LONGEST if self.feared else 0):
+        elif calls < self._until:
+            return False
+        elif self.feared and calls < self._begun + LONGEST:
+            self._until = calls + DRAIN
             return False
         else:
             self._until, self._gap = calls + self._gap, 2 * self._gap

@@ -5,7 +5,7 @@
 Twelve scenarios of ``poet.sim``, 5000 calls each, and services drawn at random that nothing was tuned on, 2000 calls
 each. Two settings: *without a budget* plans send as many extra requests as pay (``mind_load=False``); *by default*
 these are raised step by step and withdrawn where they do harm. Expected utilities are exact (``poet.sim.evaluate``),
-probes included, and every setting meets the same dice. All start from a timeout of 30 s, 3 retries and a backoff of 1 s.
+probes included, and every setting meets the same dice. All start from a timeout of 30 s, 3 retries, a backoff of 1 s.
 """
 
 from __future__ import annotations

@@ -24,7 +24,6 @@ GATE = 0.9  # least posterior probability that a change does no harm
 SHORT_GATE = 0.7  # the same, where success is short: to wait for certainty costs answers
 LEVEL = 0.9  # of the intervals we report
 LEAST_GAIN = 0.002  # mean gain of a change, as a share of a success's value: the optimum is flat, small steps are noise
-OVERSPENT = 1.5  # times the extra requests that are allowed, from which on a plan that holds must go
 UNMODELLED = 0.08  # share of its width by which a gain's interval is longer at both ends than draws say: what the model
 # leaves out they do not know; set so that on simulated services it holds as often as it says
 FURTHER = 2  # retries beyond the live ones that are looked at
@@ -373,7 +372,7 @@ def _ranked(case: _Case, tables: Sequence[_Table], reach: float, few: int) -> _R
             if math.isfinite(score) and plan != case.live and score > found.get(kind, (-math.inf,))[0]:
                 found[kind] = (score, plan)
     best = sorted(found.values(), key=lambda each: -each[0])[:few]
-    forced = spent > OVERSPENT * extra + 1e-9
+    forced = spent > extra + 1e-9
     if not best:
         return _Ranking([case.live], -math.inf, floor, asked, bound=math.isfinite(dreamt))
     bound = dreamt - best[0][0] > case.least

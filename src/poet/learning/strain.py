@@ -29,7 +29,6 @@ from poet.learning.checks import count, number, numbers
 
 START = 0.1  # extra requests per call that a plan may send to begin with, unless what is live sends more
 STEP = 2.0  # factor of one raising
-HARMLESS = 0.4  # from which on what was feared has not come true
 ENOUGH = 1.6  # from which on nothing is held back any more
 PATIENCE = 40  # calls from one raising to the next
 HOLD = 1000  # calls until the next raising where one did harm, three times as many each time
@@ -175,8 +174,6 @@ class Strain:
             return False
         self.allowed *= STEP
         self._until = calls + PATIENCE
-        if self.allowed >= HARMLESS:
-            self.feared = False
         return True
 
     def dump(self) -> dict[str, Any]:

@@ -33,6 +33,7 @@ PATIENCE = 1.0  # time without a word after which a person wants one [s]
 PER_FUNCTION: dict[str, Callable[[Store, str, Asked], Document]] = {
     "show": commands.show,
     "explain": commands.explain,
+    "replay": commands.replay,
     "history": commands.history,
     "rollback": commands.rollback,
     "pin": commands.pin,
@@ -122,6 +123,7 @@ def _asked(words: object, settings: Settings, now: float) -> Asked:
         keep_executions=settings.keep_executions,
         keep_hours=settings.keep_hours,
         last=getattr(words, "last", None),
+        since=getattr(words, "since", None),
         export=_export(words, now) if getattr(words, "command", None) == "export" else None,
     )
 

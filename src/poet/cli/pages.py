@@ -356,6 +356,57 @@ def _neighbours(doc: Document) -> Table:
     return table
 
 
+# --- replay ----------------------------------------------------------------------------------------------------------
+
+_FIGURES = {
+    "success": "good",
+    "seconds": "takes",
+    "p50": "half within",
+    "p99": "99 % within",
+    "requests": "requests",
+    "utility": "worth",
+}
+
+
+def _replay(doc: Document, _: int, zone: tzinfo | None) -> Iterable[RenderableType]:
+    yield _say(words.printable(doc["id"]), "bold")
+    live = doc["live_values"]
+    said = ", ".join(
+        f"{name} {words.value(name, x)}"
+        + ("" if name not in live or live[name] == x else f" (live: {_live(doc, name)})")
+        for name, x in doc["values"].items()
+        if x or name not in ("hedges", "hedge_delay") or live.get("hedges")
+    )
+    yield _indented(_say(f"replayed with {said}"))
+    if doc["calls"]:
+        between = f"{words.moment(doc['first'], zone)} to {words.moment(doc['last'], zone)}"
+        yield _indented(_say(f"{words.plural(doc['calls'], 'call')}, {between}"))
+        yield Text()
+        table = _table(
+            "per call", "recorded", "replayed", "range", "at least", "at most", right=("recorded", "replayed")
+        )
+        for name, row in doc["figures"].items():
+            new = row["replayed"]
+            cells = [_figure(name, x) for x in (row["recorded"], new["value"], row["lowest"], row["highest"])]
+            exact = row["lowest"] == row["highest"]
+            within = "exact" if exact else f"{_figure(name, new['low'])} to {_figure(name, new['high'])}"
+            table.add_row(_FIGURES[name], *cells[:2], within, *(["", ""] if exact else cells[2:]))
+        yield _indented(table)
+        yield Text()
+    for sentence in doc["sentences"]:
+        yield _say(words.printable(sentence))
+
+
+def _live(doc: Document, name: str) -> str:
+    return words.value(name, doc["live_values"].get(name))
+
+
+def _figure(name: str, x: float) -> str:
+    if name == "success":
+        return words.share(x)
+    return words.span(x) if name in ("seconds", "p50", "p99") else f"{x:.3f}"
+
+
 # --- history ---------------------------------------------------------------------------------------------------------
 
 
@@ -594,6 +645,7 @@ _PAGES = {
     "status": _status,
     "show": _show,
     "explain": _explain,
+    "replay": _replay,
     "history": _history,
     "rollback": _steered,
     "pin": _steered,

@@ -196,6 +196,8 @@ def test_explain_draws_what_the_stored_learner_believes(project: Path, capsys: p
     assert document["executions"] == 400
     assert document["sentences"] == list(expected.sentences)
     assert len(document["neighbours"]) == len(expected.neighbours) > 0
+    assert [part["share"] for part in document["spread"]] == [part.share for part in expected.spread]
+    assert len(document["timeouts"]) == len(expected.timeouts) > 0
     _, out, _ = ask(capsys, "explain prices.fetch")
     assert "█" in out
     assert "what other values would give" in out
@@ -519,9 +521,21 @@ def test_text_from_a_store_cannot_steer_the_terminal(project: Path, capsys: pyte
 
 
 def test_a_terminal_without_unicode_gets_an_answer(project: Path) -> None:
+    store = SqliteStore(project / ".poet" / "poet.db")
+    learner = learner_for(next(record for record in store.functions() if record.key == PRICES), None)
+    learner.update(shop.executions(400))
+    store.save_learner(PRICES, learner.dump())
+    store.close()
+    pages = {}
     for line in COMMANDS:
         done = run(*line.split(), cwd=project, PYTHONIOENCODING="ascii", NO_COLOR="1")
         assert done.stderr == "", line
+        pages[line] = done.stdout
+    assert pages["explain prices.fetch"].isascii()
+    drawn = pages["explain prices.fetch"].splitlines()
+    assert any(line.strip().startswith("answers") and "#" in line for line in drawn)
+    assert any("---^---" in line for line in drawn)
+    assert "?" not in "".join(line for line in drawn if "Why not" not in line)
 
 
 def test_a_reader_that_stops_early_is_no_fault(project: Path) -> None:

@@ -17,7 +17,7 @@ from poet.cli import commands, doctor, views
 from poet.cli.arguments import CHANGES, UsageError, command_of, parse
 from poet.cli.commands import Asked
 from poet.cli.views import Document
-from poet.cli.words import printable
+from poet.cli.words import printable, sayable
 from poet.errors import PoetError, StoreUnavailable
 from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Store
 from poet.settings import Settings, is_served, person, shown_store, store_path
@@ -252,9 +252,8 @@ def _print_page(doc: Document) -> None:
 
 
 def _sayable(text: str, stream: TextIO) -> str:
-    """``text`` with a question mark for what the stream's encoding lacks."""
-    encoding = stream.encoding or "utf-8"
-    return text.encode(encoding, "replace").decode(encoding)
+    """``text`` in what the stream's encoding has."""
+    return sayable(text, stream.encoding or "utf-8")
 
 
 @contextmanager

@@ -272,6 +272,8 @@ def explain(record: FunctionRecord, standing: Standing, picture: Explanation, *,
         live=None if picture.live is None else forecast(picture.live, picture.live),
         neighbours=[forecast(neighbour, picture.live) for neighbour in picture.neighbours],
         sentences=list(picture.sentences),
+        spread=[part._asdict() for part in picture.spread],
+        timeouts=[forecast(each, picture.live) for each in picture.timeouts],
     )
 
 

@@ -198,7 +198,7 @@ class Record(NamedTuple):
     pools: Pools
     left_out: Mapping[str, int]
     late: int
-    quickest: float  # answer [s]; 0: there is none
+    quickest: float  # end of an attempt, good or bad [s]; 0: there is none
     longest: float  # that an attempt was waited for [s]
     answers: tuple[float, ...]  # the first ones [s]
     first: float  # start of the oldest call, Unix time [s]; 0: there is none
@@ -229,7 +229,7 @@ def read(executions: Iterable[Execution], used: Used, n_attempts: int, n_request
         Pools(pools.found),
         {why: n for why, n in left_out.items() if n},
         sum(execution.outcome is Outcome.LATE for execution in found),
-        min(answers, default=0.0),
+        min((a.seconds for execution in found for a in execution.attempts if KIND.get(a.outcome)), default=0.0),
         max(waits, default=0.0),
         tuple(answers[:FIRST_ANSWERS]),
         min((execution.started for execution in found), default=0.0),
@@ -242,7 +242,7 @@ def _left_out(execution: Execution, made: Sequence[Group]) -> str:
         return "shed"
     if execution.outcome is Outcome.CANCELLED:
         return "cancelled"
-    odd = not made or any(not 0 <= a.seconds < math.inf for a in execution.attempts)
+    odd = not made or not all(0 <= x < math.inf for a in execution.attempts for x in (a.seconds, a.waited))
     return "unknown" if odd or not 0 <= execution.seconds < math.inf else ""
 
 

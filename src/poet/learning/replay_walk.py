@@ -258,7 +258,7 @@ class Best:
     """All that nobody saw answers at once."""
 
     def __init__(self, quickest: float) -> None:
-        """quickest: answer that a new attempt can give, >= 0 [s]."""
+        """quickest: end of a new attempt, >= 0 [s]; that of an error counts, as it may be the last of a call."""
         self._quickest = quickest
 
     def goes_on(self, missed: Missed, after: Array, original: Requests | None = None) -> Requests:

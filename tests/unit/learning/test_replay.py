@@ -318,3 +318,31 @@ def test_what_is_told_lies_within_the_bounds_and_inputs_stay_untouched(
         assert low - 1e-9 <= estimate.low <= estimate.value <= estimate.high <= high + 1e-9, name
     assert 0 <= told.untold <= 1 - told.decided + 1e-9
     assert len(told.sentences) >= 2
+
+
+ODD_SECONDS = st.floats(0, 1e6) | st.sampled_from([0.0, math.nan, -1.0, math.inf, 1e-12])
+ODD = st.builds(
+    Execution,
+    st.just("w"),
+    st.integers(0, 40),
+    st.floats(0, 1e10),
+    ODD_SECONDS,
+    st.sampled_from(Outcome),
+    st.integers(0, 2),
+    st.lists(st.builds(Attempt, st.sampled_from(Outcome), ODD_SECONDS, st.floats(0, 100), st.booleans())).map(tuple),
+)
+
+
+@given(st.lists(ODD, max_size=20), st.sampled_from([0, 1, 3]), st.sampled_from([{}, {"hedges": 2, "hedge_delay": 0.5}]))
+@settings(deadline=None, max_examples=100)
+def test_a_damaged_record_is_no_fault(made: list[Execution], retries: int, hedges: dict[str, Any]) -> None:
+    """Whatever a store may hold: every call is replayed or left out, and figures are numbers."""
+    told = replay(
+        made,
+        wanted({"timeout": 1.0, "retries": retries, "backoff": 0.5, **hedges}, LIVE, {}),
+        Objective(),
+        used=lambda execution: [LIVE, {**LIVE, "backoff": "soon"}, None][execution.version],
+    )
+    assert told.calls + sum(told.left_out.values()) == len(made)
+    assert all(map(math.isfinite, [*told.recorded.values(), *(x for pair in told.bounds.values() for x in pair)]))
+    assert all(math.isfinite(estimate.value) for estimate in told.replayed.values())

@@ -21,6 +21,7 @@ from benchmarks import (
     postgres,
     propagation,
     recorded,
+    replay,
     storage,
 )
 from benchmarks.table import Row, show
@@ -43,6 +44,7 @@ def main(arguments: list[str]) -> int:
         show("What an agent holds", memory.run()),
         show("What learning reaches", learning.run(seeds=20 if study else 5)),
         show("Recorded services", recorded.run(orders=20 if study else 6)),
+        show("A replay against the truth", replay.run(seeds=5 if study else 1)),
     ]
     if study:
         parts.append(show("Faults survived", faults.run()))

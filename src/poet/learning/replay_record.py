@@ -211,7 +211,8 @@ FIRST_ANSWERS = 20  # that a scale of latency is taken from
 def read(executions: Iterable[Execution], used: Used, n_attempts: int, n_requests: int) -> Record:
     """The record of calls, oldest first. n_attempts, n_requests: of them that a replay may need, >= 1."""
     found: list[Execution] = []
-    pools, rows = _Pools(), []
+    kept: list[list[Group]] = []
+    pools = _Pools()
     left_out = {"shed": 0, "cancelled": 0, "unknown": 0}
     for execution in executions:
         made = groups(execution.attempts)
@@ -221,7 +222,10 @@ def read(executions: Iterable[Execution], used: Used, n_attempts: int, n_request
             continue
         _compare(pools, execution, made, len(found))
         found.append(execution)
-        rows.append(_row(execution, made, used(execution), n_attempts, n_requests))
+        kept.append(made)
+    n_attempts = min(n_attempts, max(map(len, kept), default=1))
+    n_requests = min(n_requests, 1 + max((len(group.copies) for made in kept for group in made), default=0))
+    rows = [_row(each, made, used(each), n_attempts, n_requests) for each, made in zip(found, kept, strict=True)]
     answers = [a.seconds for execution in found for a in execution.attempts if a.outcome.good and not a.hedge]
     waits = [a.seconds for execution in found for a in execution.attempts]
     return Record(
@@ -244,11 +248,6 @@ def _left_out(execution: Execution, made: Sequence[Group]) -> str:
         return "cancelled"
     odd = not made or not all(0 <= x < math.inf for a in execution.attempts for x in (a.seconds, a.waited))
     return "unknown" if odd or not 0 <= execution.seconds < math.inf else ""
-
-
-def _backoff(parameters: Mapping[str, Value] | None) -> float:
-    backoff = None if parameters is None else parameters.get("backoff")
-    return float(backoff) if isinstance(backoff, int | float) else math.nan
 
 
 def _number(parameters: Mapping[str, Value] | None, name: str, unknown: float) -> float:
@@ -282,7 +281,7 @@ def _row(
     ends = [[0.0] * n_requests for _ in range(n_attempts)]
     copies, causes = [0] * n_attempts, [CUT_OFF] * n_attempts
     pauses, pause_bounds = [0.0] * n_attempts, [math.nan] * n_attempts
-    backoff = _backoff(parameters)
+    backoff = _number(parameters, "backoff", math.nan)
     for k, group in enumerate(made[:n_attempts]):
         for c, request in enumerate((group.first, *group.copies)[:n_requests]):
             kinds[k][c], ends[k][c] = KIND[request.outcome], request.seconds

@@ -71,11 +71,14 @@ class Missed(NamedTuple):
 class Oracle(Protocol):
     """Says what nobody saw."""
 
-    def goes_on(self, missed: Missed, after: Array, original: Requests | None = None) -> Requests:
-        """Requests that were cut off ``after`` (m,) seconds, sooner than they would be now.
+    def goes_on(self, missed: Missed, after: Array, outrun: Bools) -> Requests:
+        """First requests that were given up ``after`` (m,) seconds, sooner than they would be now.
 
-        original: what these are copies of.
+        outrun: (m,) whether that was as a copy of it had answered, and not at its limit.
         """
+
+    def copy_goes_on(self, missed: Missed, after: Array, original: Requests) -> Requests:
+        """Copies that were given up ``after`` (m,) seconds, as the ``original`` had answered, or another copy."""
 
     def retry(self, missed: Missed) -> Requests:
         """Attempts that nobody made."""
@@ -140,11 +143,11 @@ def _pauses(table: Table, rows: Whole, k: int, plan: Candidate, oracle: Oracle) 
         return oracle.pause(rows, k, bound)
     recorded, bounds = table.pauses[rows, k], table.pause_bounds[rows, k]
     there = table.made[rows] > k
-    known = there & ((bounds > 0) | np.isnan(bounds) | (bound == 0))
-    drawn_ = bounds > 0  # never true of a nan
+    known = there & ((bounds != 0) | (bound == 0))
+    jittered = bounds > 0  # never true of a nan
     jitter = np.minimum(recorded, bounds)  # what is longer was asked for by the service
     pauses: Array = np.array(recorded)
-    pauses[drawn_] += (jitter * (bound / bounds - 1))[drawn_] if drawn_.any() else 0.0
+    pauses[jittered] += jitter[jittered] * (bound / bounds[jittered] - 1)
     if not known.all():
         pauses[~known] = oracle.pause(rows[~known], k, bound)
     return pauses
@@ -165,7 +168,8 @@ def _first(table: Table, asked: Missed, plan: Candidate, oracle: Oracle) -> tupl
     after = ends[on]
     ends[cut] = np.inf
     if on.any():
-        kinds[on], ends[on] = oracle.goes_on(asked.part(on), after)
+        outrun = table.success[rows] & (table.made[rows] == k + 1)
+        kinds[on], ends[on] = oracle.goes_on(asked.part(on), after, outrun[on])
     if k and k < n_attempts:
         bound, bounds = longest_pause(plan.backoff, k), table.pause_bounds[rows, k]
         alike = np.abs(bounds - bound) <= SAME * np.maximum(bounds, bound)  # never true of a nan
@@ -220,7 +224,7 @@ def _copy(table: Table, its: Missed, known: Bools, original: Requests, oracle: O
     after = ends[on]
     ends[cut] = np.inf
     if on.any():
-        kinds[on], ends[on] = oracle.goes_on(its.part(on), after, original.part(on))
+        kinds[on], ends[on] = oracle.copy_goes_on(its.part(on), after, original.part(on))
     if not there.all():
         kinds[~there], ends[~there] = oracle.copied(its.part(~there), original.part(~there))
     return Requests(kinds, ends)
@@ -233,7 +237,11 @@ def _never(n: int) -> Requests:
 class Worst:
     """Nothing that nobody saw ever answers."""
 
-    def goes_on(self, missed: Missed, after: Array, original: Requests | None = None) -> Requests:
+    def goes_on(self, missed: Missed, after: Array, outrun: Bools) -> Requests:
+        """Without end."""
+        return _never(len(after))
+
+    def copy_goes_on(self, missed: Missed, after: Array, original: Requests) -> Requests:
         """Without end."""
         return _never(len(after))
 
@@ -261,7 +269,11 @@ class Best:
         """quickest: end of a new attempt, >= 0 [s]; that of an error counts, as it may be the last of a call."""
         self._quickest = quickest
 
-    def goes_on(self, missed: Missed, after: Array, original: Requests | None = None) -> Requests:
+    def goes_on(self, missed: Missed, after: Array, outrun: Bools) -> Requests:
+        """It was just about to answer."""
+        return Requests(np.full(len(after), ANSWER, dtype=np.intp), after)
+
+    def copy_goes_on(self, missed: Missed, after: Array, original: Requests) -> Requests:
         """It was just about to answer."""
         return Requests(np.full(len(after), ANSWER, dtype=np.intp), after)
 
@@ -317,21 +329,23 @@ class Guess:
         self._pools, self._weights, self._dice, self._plan, self._hopeful = pools, weights, dice, plan, hopeful
         self._limits: dict[int, Limit] = {}
 
-    def goes_on(self, missed: Missed, after: Array, original: Requests | None = None) -> Requests:
-        """As the comparable attempts went on that were given longer."""
-        kinds, ends = _never(len(after))
-        every = np.ones(len(after), np.bool_)
-        if original is not None:  # a copy that was outrun
-            return self._fresh(missed, every, after) if self._hopeful else original
-        outrun = missed.answered  # it was given up as a copy of it answered
-        if outrun.any():
-            if self._hopeful:  # it is as quick as its copy, and must have been about to answer
-                kinds[outrun], ends[outrun] = ANSWER, after[outrun]
-            else:
-                kinds[outrun], ends[outrun] = self._fresh(missed, outrun, after)
+    def goes_on(self, missed: Missed, after: Array, outrun: Bools) -> Requests:
+        """As comparable attempts went on that were given longer; one that was outrun is as quick as its copy, or fresh.
+
+        As quick as its copy means here: just about to answer.
+        """
+        found = _never(len(after))
+        if self._hopeful:
+            found.kinds[outrun], found.ends[outrun] = ANSWER, after[outrun]
+        elif outrun.any():
+            found.kinds[outrun], found.ends[outrun] = self._fresh(missed, outrun, after)
         for sample, where in self._samples(missed):
-            self._watched(sample, missed, where & ~outrun, after, Requests(kinds, ends))
-        return Requests(kinds, ends)
+            self._watched(sample, missed, where & ~outrun, after, found)
+        return found
+
+    def copy_goes_on(self, missed: Missed, after: Array, original: Requests) -> Requests:
+        """As slow as what it copies, or fresh."""
+        return self._fresh(missed, np.ones(len(after), np.bool_), after) if self._hopeful else original
 
     def retry(self, missed: Missed) -> Requests:
         """As comparable retries went."""

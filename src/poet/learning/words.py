@@ -191,6 +191,7 @@ def _neighbour_in_words(here: Prospect, other: Prospect) -> str:
     hedges = (plan.hedges, plan.hedge_delay) == (live.hedges, live.hedge_delay)
     if not hedges and same:
         which = hedge_words.which(live, plan)
+        which += " That" if which.endswith("?") else ""
     elif hedges and plan.retries == live.retries:
         which = f"Why not a {'lower' if plan.timeout < live.timeout else 'higher'} timeout? {plan.timeout:.3g} s"
     elif hedges and plan.timeout == live.timeout:

@@ -2,29 +2,32 @@
 
     python -m benchmarks.replay [seeds]
 
-Eight simulated services, ten changes of parameters. The truth meets the same dice as the record did. The naive replay
-that stands beside ours takes every attempt for a fresh draw from the first attempts on record, a cut-off for a failure.
+Eight simulated services, ten changes of parameters; and the record that a learner leaves, which changes its parameters
+and probes, of these and of two services that change. The truth meets the same dice as the record did. The naive replay that
+stands beside ours takes every attempt for a fresh draw from the first attempts on record, a cut-off for a failure.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks.table import Row, show
+from poet.learning.online_learner import OnlineLearner
 from poet.learning.replay import replay, wanted
 from poet.model.execution import Execution, Outcome
 from poet.model.objective import Objective
 from poet.model.replay import FIGURES, Replay
 from poet.model.tunable import Value
-from poet.sim.play import Fixed, play
+from poet.sim.play import Fixed, Policy, play
 from poet.sim.scenarios import SCENARIOS
 from poet.sim.services import Plan
+from poet.testing.learners import Learned
 
 CALLS = 2000
 SERVICES = ("fast_api", "bimodal", "bimodal_key", "heavy_tail", "flaky20", "corr_input", "sticky_err", "perm_heavy")
@@ -42,18 +45,41 @@ CHANGES: dict[str, tuple[Plan, Plan]] = {
     "no copies instead of one after 0.4 s": (HEDGED, HEDGED._replace(hedge_delay=0.0)),
 }
 EXACT = tuple(CHANGES)[:2]
+AFTER_LEARNING: dict[str, Callable[[Plan], Plan]] = {
+    "as it ended": lambda plan: plan,
+    "twice the timeout that it ended with": lambda plan: plan._replace(timeout=2.0 * plan.timeout),
+    "0.7 of the timeout that it ended with": lambda plan: plan._replace(timeout=0.7 * plan.timeout),
+    "one retry more than it ended with": lambda plan: plan._replace(retries=min(plan.retries + 1, 5)),
+    "as it began": lambda plan: GENEROUS._replace(backoff=plan.backoff),
+}
 
 
-class Recorder(Fixed):
-    """Keeps its parameters, and what it was told."""
+class Recorded(NamedTuple):
+    """What a service's calls left behind."""
 
-    def __init__(self, plan: Plan) -> None:
-        super().__init__(*plan)
+    calls: Sequence[Execution]
+    plans: Sequence[Plan]  # that each used
+
+    def used(self, execution: Execution) -> dict[str, Value]:
+        """As parameters."""
+        return values(self.plans[execution.sequence])
+
+
+class Recorder:
+    """Lets a policy choose, and writes down what it is told."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
         self.seen: list[Execution] = []
 
+    def parameters(self, t: int) -> Mapping[str, object]:
+        """The policy's."""
+        return self._policy.parameters(t)
+
     def observe(self, execution: Execution) -> None:
-        """Write it down."""
+        """Write it down, and tell the policy."""
         self.seen.append(execution)
+        self._policy.observe(execution)
 
 
 class Case(NamedTuple):
@@ -71,23 +97,25 @@ def values(plan: Plan) -> dict[str, Value]:
     return {"timeout": plan.timeout, "retries": plan.retries, "backoff": plan.backoff, **hedges}
 
 
-@lru_cache(maxsize=4)
-def recorded(name: str, plan: Plan, seed: int) -> Sequence[Execution]:
-    """What a service's calls left behind."""
-    recorder = Recorder(plan)
-    play(SCENARIOS[name], recorder, seed, CALLS)
-    return recorder.seen
+@lru_cache(maxsize=64)
+def recorded(name: str, plan: Plan | None, seed: int) -> Recorded:
+    """Calls under a fixed plan, or under a learner's: None."""
+    scenario = SCENARIOS[name]
+    learner = Learned(OnlineLearner(objective=scenario.objective, seed=seed), seed=seed)
+    recorder = Recorder(learner if plan is None else Fixed(*plan))
+    record = play(scenario, recorder, seed, CALLS)
+    return Recorded(recorder.seen, [record.plan(t) for t in range(CALLS)])
 
 
-def case(name: str, before: Plan, after: Plan, seed: int) -> Case:
+def case(name: str, made: Recorded, after: Plan, seed: int) -> Case:
     """One service, one change, one set of dice."""
-    made, objective, used = recorded(name, before, seed), SCENARIOS[name].objective, values(before)
+    objective = SCENARIOS[name].objective
     began = time.process_time()
-    told = replay(made, wanted(values(after), used, {}), objective, used=lambda execution: used)
+    told = replay(made.calls, wanted(values(after), {}, {}), objective, used=made.used)
     spent = time.process_time() - began
     true = play(SCENARIOS[name], Fixed(*after), seed, CALLS)
     truth = figures(true.success, true.seconds, true.requests, objective)
-    return Case(told, truth, naive(made, after, objective, seed), spent)
+    return Case(told, truth, naive(made.calls, after, objective, seed), spent)
 
 
 def figures(success: np.ndarray, seconds: np.ndarray, requests: np.ndarray, objective: Objective) -> dict[str, float]:
@@ -132,24 +160,35 @@ def run(seeds: int = 2) -> Iterator[Row]:
     """Rows for ``table.show``."""
     every: list[Case] = []
     for what, (before, after) in CHANGES.items():
-        cases = [case(name, before, after, seed) for name in SERVICES for seed in range(seeds)]
+        cases = [case(name, recorded(name, before, seed), after, seed) for name in SERVICES for seed in range(seeds)]
         every += cases
-        missed, naively = misses(cases)
-        n = len(cases) * len(FIGURES)
-        shares = [float(np.mean([getattr(each.told, share) for each in cases])) for share in ("decided", "untold")]
-        bar, holds = ("exact", missed == 0 and shares[0] == 1) if what in EXACT else ("≤ 10 %", missed <= 0.1 * n)
-        hedged = before.hedged or after.hedged
-        yield Row(
-            f"{what}: figures outside their 90 % interval",
-            bar,
-            f"{missed} of {n}{'' if hedged else f'; naive {naively}'}; {shares[0]:.1%} of the calls decided,"
-            f" {shares[1]:.1%} untold",
-            holds,
-        )
+        yield row(what, cases, exact=what in EXACT, copies=before.hedged or after.hedged)
+    for what, changed in AFTER_LEARNING.items():
+        cases = []
+        for name in (*SERVICES, "regime_shift", "diurnal"):
+            for seed in range(seeds):
+                made = recorded(name, None, seed)
+                cases.append(case(name, made, changed(made.plans[-1]), seed))
+        every += cases
+        yield row(f"a learner's record: {what}", cases)
     out = sum(not within(each.truth[name], *each.told.bounds[name]) for each in every for name in FIGURES)
     yield Row("figures outside their bounds", "none", f"{out} of {len(every) * len(FIGURES)}", out == 0)
     spent = float(np.median([each.seconds for each in every])) / CALLS
     yield Row("CPU of a replay, per recorded call, median", "≤ 500 µs", f"{spent * 1e6:.0f} µs", spent <= 500e-6)
+
+
+def row(what: str, cases: Sequence[Case], *, exact: bool = False, copies: bool = False) -> Row:
+    """How often the intervals miss the truth; the naive replay knows no ``copies``."""
+    missed, naively = misses(cases)
+    n = len(cases) * len(FIGURES)
+    decided, untold = (float(np.mean([getattr(each.told, share) for each in cases])) for share in ("decided", "untold"))
+    return Row(
+        f"{what}: figures outside their 90 % interval",
+        "exact" if exact else "≤ 10 %",
+        f"{missed} of {n}{'' if copies else f'; naive {naively}'};"
+        f" {decided:.1%} of the calls decided, {untold:.1%} untold",
+        missed == 0 and decided == 1 if exact else missed <= 0.1 * n,
+    )
 
 
 def misses(cases: Sequence[Case]) -> tuple[int, int]:

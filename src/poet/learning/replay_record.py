@@ -24,9 +24,11 @@ KIND: Mapping[Outcome, int] = {
     Outcome.TIMEOUT: CUT_OFF,
     Outcome.CANCELLED: CUT_OFF,
 }
-NEAR = 2.0  # ratio within which two limits are comparable
+NEAR = 1.25  # ratio within which two limits are comparable
 INSTANT = 0.01  # pauses up to this are all alike [s]
 SUPPORT = 20  # comparable attempts that must have been seen for an estimate
+EPOCHS = 8  # parts of a record, at most; attempts of the same part compare, as far as there are enough
+EPOCH = 500  # calls of a part, at least
 ANY = (-math.inf, math.inf)  # of the contexts
 SHORT = 0.98  # of its limit: an attempt that was cut off before met another limit
 
@@ -96,6 +98,7 @@ class Table(NamedTuple):
     success: Bools  # (n,)
     seconds: Array  # (n,) [s]
     requests: Whole  # (n,)
+    epochs: Whole  # (n,) in which part of the record it is
 
     @classmethod
     def of(cls, rows: Sequence[Row], n_attempts: int, n_requests: int) -> Table:
@@ -117,7 +120,7 @@ class Table(NamedTuple):
 
 
 Row = tuple[object, ...]  # a call, in the order of the table's columns
-_WHOLE = ("kinds", "copies", "made", "causes", "requests")
+_WHOLE = ("kinds", "copies", "made", "causes", "requests", "epochs")
 _TRUE_OR_NOT = ("held", "success")
 _KINDS: Mapping[str, Any] = {**dict.fromkeys(_WHOLE, np.intp), **dict.fromkeys(_TRUE_OR_NOT, np.bool_)}  # else numbers
 
@@ -137,50 +140,53 @@ class _Pools:
 class Pools:
     """What comparable attempts did. ``Sample`` s are kept, as they are asked for again and again."""
 
-    def __init__(self, found: Mapping[tuple[str, int], Sequence[tuple[float, int, int, float]]]) -> None:
-        """found: by kind of attempt its seconds, kind, owner and context."""
+    def __init__(self, found: Mapping[tuple[str, int], Sequence[tuple[float, int, int, float]]], epochs: Whole) -> None:
+        """found: by kind of attempt its seconds, kind, owner and context; epochs: of all calls, (n,)."""
+        self._epochs = epochs
         self._columns = {which: tuple(map(np.array, zip(*rows, strict=True))) for which, rows in found.items()}
-        self._kept: dict[tuple[str, int, tuple[float, float]], Sample | None] = {}
+        self._kept: dict[tuple[str, int, tuple[float, float], int], Sample | None] = {}
 
-    def first(self) -> Sample | None:
+    def first(self, epoch: int) -> Sample | None:
         """First attempts; None: there is none."""
-        return self._sample("first", 0, ANY)
+        return self._sample("first", 0, ANY, epoch)
 
-    def sound(self) -> Sample | None:
+    def sound(self, epoch: int) -> Sample | None:
         """First attempts of calls that did not fail by an error in the end; None: there is none."""
-        return self._sample("sound", 0, ANY)
+        return self._sample("sound", 0, ANY, epoch)
 
-    def wrong(self) -> Sample | None:
+    def wrong(self, epoch: int) -> Sample | None:
         """First attempts that ended in an error; None: there is none."""
-        return self._sample("wrong", 0, ANY)
+        return self._sample("wrong", 0, ANY, epoch)
 
-    def after_limit(self, number: int, limit: float) -> Sample | None:
+    def after_limit(self, number: int, limit: float, epoch: int) -> Sample | None:
         """Attempts of this number, >= 1, after one that was cut off at about this ``limit`` [s]; None: too few."""
-        return self._sample("cut off", number, (limit / NEAR, limit * NEAR))
+        return self._sample("cut off", number, (limit / NEAR, limit * NEAR), epoch)
 
-    def after_error(self, number: int, octave: int) -> Sample | None:
+    def after_error(self, number: int, octave: int, epoch: int) -> Sample | None:
         """Attempts of this number, >= 1, after an error and a pause of this ``octave``; None: too few.
 
         Pauses are drawn at random, so that the record knows what shorter ones than the longest are worth.
         """
         low, high = (0.0 if octave == 0 else INSTANT * 2.0 ** (octave - 1)), INSTANT * 2.0**octave
-        found = self._sample("error", number, (low, high))
-        return found or self._sample("error", number, (0.0 if octave <= 1 else low / NEAR, high * NEAR))
+        found = self._sample("error", number, (low, high), epoch)
+        return found or self._sample("error", number, (0.0 if octave <= 1 else low / 2, high * 2), epoch)
 
-    def _sample(self, what: str, number: int, within: tuple[float, float], least: int = SUPPORT) -> Sample | None:
+    def _sample(self, what: str, number: int, within: tuple[float, float], epoch: int) -> Sample | None:
         """within: of which contexts, the bounds included."""
-        asked = (what, number, within)
+        asked = (what, number, within, epoch)
         if asked not in self._kept:
-            self._kept[asked] = self._made(what, number, within, 1 if within == ANY else least)
+            self._kept[asked] = self._made(what, number, within, epoch) or self._made(what, number, within, None)
         return self._kept[asked]
 
-    def _made(self, what: str, number: int, within: tuple[float, float], least: int) -> Sample | None:
+    def _made(self, what: str, number: int, within: tuple[float, float], epoch: int | None) -> Sample | None:
         columns = self._columns.get((what, number))
         if columns is None:
             return None
         seconds, kinds, owners, contexts = columns
         chosen = (contexts >= within[0]) & (contexts <= within[1])
-        if chosen.sum() < least:
+        if epoch is not None:
+            chosen &= self._epochs[owners.astype(np.intp)] == epoch
+        if chosen.sum() < (1 if within == ANY and epoch is None else SUPPORT):
             return None
         return Sample.of(seconds[chosen], kinds[chosen].astype(np.intp), owners[chosen].astype(np.intp))
 
@@ -225,12 +231,17 @@ def read(executions: Iterable[Execution], used: Used, n_attempts: int, n_request
         kept.append(made)
     n_attempts = min(n_attempts, max(map(len, kept), default=1))
     n_requests = min(n_requests, 1 + max((len(group.copies) for made in kept for group in made), default=0))
-    rows = [_row(each, made, used(each), n_attempts, n_requests) for each, made in zip(found, kept, strict=True)]
+    epochs = min(max(len(found) // EPOCH, 1), EPOCHS)
+    rows = [
+        (*_row(each, made, used(each), n_attempts, n_requests), epochs * i // len(found))
+        for i, (each, made) in enumerate(zip(found, kept, strict=True))
+    ]
+    table = Table.of(rows, n_attempts, n_requests)
     answers = [a.seconds for execution in found for a in execution.attempts if a.outcome.good and not a.hedge]
     waits = [a.seconds for execution in found for a in execution.attempts]
     return Record(
-        Table.of(rows, n_attempts, n_requests),
-        Pools(pools.found),
+        table,
+        Pools(pools.found, table.epochs),
         {why: n for why, n in left_out.items() if n},
         sum(execution.outcome is Outcome.LATE for execution in found),
         min((a.seconds for execution in found for a in execution.attempts if KIND.get(a.outcome)), default=0.0),

@@ -61,6 +61,7 @@ class Missed(NamedTuple):
     pauses: Array  # (m,) between the two [s]
     limits: Array  # (m,) of this request, from its own start [s]
     answered: Bools  # (m,) whether the call got an answer as it was recorded, so that it can
+    epochs: Whole  # (m,) in which part of the record the call is
 
     def part(self, where: Bools) -> Missed:
         """Some of them."""
@@ -124,7 +125,7 @@ def walk(table: Table, plan: Candidate, oracle: Oracle) -> Walked:
         if not len(rows):
             break
         limits = np.minimum(plan.timeout, table.horizon[rows] - seconds[rows])
-        missed = Missed(rows, k, 0, causes[rows], before[rows], pauses, limits, table.success[rows])
+        missed = Missed(rows, k, 0, causes[rows], before[rows], pauses, limits, table.success[rows], table.epochs[rows])
         first, known = _first(table, missed, plan, oracle)
         kinds, took, sent = _raced(table, missed, plan, oracle, first, known)
         seconds[rows] += took
@@ -394,34 +395,38 @@ class Guess:
     def _samples(self, missed: Missed) -> Iterator[tuple[Sample | None, Bools]]:
         """What the attempts may be compared with, and which of them; None: there is too little of it."""
         pools, number = self._pools, missed.number
-        if number == 0:
-            yield pools.first(), np.ones(len(missed.rows), np.bool_)
-            return
-        late = missed.causes == CUT_OFF
-        if late.any():
-            yield pools.after_limit(number, self._plan.timeout), late
-        which = np.where(late, -1, octaves(missed.pauses))
-        for octave in sorted({*which[~late].tolist()}):
-            yield pools.after_error(number, octave), which == octave
+        for epoch, now in _by(missed.epochs):
+            if number == 0:
+                yield pools.first(epoch), now
+                continue
+            late = missed.causes == CUT_OFF
+            if (late & now).any():
+                yield pools.after_limit(number, self._plan.timeout, epoch), late & now
+            which = np.where(now & ~late, octaves(missed.pauses), -1)
+            for octave, then in _by(which):
+                if octave >= 0:
+                    yield pools.after_error(number, octave, epoch), then
 
     def _fresh(self, missed: Missed, where: Bools, after: Array | None = None) -> Requests:
         """As a first attempt; ``after`` it ran for so long, where it did [s]."""
-        sample = self._pools.sound() or self._pools.first()
-        assert sample is not None  # a record without a first attempt has no calls
-        if after is None:
-            return self._drawn(sample, missed, where)
         found = _never(len(where))
-        self._watched(sample, missed, where, after, found)
+        for epoch, now in _by(missed.epochs):
+            mine, sample = where & now, self._pools.sound(epoch) or self._pools.first(epoch)
+            if after is not None:
+                self._watched(sample, missed, mine, after, found)
+            elif sample is not None:
+                found.kinds[mine], found.ends[mine] = self._drawn(sample, missed, mine)
         return found.part(where)
 
     def _wrong(self, missed: Missed, where: Bools, otherwise: Array) -> Requests:
         """An error again: after how long is a matter of luck all the same. otherwise: where no error compares [s]."""
-        sample = self._pools.wrong()
-        return (
-            Requests(np.full(len(otherwise), ERROR), otherwise)
-            if sample is None
-            else self._drawn(sample, missed, where)
-        )
+        found = Requests(np.full(len(where), ERROR, dtype=np.intp), np.zeros(len(where)))
+        found.ends[where] = otherwise
+        for epoch, now in _by(missed.epochs):
+            sample = self._pools.wrong(epoch)
+            if sample is not None:
+                found.kinds[where & now], found.ends[where & now] = self._drawn(sample, missed, where & now)
+        return found.part(where)
 
     def _watched(self, sample: Sample | None, missed: Missed, where: Bools, after: Array, found: Requests) -> None:
         """Fill ``found`` for requests that had run for ``after`` [s], as far as enough others were watched longer."""
@@ -443,6 +448,12 @@ class Guess:
             kinds[unknown] = ANSWER
             ends[unknown] = watched if began is None else np.maximum(watched, began[unknown])
         return Requests(kinds, ends)
+
+
+def _by(groups: Whole) -> Iterator[tuple[int, Bools]]:
+    """Each of the groups, and who is in it."""
+    for group in sorted({*groups.tolist()}):
+        yield group, groups == group
 
 
 def beyond(sample: Sample, after: Array) -> Whole:

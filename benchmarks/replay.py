@@ -3,8 +3,8 @@
     python -m benchmarks.replay [seeds]
 
 Eight simulated services, ten changes of parameters; and the record that a learner leaves, which changes its parameters
-and probes, of these and of two services that change. The truth meets the same dice as the record did. The naive replay that
-stands beside ours takes every attempt for a fresh draw from the first attempts on record, a cut-off for a failure.
+and probes, of these and of two services that change. The truth meets the same dice as the record did. The naive replay
+beside ours takes every attempt for a fresh draw from the first attempts on record, and a cut-off for a failure.
 """
 
 from __future__ import annotations

@@ -221,6 +221,7 @@ def test_explain_of_a_state_that_cannot_be_read_is_one_line(project: Path, capsy
     code, out, err = ask(capsys, "explain prices.fetch")
     assert (code, out) == (2, "")
     assert "shop.prices.fetch: what its learner knew cannot be read" in err
+    assert asked(capsys, "replay prices.fetch")["calls"] == 100  # the record is there all the same
 
 
 def test_replay_tells_what_other_parameters_would_have_made_of_the_record(

@@ -142,7 +142,7 @@ def _picture(store: Store, record: FunctionRecord, standing: Standing) -> Explan
 def replay(store: Store, name: str, asked: Asked) -> Document:
     """What other parameters would have made of the recorded calls.
 
-    Raises UnknownFunction, AmbiguousFunction, ConfigurationError, NotLearned.
+    Raises UnknownFunction, AmbiguousFunction, ConfigurationError.
     """
     from poet.learning import replay as replays  # here: it loads the maths
 
@@ -151,7 +151,11 @@ def replay(store: Store, name: str, asked: Asked) -> Document:
     given = parse_values(asked.values, replays.USUAL, "replay")
     values = replays.wanted(given, standing.live, record.space)
     since = 0.0 if asked.since is None else asked.now - asked.since
-    told = replays.of_store(store, record, values, _picture(store, record, standing).objective, since=since)
+    try:
+        objective = _picture(store, record, standing).objective  # with the scale that the learner goes by
+    except NotLearned:  # the record is there all the same
+        objective = None
+    told = replays.of_store(store, record, values, objective, since=since)
     return views.replay(record, standing, told, short=short, since=since or None, now=asked.now)
 
 

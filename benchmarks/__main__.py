@@ -12,6 +12,7 @@ from benchmarks import (
     fleet,
     hedged_calls,
     hedging,
+    honesty,
     learning,
     limits,
     load,
@@ -22,7 +23,9 @@ from benchmarks import (
     propagation,
     recorded,
     replay,
+    rivals,
     storage,
+    traces,
 )
 from benchmarks.table import Row, show
 
@@ -45,6 +48,9 @@ def main(arguments: list[str]) -> int:
         show("What learning reaches", learning.run(seeds=20 if study else 5)),
         show("Recorded services", recorded.run(orders=20 if study else 6)),
         show("A replay against the truth", replay.run(seeds=5 if study else 1)),
+        show("Beside other tuners", rivals.run(*((10, 50) if study else (1, 2)))),
+        show("Recorded traffic", traces.run(services=200 if study else 40, seeds=10 if study else 1)),
+        show("Whether it keeps its word", honesty.run(*((10, 100_000) if study else (2, 10_000)))),
     ]
     if study:
         parts.append(show("Faults survived", faults.run()))

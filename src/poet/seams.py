@@ -55,6 +55,7 @@ class Probe(NamedTuple):
     retry: float = 0.0  # probability of one attempt more where the retries are used up, in [0, 1]
     limit: float = 0.0  # probability that a call's attempts get a longer limit, in [0, 1]
     stretch: float = 1.0  # that limit as a multiple of the timeout, >= 1
+    calm: bool = False  # no retries and no copies for now, so that it shows what first attempts do without them
 
 
 class Learner(Protocol):

@@ -47,6 +47,8 @@ class Plan:
         self.backoff = parameters.number("backoff")
         self.hedges = int(parameters.number("hedges"))  # copies of an attempt, at most
         self.hedge_delay = parameters.number("hedge_delay")  # the k-th is sent after k times this [s]
+        if probe.calm:
+            self.retries, self.hedges = (_least(space.get(name)) for name in ("retries", "hedges"))
         self.deadline = NEVER if deadline is None else deadline
         self.first = min(self.timeout, self.deadline)  # limit of a first attempt
         longest, most = space["timeout"], space["retries"]
@@ -59,3 +61,8 @@ class Plan:
         self.probe_retry = probe.retry if may_grow else 0.0
         if not 0 < self.hedge_delay < self.stretched:  # none would ever be sent
             self.hedges = 0
+
+
+def _least(tunable: Tunable | None) -> int:
+    """The fewest that the bounds allow."""
+    return max(0, tunable.low) if isinstance(tunable, Integer) else 0

@@ -1,57 +1,80 @@
-"""Which timeout and how many retries: all candidates scored on the picture, changes only where a gain is credible."""
+"""Which timeout, retries, backoff and hedge: all scored on the picture, changes only where a gain is credible."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from poet.kernels.online import repetition, survival
-from poet.kernels.online.bins import EDGES, readable
+from poet.kernels.online import survival
+from poet.kernels.online.bins import EDGES, RATIO, readable
 from poet.kernels.online.hedging import Ways, hedged
-from poet.kernels.online.restart import Outlook, World, outlook, pauses
-from poet.kernels.online.survival import Array, Grid
+from poet.kernels.online.restart import Outlook, World, pauses
+from poet.kernels.online.survival import KNOTS, Array, Grid
 from poet.learning.folding import Picture
+from poet.learning.guesses import Plan, drawn_worlds, foreseen, mean_world, rising, scored
 from poet.model.estimate import Estimate
 from poet.model.objective import Objective
-
-T = TypeVar("T", bound=np.generic)
 
 GATE = 0.9  # least posterior probability that a change does no harm
 SHORT_GATE = 0.7  # the same, where success is short: to wait for certainty costs answers
 LEVEL = 0.9  # of the intervals we report
 LEAST_GAIN = 0.002  # mean gain of a change, as a share of a success's value: the optimum is flat, small steps are noise
-SCREEN = 48  # paired draws for the best few
+SCREEN = 40  # paired draws for the best few
 CONFIRM = 128  # fresh draws for the chosen one: the best of many looks better than it is
-FEW = 10  # candidates that are worth drawing for
+FEW = 6  # candidates that are worth drawing for
+BACKOFFS_ALIKE = 4  # as many candidates may differ in nothing else
+MOST_CAUTION = 10  # bins by which the best timeout is lengthened to look whether that is safer
 LONGING = 5.0  # least gains that a longer timeout must promise, for the probes to look there more often
 SURE = 0.15  # timeouts by which less than this share of the answers has come are not worth scoring
+COARSE = 2  # bins from one timeout to the next in a first survey
+AROUND = 8  # bins around the chosen timeout within which the posterior's own optima are sought
+NEAR = 3  # bins around the best of these that are surveyed then
+EARLY, FEW_EARLY = 5, 4  # step, in bins, and number of the hedge delays by which hardly any answer has come
+SLOW_SEEN = 3.0  # attempts that must have been seen to outlive a hedge delay
 TESTED = 8  # retried calls that must have been seen before retries may be given up
 HARM = (
     0.25  # loss, in least gains, that counts as none: who insures against a hang loses next to nothing where none comes
 )
+RISK = 0.3  # share of its mean gain that a change may lose
+YOUNG = 60  # calls since the start, or a change, during which a large gain may be risky: to wait costs more
+LARGE = 2.5
 # Least share of the best reachable success that a plan must have. A latency cost of our own making buys no failures, a
 # declared one few: latencies come in bursts, so that giving up pays less than the picture says.
 LEAST_SUCCESS_DERIVED = 0.99
 LEAST_SUCCESS_DECLARED = 0.9
 # A service that fails most of the time whatever one does is not to be chased. But neither may it be given up: who fails
 # nearly always sees nothing any more, and would never learn that it pays again to wait.
+# Where it is missing by a declared cost, it has a price instead: so much is never paid for it as for a success itself.
+MISSED = 0.5  # values of a success
 SOUND = 0.9  # best reachable success below which a service counts as failing
 LEAST_SUCCESS_FAILING = 0.5
 
 
+class Hedging(NamedTuple):
+    """The hard bounds of hedges that may be chosen freely."""
+
+    low: float  # delay, > 0 [s]
+    high: float  # delay [s]
+    fewest: int  # copies per attempt
+    most: int
+
+
 class Limits(NamedTuple):
-    """The hard bounds, and the pauses that go with retries."""
+    """The hard bounds."""
 
     low: float  # timeout [s]
     high: float  # timeout [s]
     fewest: int  # retries
     most: int  # retries
-    backoff: float  # bound of the first pause [s]
+    backoffs: tuple[float, ...]  # bounds of the first pause that may be chosen, rising [s]; the live one may be besides
     cap: float  # of all pauses [s]
+    hedging: Hedging | None = None  # None: the hedges stay as they are
+    extra: float = math.inf  # requests per call beyond the first that a plan may send
+    grown: bool = True  # whether it may also send as many as the live plan
 
 
 class Wish(NamedTuple):
@@ -67,6 +90,11 @@ class Wish(NamedTuple):
         cost = (objective.latency_cost or 0.0) * outlook.seconds + objective.attempt_cost * (outlook.requests - 1)
         return -cost if self.target is not None else objective.value * outlook.success - cost
 
+    @property
+    def hard(self) -> bool:
+        """Whether success below the floor is out of the question; else each that is missing costs ``MISSED`` more."""
+        return self.derived or self.target is not None
+
     def floor(self, best: float) -> float:
         """Least success that a candidate must have where ``best`` is the most that any has."""
         if self.target is not None:
@@ -76,66 +104,329 @@ class Wish(NamedTuple):
         return (LEAST_SUCCESS_DERIVED if self.derived else LEAST_SUCCESS_DECLARED) * best
 
 
-class Plan(NamedTuple):
-    """A candidate."""
-
-    timeout: float  # [s]
-    retries: int
-    hedges: int = 0
-    hedge_delay: float = 0.0  # [s]; 0 where there are no hedges
-
-
 class Decision(NamedTuple):
     """A change that is worth making."""
 
     plan: Plan
     gain: Estimate  # of utility per call; of success where success was short of what is asked
     of_success: bool
-    timeout: Estimate  # where the posterior's own optima lie
-    retries: Estimate
+    optima: Mapping[str, Estimate]  # by parameter: where the posterior's own optima lie, the others being as planned
     answered: float  # share of attempts' answers that come within the new timeout
 
 
-def mean_world(picture: Picture, limits: Limits, memory: int | None = None) -> World:
-    """The picture's mean, or that of one of its memories, as one guess."""
-    fading = repetition.jittered_fading(pauses(limits.backoff, limits.cap, limits.most))
-    weights = picture.weights if memory is None else np.eye(len(picture.weights))[memory]
-    return World(
-        (weights @ picture.answered)[None],
-        (weights @ picture.failed)[None],
-        np.array([picture.errors.sum(axis=1) @ repetition.PERMANENT]),
-        (fading @ picture.errors.sum(axis=0))[None],
-        np.array([picture.repeats @ repetition.REPEATS]),
+class Verdict(NamedTuple):
+    """What a look came to."""
+
+    decision: Decision | None  # None: what is live stays
+    longing: bool = False  # a longer timeout seems better, and too little was seen of what comes behind the live one
+    bound: bool = False  # something better would send more requests than are allowed
+
+
+class _Case(NamedTuple):
+    """What a look is about."""
+
+    picture: Picture
+    live: Plan
+    limits: Limits
+    wish: Wish
+    gate: float
+    retried: float  # calls that were seen to retry
+    risk: float  # share of a large gain that may be lost
+    floor: float = 0.0  # success below which each that is missing costs more than its value
+
+    @property
+    def least(self) -> float:
+        """Gain below which a change is not worth its while."""
+        return LEAST_GAIN * self.wish.objective.value
+
+    @property
+    def most(self) -> int:
+        """Retries that are looked at: those that are allowed, and the live ones."""
+        return max(self.limits.most, self.live.retries)
+
+    def judged(self, outlook: Outlook, *, by_success: bool) -> Array:
+        """Worth of each candidate per call; a refused call ends at once, whatever the plan."""
+        worth = outlook.success if by_success else self.wish.utility(outlook)
+        if self.floor and not by_success:
+            worth = worth - MISSED * self.wish.objective.value * np.maximum(self.floor - outlook.success, 0.0)
+        return worth * (1 - self.picture.refused)
+
+    def credible(self, gains: Array, *, short: bool) -> npt.NDArray[np.bool_]:
+        """Which gains are real and large enough: (..., n_draws) -> (...). short: they mend a lack of success."""
+        means = gains.mean(axis=-1)
+        loss = HARM * self.least + self.risk * np.maximum(means - LARGE * self.least, 0.0)
+        harmless = (gains > -loss[..., None]).mean(axis=-1) >= (min(SHORT_GATE, self.gate) if short else self.gate)
+        result: npt.NDArray[np.bool_] = harmless & (means > self.least)
+        return result
+
+
+class _Table(NamedTuple):
+    """Candidates that were scored together on the mean picture."""
+
+    timeouts: Array  # (n_timeouts,) [s]
+    others: Sequence[tuple[float, tuple[int, float]]]  # (n,) backoff [s] and way to hedge
+    outlook: Outlook  # each part (n_retries + 1, n, n_timeouts)
+
+    def plan(self, place: int) -> Plan:
+        """The candidate at a flat index."""
+        retries, row, column = np.unravel_index(place, self.outlook.success.shape)
+        backoff, way = self.others[int(row)]
+        return Plan(float(self.timeouts[column]), int(retries), backoff, *way)
+
+    def place(self, plan: Plan) -> tuple[int, int, int]:
+        """Where ``plan`` stands. Raises ValueError where it does not."""
+        row = self.others.index((plan.backoff, plan.way))
+        return plan.retries, row, int(np.searchsorted(self.timeouts, plan.timeout))
+
+
+class _Survey(NamedTuple):
+    """What the mean picture shows."""
+
+    plans: Sequence[Plan]  # the few most promising candidates, best first; none: nothing is better by more than noise
+    short: bool  # what is live gives too little success: that is mended first
+    floor: float  # least success that is asked for ...
+    asked: float  # ... as a share of the best reachable one
+    timeouts: Array  # that were scored [s]
+    curve: Array  # (BINS,) chance of an answer by each knot
+    bound: bool = False  # something better would send more requests than are allowed
+    forced: bool = False  # the live plan sends more, and must go
+
+
+def decide(
+    picture: Picture,
+    live: Plan,
+    limits: Limits,
+    wish: Wish,
+    *,
+    gate: float,
+    retried: float,
+    reach: float,
+    seen: int,
+    fresh: int,
+    thorough: bool = True,
+    dice: Callable[[], np.random.Generator],
+) -> Verdict:
+    """A better plan than ``live`` where the evidence is good enough.
+
+    gate: least probability that a change does no harm, in (0.5, 1); retried: calls that were seen to retry; reach:
+    longest timeout by which reachable success is judged [s]; seen: executions, of them ``fresh`` since the last change.
+    thorough: whether to look at all there is, or only where what is next to the live plan promises something.
+    """
+    case = _Case(picture, live, limits, wish, gate, retried, RISK if fresh < YOUNG else 0.0)
+    survey = _surveyed(case, reach, thorough=thorough)
+    if not survey.plans:
+        return Verdict(None, bound=survey.bound)
+    rng = dice()
+    case = case._replace(floor=0.0 if wish.hard else survey.floor)
+    plan, longing = _screened(case, survey, rng)
+    if plan is None:
+        return Verdict(None, longing, survey.bound)
+    before, after = _scores(case, (live, plan), CONFIRM, rng, by_success=survey.short)
+    gains = (survey.asked if survey.short else 1.0) * after - before
+    if not survey.forced and not case.credible(gains, short=survey.short):
+        return Verdict(None, longing, survey.bound)
+    within = Grid.of(np.array([plan.timeout]))
+    return Verdict(
+        Decision(
+            plan,
+            estimate(after - before, seen),
+            survey.short,
+            _optima(case, survey.timeouts, plan, seen, rng),
+            float(survival.read(survey.curve, within)[0][0] / max(survey.curve[-1], 1e-9)),
+        ),
+        bound=survey.bound,
     )
 
 
-def foreseen(world: World, plan: Plan, grid: Grid, bounds: Array) -> Outlook:
-    """The outlook of all timeouts of ``grid`` and all retries, with the hedges of ``plan``."""
-    if not plan.hedges:
-        return outlook(world, grid, bounds)
-    return Outlook(*(part[:, :, 0] for part in hedged(world, grid, bounds, Ways.of((plan.hedges, plan.hedge_delay)))))
+def _surveyed(case: _Case, reach: float, *, thorough: bool) -> _Survey:
+    """Score candidates on the mean picture: all backoffs at the live way to hedge, then all ways at the best one."""
+    world, live = mean_world(case.picture), case.live
+    curve = world.answered[0]
+    times = timeouts(case.limits, live.timeout, curve)
+    coarse = rising([*times[::-COARSE].tolist(), live.timeout])
+    backoffs = rising([*case.limits.backoffs, live.backoff]).tolist()
+    ways = [live.way] if case.limits.hedging is None else _free_ways(case, curve, times)
+    if not thorough:
+        place = backoffs.index(live.backoff)
+        beside = [(backoff, live.way) for backoff in backoffs[max(0, place - 1) : place + 2]]
+        tables = [_table(case, world, coarse, beside)]
+        if len(ways) > 1:
+            tables.append(_table(case, world, np.array([live.timeout]), [(live.backoff, way) for way in ways]))
+        if not _promising(case, tables, reach):
+            return _Survey((), False, 0.0, 1.0, times, curve)
+    tables = [_table(case, world, coarse, [(backoff, live.way) for backoff in backoffs])]
+    if len(ways) > 1:
+        best = _ranked(case, tables, reach, 1).plans[0]
+        tables.append(_table(case, world, coarse, [(best.backoff, way) for way in ways]))
+    best = _ranked(case, tables, reach, 1).plans[0]
+    place = int(np.searchsorted(times, best.timeout))
+    near = times[max(0, place - NEAR) : place + NEAR + 1]
+    tables.append(_table(case, world, near, [(backoff, best.way) for backoff in backoffs]))
+    ranking = _promising(case, tables, reach)
+    if ranking is None:
+        return _Survey((), False, 0.0, 1.0, times, curve, _ranked(case, tables, reach, 1).bound)
+    plans = dict.fromkeys([*ranking.plans, *_cautious(ranking.plans[0], live, times)])
+    found = ranking.floor, ranking.asked
+    return _Survey(list(plans), ranking.short, *found, times, curve, ranking.bound, ranking.forced)
 
 
-def drawn_worlds(picture: Picture, limits: Limits, n: int, last: float, rng: np.random.Generator) -> World:
-    """``n`` draws from the posterior; ``last``: the longest timeout of interest [s]."""
-    memory = _drawn(picture.weights, n, rng)
-    answer, error = survival.posterior_draws(picture.hazards, memory, int(np.searchsorted(EDGES, last)) + 2, rng)
-    answered, failed, _ = survival.incidence(answer, error)
-    fading = repetition.jittered_fading(pauses(limits.backoff, limits.cap, limits.most))
-    cell = _drawn(picture.errors.ravel(), n, rng)
-    return World(
-        answered,
-        failed,
-        repetition.PERMANENT[cell // len(repetition.PERSISTENCE)],
-        fading[:, cell % len(repetition.PERSISTENCE)].T,
-        repetition.REPEATS[_drawn(picture.repeats, n, rng)],
+def _promising(case: _Case, tables: Sequence[_Table], reach: float) -> _Ranking | None:
+    """The best candidates where one is better than the live one, which is in the first table, by more than noise."""
+    ranking = _ranked(case, tables, reach, FEW)
+    now = tables[0].place(case.live)
+    if not case.wish.hard:
+        case = case._replace(floor=ranking.floor)
+    utility, success = float(_utility(case, tables[0])[now]), float(tables[0].outlook.success[now])
+    # while little is known, draws may find more than the mean picture shows
+    least = (0.5 if case.risk else 1.0) * case.least
+    ranking = ranking._replace(short=case.wish.hard and success < ranking.floor)
+    wanted = ranking.worth - utility > least or ranking.short or ranking.forced
+    return ranking if wanted and ranking.worth > -math.inf else None
+
+
+def _cautious(best: Plan, live: Plan, times: Array) -> Iterator[Plan]:
+    """``best`` with longer timeouts, still shorter than the live one: little is lost where answers come late."""
+    for step in range(2, MOST_CAUTION + 1, 2):
+        timeout = best.timeout * RATIO**step
+        if timeout >= live.timeout:
+            return
+        yield best._replace(timeout=float(times[int(np.argmin(np.abs(times - timeout)))]))
+
+
+def _table(case: _Case, world: World, times: Array, others: Sequence[tuple[float, tuple[int, float]]]) -> _Table:
+    """Score all of them: others that differ in backoff, or in their way to hedge, but not in both."""
+    grid = Grid.of(times)
+    backoffs, ways = zip(*others, strict=True)
+    if len(set(ways)) == 1:
+        bounds = np.stack([pauses(backoff, case.limits.cap, case.most) for backoff in backoffs], axis=1)
+        return _Table(times, others, foreseen(world.times(len(others)), ways[0], grid, bounds))
+    bounds = pauses(backoffs[0], case.limits.cap, case.most)
+    whole = hedged(world, grid, bounds, Ways.of(*ways))
+    return _Table(times, others, Outlook(*(part[:, 0] for part in whole)))
+
+
+class _Ranking(NamedTuple):
+    """The best candidates of some tables."""
+
+    plans: Sequence[Plan]  # best first, without the live one
+    worth: float  # of the first [1]; -inf: there is none
+    floor: float  # least success that a candidate must have
+    asked: float  # the same as a share of the best reachable one
+    short: bool = False  # whether the live one has less
+    bound: bool = False  # something better would send more requests than are allowed
+    forced: bool = False  # the live one sends more, and must go
+
+
+def _ranked(case: _Case, tables: Sequence[_Table], reach: float, few: int) -> _Ranking:
+    """The best ``few`` of all candidates. The live one is in the first table."""
+    possible = [_allowed(case, table) for table in tables]
+    spent = float(tables[0].outlook.requests[tables[0].place(case.live)]) - 1.0
+    extra = max(case.limits.extra, spent) if case.limits.grown else case.limits.extra
+    allowed = [
+        fits & (table.outlook.requests - 1.0 <= extra + 1e-9) for table, fits in zip(tables, possible, strict=True)
+    ]
+    if not any(fits.any() for fits in allowed):  # not even without retries: then that is all that can be done
+        allowed = possible
+    # not by the longest waits that there are: in an outage, a tail that nobody saw promises everything
+    shortest = min(
+        float(table.timeouts[fits.any(axis=(0, 1))][0])
+        for table, fits in zip(tables, allowed, strict=True)
+        if fits.any()
     )
+    within = [fits & (table.timeouts <= max(reach, shortest)) for table, fits in zip(tables, allowed, strict=True)]
+    reachable = max(
+        float(table.outlook.success[fits].max(initial=0.0)) for table, fits in zip(tables, within, strict=True)
+    )
+    floor = case.wish.floor(reachable)
+    asked = floor / max(reachable, 1e-9)
+    floor -= 1e-3 * floor + 1e-9  # less than that is not worth a change
+    if not case.wish.hard:
+        case = case._replace(floor=floor)
+    dreamt = -math.inf
+    found: dict[tuple[object, ...], tuple[float, Plan]] = {}  # one backoff each: what differs in that alone is alike
+    for table, fits, could in zip(tables, allowed, possible, strict=True):
+        utility = _utility(case, table)
+        if case.wish.hard:
+            utility = np.where(table.outlook.success >= floor, utility, -np.inf)
+        if math.isfinite(extra):
+            dreamt = max(dreamt, float(np.where(could, utility, -np.inf).max()))
+        worth = np.where(fits, utility, -np.inf).ravel()
+        for place in np.argsort(-worth)[: BACKOFFS_ALIKE * few].tolist():
+            plan, score = table.plan(place), float(worth[place])
+            kind = (plan.timeout, plan.retries, plan.way)
+            if math.isfinite(score) and plan != case.live and score > found.get(kind, (-math.inf,))[0]:
+                found[kind] = (score, plan)
+    best = sorted(found.values(), key=lambda each: -each[0])[:few]
+    forced = spent > extra + 1e-9
+    if not best:
+        return _Ranking([case.live], -math.inf, floor, asked, bound=math.isfinite(dreamt))
+    bound = dreamt - best[0][0] > case.least
+    return _Ranking([plan for _, plan in best], best[0][0], floor, asked, bound=bound, forced=forced)
 
 
-def _drawn(probabilities: Array, n: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
-    cumulative = probabilities.cumsum()
-    place: npt.NDArray[np.intp] = np.searchsorted(cumulative, rng.random(n) * cumulative[-1], side="right")
-    return place.clip(max=len(probabilities) - 1)
+def _utility(case: _Case, table: _Table) -> Array:
+    return case.judged(table.outlook, by_success=False)
+
+
+def _screened(case: _Case, survey: _Survey, rng: np.random.Generator) -> tuple[Plan | None, bool]:
+    """The best of the few most promising candidates, by paired draws, and whether a longer timeout is longed for."""
+    now, *scores = _scores(case, (case.live, *survey.plans), SCREEN, rng, by_success=survey.short)
+    gains = np.array(scores) - now
+    means = gains.mean(axis=1)
+    if survey.short:  # to be short must be credible itself; more retries give more success in every draw
+        gains = survey.asked * np.array(scores) - now
+    longer = np.array([plan.timeout > case.live.timeout for plan in survey.plans])
+    longing = bool((means[longer] > LONGING * case.least).any())
+    credible = case.credible(gains, short=survey.short)
+    if survey.forced:
+        return survey.plans[int(np.argmax(means))], longing
+    if not credible.any():
+        return None, longing
+    # where success is short, all of these mend it: then the most useful one, and it comes first
+    chosen = int(np.argmax(credible)) if survey.short else int(np.argmax(np.where(credible, means, -np.inf)))
+    return survey.plans[chosen], longing
+
+
+def _scores(case: _Case, plans: Sequence[Plan], n: int, rng: np.random.Generator, *, by_success: bool) -> Array:
+    """Worth of each of ``plans`` by ``n`` fresh draws, the same for all: (n_plans, n).
+
+    The best of many looks better than it is; fresh draws know nothing of the many.
+    """
+    world = drawn_worlds(case.picture, n, max(plan.timeout for plan in plans), rng)
+    return case.judged(scored(world, plans, case.limits.cap), by_success=by_success)
+
+
+def _optima(case: _Case, times: Array, plan: Plan, seen: int, rng: np.random.Generator) -> dict[str, Estimate]:
+    """For each parameter the values that each of some draws would choose for it, the others being as in ``plan``."""
+    limits = case.limits
+    place = int(np.searchsorted(times, plan.timeout))
+    times = times[max(0, place - AROUND) : place + AROUND + 1]
+    world = drawn_worlds(case.picture, SCREEN, float(times[-1]), rng)
+    bounds = pauses(plan.backoff, limits.cap, case.most)
+    whole = case.judged(foreseen(world, plan.way, Grid.of(times), bounds), by_success=False)
+    fewest = _fewest(case)
+    at_timeout = whole[fewest : limits.most + 1, :, int(np.searchsorted(times, plan.timeout))]
+    found = {
+        "timeout": times[whole[plan.retries].argmax(axis=-1)],
+        "retries": fewest + at_timeout.argmax(axis=0),
+    }
+    if len(limits.backoffs) > 1 and plan.retries:
+        choices = len(limits.backoffs)
+        each = np.stack([pauses(backoff, limits.cap, plan.retries) for backoff in limits.backoffs], axis=1)
+        one = Grid.of(np.array([plan.timeout]))
+        told = foreseen(world.times(choices), plan.way, one, np.tile(each, (1, SCREEN)))
+        scores = case.judged(Outlook(*(table[-1, :, 0] for table in told)), by_success=False)
+        found["backoff"] = np.array(limits.backoffs)[scores.reshape(SCREEN, choices).argmax(axis=1)]
+    if limits.hedging is not None and plan.hedges:
+        ways = [way for way in _free_ways(case, mean_world(case.picture).answered[0], times) if way[0]]
+        ways = [way for way in ways if way[0] == plan.hedges and way[1] * way[0] < plan.timeout]
+        part = hedged(world, Grid.of(np.array([plan.timeout])), bounds, Ways.of(*ways))
+        scores = case.judged(Outlook(*(table[plan.retries, :, :, 0] for table in part)), by_success=False)
+        found["hedge_delay"] = np.array([delay for _, delay in ways])[scores.argmax(axis=1)]
+    return {name: estimate(draws, seen)._replace(value=getattr(plan, name)) for name, draws in found.items()}
+
+
+# ---------------------------------------------------------------------------------------------------- candidates
 
 
 def timeouts(limits: Limits, live: float, curve: Array) -> Array:
@@ -150,17 +441,43 @@ def timeouts(limits: Limits, live: float, curve: Array) -> Array:
     return rising([*edges, limits.low, limits.high, live])
 
 
-def rising(times: Iterable[float]) -> Array:
-    """``times`` in order, each once. Like ``np.unique``, which loads 1 MB of code for masked arrays."""
-    return np.array(sorted(set(times)))
+def _free_ways(case: _Case, curve: Array, times: Array) -> list[tuple[int, float]]:
+    """Ways to hedge: none, and copies after each edge behind which enough attempts were seen to be left."""
+    hedging, live = case.limits.hedging, case.live
+    assert hedging is not None
+    ways = [(0, 0.0)] if not hedging.fewest else []
+    first = max(int(np.searchsorted(curve, SURE * curve[-1])), 1)
+    at_risk = case.picture.weights @ case.picture.hazards.at_risk
+    knots = [*range(first % EARLY, first, EARLY)[-FEW_EARLY:], *range(first, len(KNOTS))]
+    delays = [
+        float(KNOTS[knot])
+        for knot in knots
+        if hedging.low <= KNOTS[knot] <= hedging.high and at_risk[knot] >= SLOW_SEEN and knot
+    ]
+    for copies in range(max(hedging.fewest, 1), hedging.most + 1):
+        ways += [(copies, delay) for delay in delays if copies * delay < times[-1]]
+    if live.way not in ways:
+        ways.append(live.way)
+    return ways
 
 
-def distinct(values: npt.NDArray[T]) -> tuple[npt.NDArray[T], npt.NDArray[np.intp]]:
-    """``values``, (n,), in order, each once, and where in them each is: (n,). As ``np.unique`` does it, likewise."""
-    ordered = np.sort(values)
-    once = ordered[np.append(True, ordered[1:] != ordered[:-1])]
-    place: npt.NDArray[np.intp] = np.searchsorted(once, values)
-    return once, place
+def _fewest(case: _Case) -> int:
+    """Least retries that may be chosen."""
+    if case.retried < TESTED and case.live.retries >= 1:
+        # whoever gives up retries unseen never learns what they are worth
+        return min(max(case.limits.fewest, 1), case.limits.most)
+    return case.limits.fewest
+
+
+def _allowed(case: _Case, table: _Table) -> npt.NDArray[np.bool_]:
+    """Candidates within the hard bounds, each once: as the table's outlook."""
+    limits, number = case.limits, np.arange(case.most + 1)
+    rows = (number >= _fewest(case)) & (number <= limits.most)
+    columns = (table.timeouts >= limits.low) & (table.timeouts <= limits.high)
+    # a copy that is never due is none
+    due = np.array([copies * delay for _, (copies, delay) in table.others])[:, None] < table.timeouts
+    result: npt.NDArray[np.bool_] = rows[:, None, None] & (columns & due)[None]
+    return result
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
@@ -173,180 +490,6 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     low, high = ordered[before], ordered[min(before + 1, len(ordered) - 1)]
     part = place - before
     return high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part
-
-
-class Verdict(NamedTuple):
-    """What a look came to."""
-
-    decision: Decision | None  # None: what is live stays
-    longing: bool = False  # a longer timeout seems better, and too little was seen of what comes behind the live one
-
-
-class _Case(NamedTuple):
-    """What a look is about."""
-
-    picture: Picture
-    live: Plan
-    limits: Limits  # with as many retries as the live plan has, if that is more
-    wish: Wish
-    gate: float
-
-    @property
-    def bounds(self) -> Array:
-        """Of the pauses before each retry [s]."""
-        return pauses(self.limits.backoff, self.limits.cap, self.limits.most)
-
-    @property
-    def least(self) -> float:
-        """Gain below which a change is not worth its while."""
-        return LEAST_GAIN * self.wish.objective.value
-
-    def foreseen(self, world: World, grid: Grid) -> Outlook:
-        """The outlook of all timeouts of ``grid`` and all retries; the hedges stay as they are."""
-        return foreseen(world, self.live, grid, self.bounds)
-
-    def judged(self, outlook: Outlook, *, by_success: bool) -> Array:
-        """Worth of each candidate per call; a refused call ends at once, whatever the plan."""
-        return (outlook.success if by_success else self.wish.utility(outlook)) * (1 - self.picture.refused)
-
-    def credible(self, gains: Array, *, short: bool) -> npt.NDArray[np.bool_]:
-        """Which gains are real and large enough: (..., n_draws) -> (...). short: they mend a lack of success."""
-        harmless = (gains > -HARM * self.least).mean(axis=-1) >= (min(SHORT_GATE, self.gate) if short else self.gate)
-        result: npt.NDArray[np.bool_] = harmless & (gains.mean(axis=-1) > self.least)
-        return result
-
-
-class _Survey(NamedTuple):
-    """All candidates on the mean picture: each table (n_retries + 1, n_timeouts)."""
-
-    timeouts: Array  # [s]
-    allowed: npt.NDArray[np.bool_]
-    worth: Array  # -inf: not to be chosen
-    now: tuple[int, int]  # where the live plan is
-    short: bool  # what is live gives too little success: that is mended first
-    asked: float  # share of the best reachable success that is asked for
-    promising: bool  # whether anything is better by more than noise
-    curve: Array  # (BINS,) chance of an answer by each knot
-
-
-def decide(
-    picture: Picture,
-    live: Plan,
-    limits: Limits,
-    wish: Wish,
-    *,
-    gate: float,
-    retried: float,
-    reach: float,
-    seen: int,
-    dice: Callable[[], np.random.Generator],
-) -> Verdict:
-    """A better plan than ``live`` where the evidence is good enough.
-
-    gate: least probability that a change does no harm, in (0.5, 1); retried: calls that were seen to retry; reach:
-    longest timeout by which reachable success is judged [s]; seen: executions.
-    """
-    case = _Case(picture, live, limits._replace(most=max(limits.most, live.retries)), wish, gate)
-    survey = _surveyed(case, limits, retried, reach)
-    if not survey.promising:
-        return Verdict(None)
-    rng = dice()
-    plan, longing = _screened(case, survey, rng)
-    if plan is None:
-        return Verdict(None, longing)
-    before, after = _confirmed(case, plan, survey.short, rng)
-    if not case.credible((survey.asked if survey.short else 1.0) * after - before, short=survey.short):
-        return Verdict(None, longing)
-    timeout, retries = _optima(case, survey, rng)
-    within = Grid.of(np.array([plan.timeout]))
-    return Verdict(
-        Decision(
-            plan,
-            estimate(after - before, seen),
-            survey.short,
-            estimate(timeout, seen)._replace(value=plan.timeout),
-            estimate(retries, seen)._replace(value=plan.retries),
-            float(survival.read(survey.curve, within)[0][0] / max(survey.curve[-1], 1e-9)),
-        )
-    )
-
-
-def _surveyed(case: _Case, limits: Limits, retried: float, reach: float) -> _Survey:
-    """Score every candidate once, on the mean picture."""
-    mean = mean_world(case.picture, case.limits)
-    candidates = timeouts(limits, case.live.timeout, mean.answered[0])
-    whole = case.foreseen(mean, Grid.of(candidates))
-    utility = case.judged(whole, by_success=False)[:, 0]
-    success = whole.success[:, 0]
-    allowed = _allowed(candidates, case.live, limits, case.limits.most, retried)
-    now = (case.live.retries, int(np.searchsorted(candidates, case.live.timeout)))
-    # not by the longest waits that there are: in an outage, a tail that nobody saw promises everything
-    near = allowed & (candidates <= max(reach, candidates[allowed.any(axis=0)][0]))
-    reachable = float(success[near].max())
-    floor = case.wish.floor(reachable)
-    asked = floor / max(reachable, 1e-9)
-    floor -= 1e-3 * floor + 1e-9  # less than that is not worth a change
-    short = bool(success[now] < floor)
-    worth = np.where(allowed & (success >= floor), utility, -np.inf)
-    worth[now] = -np.inf
-    best = float(worth.max())
-    # the draws would not find more than twice what the mean picture shows
-    promising = math.isfinite(best) and (short or best - float(utility[now]) > 0.5 * case.least)
-    return _Survey(candidates, allowed, worth, now, short, asked, promising, mean.answered[0])
-
-
-def _screened(case: _Case, survey: _Survey, rng: np.random.Generator) -> tuple[Plan | None, bool]:
-    """The best of the few most promising candidates, by paired draws, and whether a longer timeout is longed for."""
-    order = np.argsort(-survey.worth, axis=None)[:FEW]
-    order = order[np.isfinite(survey.worth.ravel()[order])]
-    retries, columns = np.unravel_index(order, survey.worth.shape)
-    used, place = distinct(np.append(columns, survey.now[1]))
-    reach = survey.timeouts[used]
-    worlds = drawn_worlds(case.picture, case.limits, SCREEN, float(reach[-1]), rng)
-    scores = case.judged(case.foreseen(worlds, Grid.of(reach)), by_success=survey.short)
-    gains = scores[retries, :, place[:-1]] - scores[survey.now[0], :, place[-1]]
-    means = gains.mean(axis=1)
-    if survey.short:  # to be short must be credible itself; more retries give more success in every draw
-        gains = survey.asked * scores[retries, :, place[:-1]] - scores[survey.now[0], :, place[-1]]
-    longing = bool((means[survey.timeouts[columns] > case.live.timeout] > LONGING * case.least).any())
-    credible = case.credible(gains, short=survey.short)
-    if not credible.any():
-        return None, longing
-    # where success is short, all of these mend it: then the most useful one, and it comes first
-    chosen = int(np.argmax(credible)) if survey.short else int(np.argmax(np.where(credible, means, -np.inf)))
-    return case.live._replace(timeout=float(survey.timeouts[columns[chosen]]), retries=int(retries[chosen])), longing
-
-
-def _confirmed(case: _Case, plan: Plan, by_success: bool, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Worth of what is live and of ``plan`` by fresh draws: (CONFIRM,) each.
-
-    The best of many looks better than it is; these draws know nothing of the many.
-    """
-    worlds = drawn_worlds(case.picture, case.limits, CONFIRM, max(plan.timeout, case.live.timeout), rng)
-    both = case.foreseen(worlds, Grid.of(np.array([case.live.timeout, plan.timeout])))
-    scores = case.judged(both, by_success=by_success)
-    return scores[case.live.retries, :, 0], scores[plan.retries, :, 1]
-
-
-def _optima(case: _Case, survey: _Survey, rng: np.random.Generator) -> tuple[Array, npt.NDArray[np.intp]]:
-    """Timeout [s] and retries that each of some draws would choose for itself: (SCREEN,) each."""
-    worlds = drawn_worlds(case.picture, case.limits, SCREEN, float(survey.timeouts[-1]), rng)
-    scores = case.judged(case.foreseen(worlds, Grid.of(survey.timeouts)), by_success=False)
-    scores = np.where(survey.allowed[:, None, :], scores, -np.inf)
-    flat = scores.transpose(1, 0, 2).reshape(SCREEN, -1)
-    retries, columns = np.unravel_index(np.argmax(flat, axis=1), survey.allowed.shape)
-    return survey.timeouts[columns], retries
-
-
-def _allowed(candidates: Array, live: Plan, limits: Limits, most: int, retried: float) -> npt.NDArray[np.bool_]:
-    """Candidates within the hard bounds: (most + 1, n_timeouts)."""
-    number = np.arange(most + 1)
-    fewest = limits.fewest
-    if retried < TESTED and live.retries >= 1:
-        fewest = min(max(fewest, 1), limits.most)  # whoever gives up retries unseen never learns what they are worth
-    rows = (number >= fewest) & (number <= limits.most)
-    columns = (candidates >= limits.low) & (candidates <= limits.high)
-    return rows[:, None] & columns[None, :]
 
 
 def estimate(draws: Array | npt.NDArray[np.intp], seen: int) -> Estimate:
@@ -369,41 +512,27 @@ class Prospect(NamedTuple):
 
 
 def prospects(
-    picture: Picture, plans: Sequence[Plan], limits: Limits, wish: Wish, seen: int, rng: np.random.Generator
+    picture: Picture, plans: Sequence[Plan], cap: float, wish: Wish, seen: int, rng: np.random.Generator
 ) -> list[Prospect]:
-    """What each of ``plans`` would give, by the same posterior draws."""
-    most = max(plan.retries for plan in plans)
-    wide = limits._replace(most=most)
-    times, column = distinct(np.array([plan.timeout for plan in plans]))
-    drawn = drawn_worlds(picture, wide, CONFIRM, float(times[-1]), rng)
-    bounds = pauses(limits.backoff, limits.cap, most)
-    wholes = {}
+    """What each of ``plans`` would give, by the same posterior draws. cap: of all pauses [s]."""
+    world = drawn_worlds(picture, CONFIRM, max(plan.timeout for plan in plans), rng)
+    whole = scored(world, plans, cap)
     going = 1 - picture.refused  # a refused call ends at once, whatever the plan
     objective = wish.objective
-    found: list[Prospect] = []
-    first = np.zeros(0)
-    for plan, place in zip(plans, column, strict=True):
-        way = (plan.hedges, plan.hedge_delay)
-        if way not in wholes:
-            wholes[way] = foreseen(drawn, plan, Grid.of(times), bounds)
-        mine = Outlook(*(part[plan.retries, :, place] for part in wholes[way]))
-        worth = objective.value * mine.success - (objective.latency_cost or 0.0) * mine.seconds
-        worth = going * (worth - objective.attempt_cost * (mine.requests - 1))
-        if not found:
-            first = worth
-        success, seconds, requests = (float(part.mean()) for part in mine)
-        found.append(
-            Prospect(
-                plan,
-                estimate(worth, seen),
-                estimate(worth - first, seen),
-                float((worth > first).mean()),
-                going * success,
-                going * seconds,
-                1 + going * (requests - 1),
-            )
+    worth = objective.value * whole.success - (objective.latency_cost or 0.0) * whole.seconds
+    worth = going * (worth - objective.attempt_cost * (whole.requests - 1))
+    return [
+        Prospect(
+            plan,
+            estimate(worth[place], seen),
+            estimate(worth[place] - worth[0], seen),
+            float((worth[place] > worth[0]).mean()),
+            going * float(whole.success[place].mean()),
+            going * float(whole.seconds[place].mean()),
+            1 + going * (float(whole.requests[place].mean()) - 1),
         )
-    return found
+        for place, plan in enumerate(plans)
+    ]
 
 
 def rounded(timeout: float, limits: Limits) -> float:

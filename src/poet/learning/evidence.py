@@ -10,25 +10,25 @@ from __future__ import annotations
 import math
 import struct
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from poet.kernels.online.bins import BINS, FINE, bin_of, position
-from poet.kernels.online.drift import lags
+from poet.kernels.online.bins import BINS, bin_of, position
 from poet.kernels.online.ewma import Ewma
 from poet.learning.checks import count, number, numbers
 from poet.learning.notes import (
     ACCOUNT,
-    ALLOWANCE,
     ANSWER,
     BLOCK,
     CENSORED,
     FIRST_ANSWERS,
     FORMAT,
     KIND,
+    LEVELS,
     MEMORIES,
     RECENT,
     RECORD_KEEP,
+    WORSE,
     Copy,
     Note,
     mark,
@@ -37,11 +37,12 @@ from poet.learning.notes import (
     was_shed,
 )
 from poet.learning.recent import Recent
+from poet.learning.strain import Strain
 from poet.model.execution import Execution, Outcome
 
 if TYPE_CHECKING:
     from poet.kernels.online.hedging import Durations
-    from poet.learning.folding import Picture
+    from poet.learning.folding import Picture, Watch
     from poet.learning.gains import Gain
     from poet.learning.news import News
     from poet.learning.states import Kept, State
@@ -52,25 +53,27 @@ _KEPT_AFTER_CHANGE = 16  # single durations: about what the shortest memory hold
 _FULL = BLOCK * FORMAT.size  # bytes of notes
 _SLACK = 64  # single durations beyond those that count, so that they need not be moved for each
 
-_WORSE = 8.0  # ratio of the odds of no answer that the watch looks for: far worse than expected
-_WATCH = 4.0  # evidence for it that makes it worth looking at once [nats]
-_ALARM = 9.0  # evidence that the short memory is right and a long one wrong [nats]
+_HEARD = 4.0  # evidence for something having changed that makes it worth counting it exactly [nats]
+_WATCH = 6.0  # evidence for "much worse" that makes it worth looking at once [nats]
+_ALARM = 12.0  # evidence for a change [nats]: by chance, once in exp(12) = 160,000 calls or more seldom
+_LAGS = 14.0  # the same, of the shortest memory against another
+_STALE = 2.0  # evidence against a memory that makes it stale once there is an alarm [nats]
 _ALARM_AFTER = 20  # calls that come first
 _ALARM_PAUSE = 25  # calls between two alarms
-_CALM = (0.0,) * MEMORIES  # levels of the alarm
-_VERDICTS = (Outcome.ERROR, Outcome.TIMEOUT)  # no answer, and that says something of the service
+_CALM = (0.0,) * LEVELS
+_CUT_OFF = (Outcome.TIMEOUT, Outcome.CANCELLED)
 
 # Of thousands of functions few are busy at a time. A picture takes 35 kB and is drawn in 0.1 ms; it is asked for at
-# every look. A table takes 5 kB and is asked for by every execution; whose has no place here draws one a round.
+# every look. A watch takes 15 kB and is asked for by every execution; whose has no place here draws one a round.
 _PICTURES: Recent[Kept, Picture] = Recent(8)
-_TABLES: Recent[Kept, array[float]] = Recent(64)
+_WATCHES: Recent[Kept, Watch] = Recent(32)
 
 
 class Evidence:
     """The memory of one function. Not thread-safe; one owner."""
 
     __slots__ = (
-        "_alarm_level",
+        "_alert",
         "_answers",
         "_block",
         "_copies",
@@ -78,28 +81,37 @@ class Evidence:
         "_gain",
         "_kept",
         "_last_alarm",
+        "_levels",
         "_limit",
         "_notes",
         "_old_marks",
         "_pace",
         "_recent",
         "_spent",
-        "_surprise",
         "_told_alarm",
         "_told_answers",
         "_untold_marks",
-        "_watch",
         "calls",
         "longest",
         "near",
+        "strain",
         "urgent",
     )
 
-    def __init__(self, *, pace: float = 1.0, record_keep: float = RECORD_KEEP, hedging: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        pace: float = 1.0,
+        record_keep: float = RECORD_KEEP,
+        hedging: bool = False,
+        strain: Strain | None = None,
+    ) -> None:
         """pace: divides all half-lives, > 0 [1]; record_keep: of a memory's record per call, in [0, 1).
 
         hedging: keep what choosing a hedge needs, too: single durations, and how many copies were sent.
+        strain: is told how first attempts fare, and how many extra requests are sent.
         """
+        self.strain = strain
         self._pace = pace_of(pace, record_keep, hedging=hedging)
         self.calls = 0
         self.longest = 0.0  # seconds that any attempt was waited for
@@ -112,9 +124,8 @@ class Evidence:
         self._copies = b""  # packed ``Copy``s
         self._recent: array[int] | None = array("H") if hedging else None  # marks of first attempts, the newest count
         self._spent = Ewma()  # copies per call
-        self._watch = 0.0
-        self._surprise: tuple[float, float] | None = None  # evidence for "far worse than expected"; None: to be found
-        self._alarm_level: Sequence[float] = _CALM
+        self._levels: Sequence[float] = _CALM  # of what is watched, as of the last fold [nats]
+        self._alert = 0.0  # evidence since then for anything having changed, roughly [nats]
         self._last_alarm = 0
         self._kept: Kept | None = None
         self._told()
@@ -136,7 +147,11 @@ class Evidence:
     @limit.setter
     def limit(self, seconds: float) -> None:
         if seconds != self._limit:
-            self._limit, self._surprise = seconds, None
+            self._limit = seconds
+            if self.strain is not None:
+                self.strain.under(seconds)
+            if self._kept is not None:
+                _WATCHES.drop(self._kept)
 
     @property
     def answers(self) -> tuple[float, ...]:
@@ -145,46 +160,55 @@ class Evidence:
 
     # ------------------------------------------------------------ observing
 
-    def observe(self, execution: Execution) -> None:
-        """Note one call. Odd values are left out; nothing raises. A call that was not made is none."""
-        if was_shed(execution):
-            return
-        self.calls += 1
-        call = self._block
-        self._block += 1
-        pack = FORMAT.pack
-        first = True
-        for outcome, seconds, waited, hedge in execution.attempts[:MOST_ATTEMPTS]:
-            if outcome == Outcome.SHED:
-                continue  # not made
-            if hedge:
-                self._copied(call, outcome, seconds, waited)
+    def observe(self, executions: Iterable[Execution]) -> None:
+        """Note calls, oldest first. Odd values are left out; nothing raises. A call that was not made is none."""
+        pack, kind_of = FORMAT.pack, KIND
+        alerts = self._alerts()
+        ends = math.inf if self.strain is None else self.strain.ends
+        for execution in executions:
+            if was_shed(execution):
                 continue
-            if not 0 <= seconds < math.inf:
-                first = False
-                continue
-            bin_ = bin_of(seconds)
-            kind = KIND[outcome]
-            fine = position(seconds, bin_) if kind == CENSORED else 0
-            pause = int(waited * 1000 + 0.5) if 0 < waited < 65 else 65000 if waited >= 65 else 0
-            self._notes += pack(call, outcome, bin_, fine, pause)
-            if first:
-                first = False
-                self._judge(outcome, kind, bin_ + 1 if fine > FINE // 2 else bin_)
-                if self._recent is not None and seconds >= self.near:
-                    self._marked(self._recent, mark(seconds, kind == CENSORED))
-            if kind == ANSWER and len(self._answers) < FIRST_ANSWERS:
-                self._answers.append(seconds)
-            if seconds > self.longest:
-                self.longest = float(seconds)
-        if (
-            len(self._notes) >= _FULL
-            or self._block >= BLOCK
-            or self._watch > _WATCH
-            or len(self._copies) >= _FULL
-            or self._alarmed()
-        ):
-            self.fold()
+            self.calls += 1
+            call = self._block
+            self._block += 1
+            first = True
+            attempts = execution.attempts
+            for outcome, seconds, waited, hedge in (
+                attempts if len(attempts) < MOST_ATTEMPTS else attempts[:MOST_ATTEMPTS]
+            ):
+                if outcome == Outcome.SHED:
+                    continue  # not made
+                if hedge:
+                    self._copied(call, outcome, seconds, waited)
+                    continue
+                if not 0 <= seconds < math.inf:
+                    first = False
+                    continue
+                bin_ = bin_of(seconds)
+                kind = kind_of[outcome]
+                fine = position(seconds, bin_) if kind == CENSORED else 0
+                pause = 0 if not waited > 0 else int(waited * 1000 + 0.5) if waited < 65 else 65000
+                self._notes += pack(call, outcome, bin_, fine, pause)
+                if first:
+                    first = False
+                    if alerts is not None and (kind != CENSORED or outcome in _CUT_OFF):
+                        alert = self._alert + alerts[BINS * kind + bin_]
+                        self._alert = alert if alert > 0.0 else 0.0
+                    if self._recent is not None and seconds >= self.near:
+                        self._marked(self._recent, mark(seconds, kind == CENSORED))
+                if kind == ANSWER and len(self._answers) < FIRST_ANSWERS:
+                    self._answers.append(seconds)
+                if seconds > self.longest:
+                    self.longest = float(seconds)
+            if (
+                self._block >= BLOCK
+                or self._alert > _HEARD
+                or self.calls >= ends
+                or max(len(self._notes), len(self._copies)) >= _FULL
+            ):
+                self.fold()
+                alerts = self._alerts()
+                ends = math.inf if self.strain is None else self.strain.ends
 
     def _copied(self, call: int, outcome: Outcome, seconds: float, waited: float) -> None:
         """Note a hedge: how long it took, and how slow the request was that it copies."""
@@ -198,42 +222,21 @@ class Evidence:
         if len(recent) >= RECENT + _SLACK:
             del recent[:-RECENT]
 
-    def _judge(self, outcome: int, kind: int, bin_: int) -> None:
-        """Watch for change: did any memory expect this first attempt?"""
-        kept = self._kept
-        if kept is None:
-            return
-        table = _TABLES.get(kept)
-        if table is None:
-            table = self._table(kept)
-        if self._surprise is None:
-            self._surprise = self._surprised()
-        place = MEMORIES * (BINS * kind + bin_)
-        if kind == ANSWER:
-            self._watch = max(0.0, self._watch + self._surprise[0])
-        elif outcome in _VERDICTS:
-            self._watch += self._surprise[1]
-        self._alarm_level = lags(self._alarm_level, table[place : place + MEMORIES], allowance=ALLOWANCE)
+    def _alerts(self) -> array[float] | None:
+        """By what every first attempt is judged; None: nothing is known yet."""
+        return None if self._kept is None else self._watched(self._kept).alert
 
-    def _table(self, kept: Kept) -> array[float]:
+    def _watched(self, kept: Kept) -> Watch:
         from poet.learning import folding
 
-        return _TABLES.put(kept, folding.table(self._drawn(kept)))
+        return _WATCHES.get(kept) or _WATCHES.put(kept, folding.watch(self._drawn(kept), self._limit))
 
-    def _surprised(self) -> tuple[float, float]:
-        """Evidence for "far worse than expected" that an answer is, and none is [nats]."""
-        picture = self._drawn(self._kept)
-        missing = 1 - picture.weights @ picture.answered[:, min(bin_of(self._limit), BINS - 1)]
-        now = min(max(float(missing), 1e-3), 0.9)
-        worse = _WORSE * now / (1 - now + _WORSE * now)
-        return math.log((1 - worse) / (1 - now)), math.log(worse / now)
-
-    def _alarmed(self) -> bool:
-        """Whether a long memory has been so wrong of late that it should go."""
+    def _alarmed(self, levels: Sequence[float]) -> bool:
+        """Whether ``levels`` say that what was known is out of date."""
         return (
-            max(self._alarm_level) > _ALARM
+            (max(levels[MEMORIES:WORSE]) > _ALARM or max(levels[:MEMORIES]) > _LAGS)
             and self.calls > _ALARM_AFTER
-            and self.calls - self._last_alarm > _ALARM_PAUSE
+            and self.quiet > _ALARM_PAUSE
         )
 
     # ------------------------------------------------------------ folding
@@ -244,38 +247,46 @@ class Evidence:
             return
         from poet.learning import gains
 
+        if self.strain is not None:
+            self._strained(self.strain)
         gain = self._waiting()
         untold = gain if not self._foreign else self._waiting(self._foreign)
-        if self._alarmed():
-            stale = [level > _ALARM for level in self._alarm_level]
+        levels = _risen(self._levels, gain)
+        if self._alarmed(levels):
+            stale = [level > _STALE for level in levels[:MEMORIES]]
             gain, untold = gains.restarted(gain, stale), gains.restarted(untold, stale)
+            levels = [*_CALM[:WORSE], levels[WORSE]]
             self._sounded(self.calls)
-        if self._watch > _WATCH:
+        if levels[WORSE] > _WATCH:
             untold = gains.calmed(untold)
             self.urgent = max(self.urgent, 1)
-            self._watch = 0.0
+            levels[WORSE] = 0.0
+        self._levels, self._alert = levels, 0.0
         self._settle(gain)
         if untold.calls or untold.fresh:
             self._gain = untold if self._gain is None else gains.composed(self._gain, untold, self._pace)
+
+    def _strained(self, strain: Strain) -> None:
+        """Tell how the calls that wait have fared."""
+        from poet.learning import folding
+
+        if strain.hear(folding.heard(self._notes, self._copies, self._block, strain.quick), self.calls):
+            self.urgent = 2
+        if strain.stale(self.calls) and self._kept is not None:
+            picture = self._drawn(self._kept)
+            strain.knows((picture.weights @ picture.answered).tolist(), self._limit, self.calls)
 
     def _waiting(self, first: int = 0) -> Gain:
         """What the calls that wait, from the ``first`` on, teach."""
         from poet.learning import folding
 
-        notes = [Note._make(each) for each in FORMAT.iter_unpack(self._notes)]
-        copies = [Copy._make(each) for each in FORMAT.iter_unpack(self._copies)]
-        if first:
-            notes = [note._replace(call=note.call - first) for note in notes if note.call >= first]
-            copies = [copy._replace(call=copy.call - first) for copy in copies if copy.call >= first]
-        surprise = None
-        if self._kept is not None:
-            surprise = self._surprise if self._surprise is not None else self._surprised()
-        picture = self._drawn(self._kept)
-        return folding.gained(notes, self._block - first, picture, self._pace, copies=copies, surprise=surprise)
+        watch = None if self._kept is None else self._watched(self._kept)
+        return folding.gained(
+            self._notes, first, self._block, self._drawn(self._kept), self._pace, copies=self._copies, watch=watch
+        )
 
     def _sounded(self, call: int) -> None:
         """There was an alarm: what was known is out of date."""
-        self._alarm_level = _CALM
         self._last_alarm = call
         self.urgent = 2
         if self._recent is not None:
@@ -298,9 +309,8 @@ class Evidence:
 
         if self._kept is not None:
             _PICTURES.drop(self._kept)
-            _TABLES.drop(self._kept)
+            _WATCHES.drop(self._kept)
         self._kept = None if state is None else Kept.of(state)
-        self._surprise = None
 
     def _opened(self) -> State:
         from poet.learning import states
@@ -327,6 +337,11 @@ class Evidence:
     def retried(self) -> tuple[float, float]:
         """Calls seen to retry after an error, and after a timeout."""
         return (0.0, 0.0) if self._kept is None else self._kept.retried
+
+    @property
+    def quiet(self) -> int:
+        """Calls since the last alarm, or the start."""
+        return self.calls - self._last_alarm
 
     def overdrawn(self, share: float) -> float:
         """Copies sent beyond ``share`` per call within memory, as of the last fold; below 0: fewer were sent."""
@@ -363,7 +378,7 @@ class Evidence:
             self.near,
             self.urgent,
             self._told_alarm,
-            self.calls - self._last_alarm,
+            self.quiet,
             tuple(marks),
             self._old_marks,
         )
@@ -388,19 +403,20 @@ class Evidence:
         self.longest = max(self.longest, news.longest)
         self.limit = news.limit
         self.urgent = news.urgent
-        rises = map(max, map(float.__add__, [*self._alarm_level, self._watch], gain.rise.tolist()), gain.least.tolist())
-        *self._alarm_level, self._watch = rises
+        levels = _risen(self._levels, gain)
         if self._recent is not None:
             old = RECENT if overtaken else news.old_marks
             self._recent = (self._recent[max(0, len(self._recent) - old) :] + array("H", news.marks))[-RECENT:]
             self.near = news.near
         if gain.fresh:
             self._last_alarm = max(0, self.calls - news.quiet)
-        if self._alarmed():
-            gain = gains.restarted(gain, [level > _ALARM for level in self._alarm_level])
+        if self._alarmed(levels):
+            gain = gains.restarted(gain, [level > _STALE for level in levels[:MEMORIES]])
+            levels = [*_CALM[:WORSE], levels[WORSE]]
             self._sounded(self.calls)
-        if self._watch > _WATCH:
-            self.urgent, self._watch = max(self.urgent, 1), 0.0
+        if levels[WORSE] > _WATCH:
+            self.urgent, levels[WORSE] = max(self.urgent, 1), 0.0
+        self._levels = levels
         self._settle(gain)
 
     # ------------------------------------------------------------ keeping
@@ -417,11 +433,13 @@ class Evidence:
             "urgent": self.urgent,
             "block": self._block,
             "notes": len(self._notes) // FORMAT.size,
-            "watch": self._watch,
-            "levels": list(self._alarm_level),
+            "alert": self._alert,
+            "levels": list(self._levels),
             "last_alarm": self._last_alarm,
             "folded": self._kept is not None,
         }
+        if self.strain is not None:
+            facts["strain"] = self.strain.dump()
         blob = self._notes + self._copies
         if self._copies:
             facts["copies"] = len(self._copies) // FORMAT.size
@@ -443,13 +461,20 @@ class Evidence:
         from poet.learning import states
 
         self.calls = count(facts["calls"])
+        if self.strain is not None and "strain" in facts:  # states of older releases have none
+            self.strain = Strain.of(facts["strain"])
         self._answers = array("d", numbers(facts["answers"], range(FIRST_ANSWERS + 1)))
         self.longest = number(facts["longest"])
         self.limit = math.inf if facts["limit"] is None else number(facts["limit"])
         self.urgent = count(facts["urgent"], 2)
         self._block = count(facts["block"], BLOCK)
-        self._watch = number(facts["watch"])
-        self._alarm_level = array("d", numbers(facts["levels"], range(MEMORIES, MEMORIES + 1)))
+        self._alert = number(facts.get("alert", 0.0))
+        levels = numbers(facts["levels"], range(MEMORIES, LEVELS + 1))
+        if "watch" in facts:  # of a release that watched less
+            levels = [*levels, *[0.0] * (WORSE - MEMORIES), number(facts["watch"])]
+        if len(levels) != LEVELS:
+            raise ValueError(f"{len(levels)} levels are watched, not {LEVELS}")
+        self._levels = array("d", levels)
         self._last_alarm = count(facts["last_alarm"])
         size = self._load_notes(facts, blob)
         size += self._load_recent(facts, blob[size:])
@@ -492,6 +517,12 @@ class Evidence:
         if self._recent is not None:
             self._recent, self._spent, self.near = array("H", marks), spent, near
         return 2 * len(marks)
+
+
+def _risen(levels: Sequence[float], gain: Gain) -> list[float]:
+    """The levels that are watched, after the calls behind ``gain``."""
+    risen = map(float.__add__, levels, gain.rise.tolist())
+    return list(map(max, risen, gain.least.tolist()))
 
 
 def _check_note(values: tuple[int, ...], block: int) -> None:

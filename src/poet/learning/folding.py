@@ -8,9 +8,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from poet.kernels.online import repetition, survival
-from poet.kernels.online.bins import BINS, FINE
+from poet.kernels.online import drift, repetition, survival
+from poet.kernels.online.bins import BINS, FINE, bin_of
 from poet.kernels.online.ewma import Ewma, mean, observe_all
 from poet.kernels.online.hedging import Durations
 from poet.kernels.online.survival import KNOTS, WIDTHS, Array, Grid, Hazards, read
@@ -18,10 +19,17 @@ from poet.learning.gains import NOTHING, Gain
 from poet.learning.notes import (
     ACCOUNT,
     ALLOWANCE,
+    ANSWER,
     CENSORED,
+    FAR_FEWER,
+    FAR_MORE,
+    FORMAT,
     KIND,
+    LEVELS,
     MEMORIES,
     REFUSED_HALF_LIFE,
+    SHIFTS,
+    WORSE,
     Copy,
     Note,
     Pace,
@@ -29,14 +37,22 @@ from poet.learning.notes import (
     marked,
 )
 from poet.learning.states import Sparse, State, numbered
+from poet.learning.strain import Heard
 from poet.model.execution import Outcome
 
 DEPENDENT = 1.5  # a retry after a timeout counts 1 - this times the chance that latency repeats
+TELLING = 0.1  # chance that a fresh copy answers in time, below which that none has tells nothing
 LEAST_WEIGHT = 0.1  # of a sample that is worth counting
 _ANSWERS = (Outcome.SUCCESS, Outcome.LATE)
 _VERDICTS = (Outcome.SUCCESS, Outcome.LATE, Outcome.ERROR, Outcome.TIMEOUT)
-# What each outcome says to the watch: an answer, none and that says something of the service, or nothing at all.
-_SAYS = np.array([0 if o in _ANSWERS else 1 if o in (Outcome.ERROR, Outcome.TIMEOUT) else 2 for o in Outcome])
+# By outcome: the kind of sample that it is, and whether it says if the service answers.
+_KINDS = np.array([KIND.get(outcome, CENSORED) for outcome in Outcome])
+_VERDICT = np.array([outcome in _VERDICTS for outcome in Outcome])
+_NOTED = np.dtype([("call", "u1"), ("outcome", "u1"), ("bin", "u1"), ("position", "u1"), ("pause", "<u2")])
+
+FAR = 4.0  # ratio of the odds of no answer that counts as a change
+MUCH_WORSE = 8.0  # ratio that makes it worth looking at once
+MOST_SAID = 2.5  # by a single attempt [nats]
 
 
 class Picture(NamedTuple):
@@ -72,85 +88,146 @@ def pictured(state: State) -> Picture:
     )
 
 
-def table(picture: Picture) -> array[float]:
-    """By what the next attempts are judged: log likelihood by kind, bin and memory, the last running fastest.
+class Watch(NamedTuple):
+    """By what the next first attempts are judged."""
 
-    In single precision, as hundreds of them are kept, and what is judged by them is compared to a threshold.
-    """
-    return array("f", picture.likely.transpose(0, 2, 1).astype(np.float32).tobytes())
+    evidence: Array  # (LEVELS - MEMORIES, 3, BINS) by kind and bin: that something has changed [nats]
+    alert: array[float]  # by kind and bin: that anything has, for a quick look at every attempt [nats]
+
+
+def watch(picture: Picture, limit: float) -> Watch:
+    """What would say that things have changed since ``picture``. limit: timeout in force [s]."""
+    weights = picture.weights.copy()
+    weights[0] = 1e-9  # the shortest memory follows every cluster
+    weights /= weights.sum()
+    answered, failed = weights @ picture.answered, weights @ picture.failed
+    evidence = np.zeros((LEVELS - MEMORIES, 3, BINS))
+    shifts = slice(0, len(SHIFTS))
+    evidence[shifts, ANSWER], evidence[shifts, CENSORED] = drift.shifted(
+        np.diff(answered, append=answered[-1]), np.maximum(1 - answered - failed, 0.0), SHIFTS, most=MOST_SAID
+    )
+    seen = float(weights @ picture.hazards.at_risk[:, 0])
+    missing = 1 - min(float(answered[min(bin_of(limit), BINS - 1)]), 1.0)
+    for place, share, ratio in (
+        (FAR_MORE, (missing * seen + 1) / (seen + 2), FAR),
+        (FAR_FEWER, (float(failed[-1]) * seen + 1) / (seen + 2), 1 / FAR),
+        (WORSE, min(max(missing, 1e-3), 0.9), MUCH_WORSE),
+    ):
+        good, bad = drift.odds(share, ratio)
+        evidence[place - MEMORIES, ANSWER], evidence[place - MEMORIES, 1:] = good, bad
+    # of errors alone: where copies end slow attempts, there are fewer timeouts than the curve says
+    evidence[FAR_FEWER - MEMORIES, CENSORED] = 0.0
+    alert = np.log(np.exp(evidence[:-1]).mean(axis=0))
+    return Watch(evidence, array("f", alert.astype(np.float32).tobytes()))
 
 
 def gained(
-    notes: Sequence[Note],
-    n_calls: int,
-    picture: Picture,
-    pace: Pace,
-    *,
-    copies: Sequence[Copy] = (),
-    surprise: tuple[float, float] | None = None,
+    notes: bytes, first: int, n_calls: int, picture: Picture, pace: Pace, *, copies: bytes = b"", watch: Watch | None
 ) -> Gain:
-    """What ``n_calls`` calls teach whose attempts are ``notes`` and whose hedges are ``copies``, oldest first.
+    """What calls teach whose attempts are ``notes`` and whose hedges are ``copies``, packed, oldest first.
 
-    picture: of what was known before. surprise: evidence for "far worse than expected", in an answer and in none
-    [nats]; None: there was nothing to judge them by.
+    first, n_calls: the calls from the ``first`` of the block on, of so many in it. picture: of what was known before.
+    watch: by which they are judged; None: there was nothing to judge them by.
     """
-    calls = _by_call(notes)
-    firsts = [attempts[0] for attempts in calls]
+    noted = np.frombuffer(notes, _NOTED)
+    noted = noted[noted["call"] >= first]
+    n_calls -= first
+    call, outcome, bins, place = (noted[name].astype(np.intp) for name in ("call", "outcome", "bin", "position"))
+    call -= first
+    starts = np.append(True, call[1:] != call[:-1]) if len(call) else np.zeros(0, np.bool_)
+    kinds = _KINDS[outcome]
     expected = float(picture.repeats @ repetition.REPEATS)
-    retried = [attempts for attempts in calls if len(attempts) > 1]
+    dependent = 1.0 - DEPENDENT * expected
+    retried = _retried(noted, call, starts)
+    made = [Copy._make(each) for each in FORMAT.iter_unpack(copies)]
+    made = [copy._replace(call=copy.call - first) for copy in made if copy.call >= first]
     after_errors = [sequence for attempts in retried if (sequence := _sequence(attempts, Outcome.ERROR))]
     after_timeouts = [
         (attempts, sequence) for attempts in retried if (sequence := _sequence(attempts, Outcome.TIMEOUT))
     ]
-    dependent = 1.0 - DEPENDENT * expected
-    repeats, repeated = _of_repeats(after_timeouts, copies, picture)
-    likely, ages = _foretold(firsts, n_calls, picture)
-    rise, least = _watched(firsts, likely, surprise)
-    refused = sum(attempts[-1].outcome == Outcome.REFUSED for attempts in calls)
+    repeats, repeated = _of_repeats(after_timeouts, made, picture)
+    near = bins[starts] + (place[starts] > FINE // 2)
+    likely = picture.likely[kinds[starts], :, near]
+    ages = n_calls - 1 - call[starts]
+    rise, least = _watched(outcome[starts], kinds[starts], near, likely, watch)
+    lasts = np.append(starts[1:], True) if len(call) else starts
+    refused = int((outcome[lasts] == Outcome.REFUSED).sum())
+    n_firsts = int(starts.sum())
     return Gain(
         n_calls,
-        _counted(_weighed(calls, dependent) + _weighed_copies(copies, dependent), n_calls, pace.keeps),
+        _counted(
+            _first_cells(call[starts], kinds[starts], bins[starts], place[starts]),
+            _weighed(retried, dependent) + _weighed_copies(made, dependent),
+            n_calls,
+            pace.keeps,
+        ),
         NOTHING.stale,
-        (pace.record_keep**ages) @ likely if firsts else NOTHING.record,
-        n_calls if firsts else 0,
+        (pace.record_keep**ages) @ likely if n_firsts else NOTHING.record,
+        n_calls if n_firsts else 0,
         False,
-        n_calls if firsts else 0,
+        n_calls if n_firsts else 0,
         _of_errors(after_errors, picture),
         repeats,
         repeated,
         (len(after_errors), len(after_timeouts)),
         observe_all(Ewma(), refused, n_calls, half_life=REFUSED_HALF_LIFE),
-        observe_all(Ewma(), len(copies), n_calls, half_life=ACCOUNT),
+        observe_all(Ewma(), len(made), n_calls, half_life=ACCOUNT),
         rise,
         least,
     )
 
 
-def _by_call(notes: Sequence[Note]) -> list[list[Note]]:
-    """The attempts of each call."""
+def heard(notes: bytes, copies: bytes, n_calls: int, quick: float) -> Heard:
+    """What the first attempts among ``notes`` say of load. quick: time by which they are usually answered [s]."""
+    noted = np.frombuffer(notes, _NOTED)
+    call = noted["call"]
+    firsts = noted[np.append(True, call[1:] != call[:-1])] if len(call) else noted
+    outcome, late = firsts["outcome"], firsts["bin"] >= bin_of(quick)
+    bad = late | (outcome == Outcome.ERROR) | (outcome == Outcome.TIMEOUT)
+    tells = (outcome != Outcome.REFUSED) & ((outcome != Outcome.CANCELLED) | late)
+    return Heard(bad[tells].tolist(), n_calls, len(noted) - len(firsts) + len(copies) // FORMAT.size)
+
+
+def _retried(
+    noted: npt.NDArray[np.void], call: npt.NDArray[np.intp], starts: npt.NDArray[np.bool_]
+) -> list[list[Note]]:
+    """The attempts of each call that made more than one."""
+    again = np.flatnonzero(~starts)
     calls: list[list[Note]] = []
     last = -1
-    for note in notes:
-        if note.call != last:
-            calls.append([])
-            last = note.call
-        calls[-1].append(note)
+    for place in again.tolist():
+        if call[place] != last:
+            last = int(call[place])
+            calls.append([Note(last, *noted[place - 1].tolist()[1:])])
+        calls[-1].append(Note(last, *noted[place].tolist()[1:]))
     return calls
 
 
+Cells = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Array]  # call, cell of a table of counts, and weight
+
+
+def _first_cells(
+    call: npt.NDArray[np.intp], kinds: npt.NDArray[np.intp], bins: npt.NDArray[np.intp], place: npt.NDArray[np.intp]
+) -> Cells:
+    """What first attempts add to the counts. One that was cut off was at risk in the part of its bin before that."""
+    cells, share = kinds * BINS + bins, np.where(kinds == CENSORED, place / FINE, 0.0)
+    part = np.flatnonzero(share)
+    return np.append(call, call[part]), np.append(cells, cells[part] + 1), np.append(1.0 - share, share[part])
+
+
 def _weighed(calls: Sequence[Sequence[Note]], dependent: float) -> list[tuple[int, int, float]]:
-    """Call, cell of a table of counts and weight of each attempt that is a sample of latency.
+    """Call, cell and weight of each retry that is a sample of latency.
 
     dependent: weight of a retry after a timeout; what follows an error is no sample at all.
     """
     cells: list[tuple[int, int, float]] = []
+    if dependent < LEAST_WEIGHT:
+        return cells
     for attempts in calls:
-        weight = 1.0
-        for note in attempts:
-            cells += _cells(note, weight)
-            weight = dependent if note.outcome == Outcome.TIMEOUT else 0.0
-            if weight < LEAST_WEIGHT:
+        for before, note in pairwise(attempts):
+            if before.outcome != Outcome.TIMEOUT:
                 break
+            cells += _cells(note, dependent)
     return cells
 
 
@@ -169,16 +246,21 @@ def _weighed_copies(copies: Sequence[Copy], dependent: float) -> list[tuple[int,
     return [cell for copy in copies for cell in _cells(copy, dependent)]
 
 
-def _counted(cells: Sequence[tuple[int, int, float]], n_calls: int, keeps: Sequence[float]) -> Sparse:
-    """``cells`` as counts, faded to the end of the block."""
-    if not cells:
+def _counted(firsts: Cells, others: Sequence[tuple[int, int, float]], n_calls: int, keeps: Sequence[float]) -> Sparse:
+    """All of these as counts, faded to the end of the block."""
+    calls, index, weights = firsts
+    if others:
+        more = np.array(others).T
+        calls = np.append(calls, more[0].astype(np.intp))
+        index = np.append(index, more[1].astype(np.intp))
+        weights = np.append(weights, more[2])
+    if not len(calls):
         return NOTHING.counts
-    decays = np.array(keeps)[:, None]
-    calls, index, weights = np.array(cells).T
-    worth = weights * decays ** (n_calls - 1 - calls)
-    index = index.astype(np.intp)
+    worth = weights * np.array(keeps)[:, None] ** (n_calls - 1 - calls)
     found, place = numbered(index)
-    return Sparse(found, np.array([np.bincount(place[index], each) for each in worth], dtype=float))
+    where = place[index] + len(found) * np.arange(MEMORIES)[:, None]
+    table: Array = np.bincount(where.ravel(), worth.ravel(), MEMORIES * len(found)).astype(float)
+    return Sparse(found, table.reshape(MEMORIES, -1))
 
 
 def _of_errors(sequences: Sequence[Sequence[Note]], picture: Picture) -> Array | None:
@@ -222,7 +304,8 @@ def _after_copies(copies: Sequence[Copy], picture: Picture) -> list[list[tuple[b
     """The same of hedges of slow requests.
 
     Where latency repeats, no copy answers as soon as the request that it copies should have. A copy that was given up
-    before has shown so only as long as it ran.
+    before has shown so only as long as it ran. One that hardly any answer is as quick as says nothing: not even a fresh
+    one would have answered.
     """
     shown: list[tuple[int, bool, float]] = []  # call, whether it answered in time, and the time that it had [s]
     for copy in copies:
@@ -237,7 +320,8 @@ def _after_copies(copies: Sequence[Copy], picture: Picture) -> list[list[tuple[b
     chances = read(picture.weights @ picture.answered, Grid.of(times))[0].tolist()
     calls: dict[int, list[tuple[bool, float]]] = {}
     for (call, answered, _), chance in zip(shown, chances, strict=True):
-        calls.setdefault(call, []).append((answered, chance))
+        if answered or chance >= TELLING:
+            calls.setdefault(call, []).append((answered, chance))
     return list(calls.values())
 
 
@@ -255,21 +339,20 @@ def _sequence(attempts: Sequence[Note], cause: Outcome) -> list[Note]:
     return found
 
 
-def _foretold(firsts: Sequence[Note], n_calls: int, picture: Picture) -> tuple[Array, Array]:
-    """How well each memory foretold each first attempt, (n, MEMORIES) [nats], and how many calls came since, (n,)."""
-    kinds = [KIND[note.outcome] for note in firsts]
-    bins = [note.bin + (note.position > FINE // 2) for note in firsts]
-    return picture.likely[kinds, :, bins], n_calls - 1 - np.array([note.call for note in firsts])
-
-
-def _watched(firsts: Sequence[Note], likely: Array, surprise: tuple[float, float] | None) -> tuple[Array, Array]:
-    """What first attempts add to the levels of the alarm and to the watch: see ``Gain.rise`` and ``Gain.least``."""
-    if surprise is None or not firsts:
+def _watched(
+    outcome: npt.NDArray[np.intp],
+    kinds: npt.NDArray[np.intp],
+    bins: npt.NDArray[np.intp],
+    likely: Array,
+    watch: Watch | None,
+) -> tuple[Array, Array]:
+    """What first attempts add to the levels that are watched: see ``Gain.rise`` and ``Gain.least``."""
+    if watch is None or not len(outcome):
         return NOTHING.rise, NOTHING.least
-    says = _SAYS[[note.outcome for note in firsts]]
-    steps = np.empty((len(firsts), MEMORIES + 1))
-    steps[:, :-1] = likely[:, :1] - ALLOWANCE - likely
-    steps[:, -1] = np.array([*surprise, 0.0])[says]
+    steps = np.empty((len(outcome), LEVELS))
+    steps[:, :MEMORIES] = likely[:, :1] - ALLOWANCE - likely
+    steps[:, MEMORIES:] = watch.evidence[:, kinds, bins].T
+    steps[:, FAR_MORE:] *= _VERDICT[outcome][:, None]
     levels = steps.cumsum(axis=0)
     rise: Array = levels[-1]
     return rise, rise - np.minimum(levels.min(axis=0), 0.0)

@@ -20,13 +20,14 @@ from poet.kernels.online import repetition
 from poet.kernels.online.ewma import Ewma
 from poet.kernels.online.survival import Array
 from poet.learning.checks import count
-from poet.learning.notes import ACCOUNT, BLOCK, MEMORIES, REFUSED_HALF_LIFE, Pace
+from poet.learning.notes import ACCOUNT, BLOCK, LEVELS, MEMORIES, REFUSED_HALF_LIFE, Pace
 from poet.learning.states import CELLS, Sparse, State, numbered
 
 # Of the weight that is dealt out anew per call: no memory is ever out of the race (Herbster & Warmuth 1998).
 SHARE = 0.01
 NEVER = -1  # in ``Gain.stale``
 
+_OLD_LEVELS = MEMORIES + 1  # of the first release that told others
 _MOST_CALLS = 2**40
 _MOST = 1e12  # a number in a gain that came from elsewhere
 
@@ -47,12 +48,12 @@ class Gain(NamedTuple):
     retried: tuple[int, int]  # calls seen to retry after an error, after a timeout
     refused: Ewma
     spent: Ewma  # copies per call
-    rise: Array  # (MEMORIES + 1,) of the alarm's levels and of the watch [nats]; -inf: they began anew
-    least: Array  # (MEMORIES + 1,) where these are at least, >= 0 [nats]
+    rise: Array  # (LEVELS,) of the levels that are watched [nats]; -inf: they began anew
+    least: Array  # (LEVELS,) where these are at least, >= 0 [nats]
 
 
 _UNMOVED = np.zeros(MEMORIES)
-_CALM = np.zeros(MEMORIES + 1)
+_CALM = np.zeros(LEVELS)
 _NO_COUNTS = Sparse.of(np.zeros((MEMORIES, CELLS)))
 NOTHING = Gain(
     0, _NO_COUNTS, (NEVER,) * MEMORIES, _UNMOVED, 0, False, 0, None, None, 0, (0, 0), Ewma(), Ewma(), _CALM, _CALM
@@ -115,8 +116,8 @@ def restarted(gain: Gain, stale: Sequence[bool]) -> Gain:
         recorded=0,
         fresh=True,
         mixed=0,
-        rise=np.append(np.full(MEMORIES, -np.inf), gain.rise[-1]),
-        least=np.append(np.zeros(MEMORIES), gain.least[-1]),
+        rise=np.append(np.full(LEVELS - 1, -np.inf), gain.rise[-1]),
+        least=np.append(np.zeros(LEVELS - 1), gain.least[-1]),
     )
 
 
@@ -129,7 +130,7 @@ def calmed(gain: Gain) -> Gain:
 
 def overtaken(gain: Gain) -> Gain:
     """``gain`` where somebody else has sounded the alarm meanwhile: it says nothing against the new memories."""
-    rise, least = np.append(np.zeros(MEMORIES), gain.rise[-1]), np.append(np.zeros(MEMORIES), gain.least[-1])
+    rise, least = (np.append(np.zeros(LEVELS - 1), part[-1]) for part in (gain.rise, gain.least))
     return gain._replace(stale=NOTHING.stale, fresh=False, rise=rise, least=least)
 
 
@@ -200,6 +201,7 @@ def written(gain: Gain) -> tuple[dict[str, Any], bytes]:
         "errors": gain.errors is not None,
         "repeats": gain.repeats is not None,
         "cells": len(gain.counts.cells),
+        "levels": LEVELS,
     }
     sums = np.concatenate([gain.record, gain.rise, gain.least, gain.refused, gain.spent])
     beliefs = [belief for belief in (gain.errors, gain.repeats) if belief is not None]
@@ -214,13 +216,16 @@ def read(facts: Mapping[str, Any], blob: bytes) -> Gain:
     recorded, mixed, repeated = (count(facts[name], calls) for name in ("recorded", "mixed", "repeated"))
     retried = _counts(facts["retried"], 2, 0, calls)
     numbers, start = [], 0
-    shapes = [(MEMORIES,), (MEMORIES + 1,), (MEMORIES + 1,), (2,), (2,)]
+    levels = count(facts.get("levels", _OLD_LEVELS), LEVELS, _OLD_LEVELS)
+    shapes = [(MEMORIES,), (levels,), (levels,), (2,), (2,)]
     shapes += [shape for shape, name in zip(_SHAPES, ("errors", "repeats"), strict=True) if facts[name] is True]
     for shape in shapes:
         end = start + 8 * int(np.prod(shape))
         numbers.append(np.frombuffer(blob[start:end]).reshape(shape))
         start = end
     record, rise, least, refused, spent, *beliefs = numbers
+    if levels != LEVELS:  # of a release that watched less
+        rise, least = (np.concatenate([part[:-1], np.zeros(LEVELS - levels), part[-1:]]) for part in (rise, least))
     beginning = rise == -np.inf  # the only number that may be endless
     for part in (record, rise[~beginning], least, refused, spent, *beliefs):
         if not (np.abs(part) <= _MOST).all():  # so written, a NaN fails too

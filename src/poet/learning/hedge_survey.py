@@ -19,8 +19,9 @@ from poet.kernels.online.bins import RATIO, bin_of, readable
 from poet.kernels.online.hedging import Durations, Ways, copies_sent, hedged, magnified, race
 from poet.kernels.online.restart import Outlook, World, outlook, pauses
 from poet.kernels.online.survival import KNOTS, Array, Grid, quantile
-from poet.learning.choice import Limits, Plan, Wish, mean_world, rising, rounded
+from poet.learning.choice import Limits, Wish, rounded
 from poet.learning.folding import Picture
+from poet.learning.guesses import Plan, mean_world, rising
 
 TAIL = 0.99  # share of the answers by which a gain in the tail is told
 LONGER = RATIO**6  # a longer timeout, in live ones, with which hedges are tried where none are sent
@@ -64,24 +65,20 @@ class Setting(NamedTuple):
     """What hedges are judged in."""
 
     picture: Picture
-    limits: Limits  # with as many retries as the live plan has, if that is more
+    limits: Limits
     scope: Scope
     recent: Durations
-    world: World  # of the memory that is to be trusted
+    world: World  # of the memory that is to be trusted, under the pauses
+    bounds: Array  # (n_retries,) of the pauses before each retry [s]
     at_risk: Array  # (BINS,) attempts that this memory has seen in each bin
 
     @classmethod
     def of(cls, picture: Picture, live: Plan, limits: Limits, scope: Scope, recent: Durations) -> Setting:
         """The setting of a look at ``live``."""
         memory = settled(picture, scope.aim)
-        limits = limits._replace(most=max(limits.most, live.retries))
-        world = mean_world(picture, limits, memory)
-        return cls(picture, limits, scope, recent, world, picture.hazards.at_risk[memory])
-
-    @property
-    def bounds(self) -> Array:
-        """Of the pauses before each retry [s]."""
-        return pauses(self.limits.backoff, self.limits.cap, self.limits.most)
+        bounds = pauses(live.backoff, limits.cap, max(limits.most, live.retries))
+        world = mean_world(picture, memory)
+        return cls(picture, limits, scope, recent, world, bounds, picture.hazards.at_risk[memory])
 
     def copies(self, ways: Ways, timeouts: Grid) -> Array:
         """Expected copies of one attempt: (n_ways, n_timeouts)."""
@@ -162,7 +159,7 @@ def _surveyed(setting: Setting, live: Plan, wish: Wish, limits: list[float]) -> 
 
     def option(way: int, timeout: int) -> Option:
         pays = _pays(setting.picture, float(worths[way, timeout]), float(in_vain[way, timeout]))
-        plan = Plan(limits[timeout], live.retries, *pairs[way])
+        plan = Plan(limits[timeout], live.retries, live.backoff, *pairs[way])
         return Option(plan, float(worths[way, timeout]), float(spent[way, timeout]), pays)
 
     allowed = (ways.copies * ways.delays.times)[:, None] < timeouts.times  # else the last copy is never sent

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from poet.learning.choice import LEAST_GAIN, Plan, Wish
+from poet.learning.choice import LEAST_GAIN, SLOW_SEEN, Wish
+from poet.learning.guesses import Plan
 from poet.learning.hedge_survey import TAIL, Scope, Survey, tail, unhedged
-from poet.learning.hedging import SLOW_SEEN, Choice
+from poet.learning.hedging import Choice
 
 REPEATING = 0.5  # chance that latency repeats, from which on it is named as the reason
 
@@ -12,11 +13,7 @@ REPEATING = 0.5  # chance that latency repeats, from which on it is named as the
 def reason(before: Plan, choice: Choice, executions: int) -> str:
     """One sentence that says what changes and why."""
     plan, gain = choice.plan, choice.gain
-    changes = [] if plan.hedges == before.hedges else [f"hedges {before.hedges} -> {plan.hedges}"]
-    if plan.hedges and before.hedges and plan.hedge_delay != before.hedge_delay:
-        changes.append(f"hedge_delay {before.hedge_delay:.4g} -> {plan.hedge_delay:.4g} s")
-    elif plan.hedges and not before.hedges:
-        changes.append(f"hedge_delay {plan.hedge_delay:.4g} s")
+    changes = [change(before, plan)] if plan.way != before.way else []
     if plan.timeout != before.timeout:
         changes.append(f"timeout {before.timeout:.3g} -> {plan.timeout:.3g} s")
     worth = f"expected gain {gain.value:+.3g} per call [{gain.low:.3g}, {gain.high:.3g}]"
@@ -25,6 +22,16 @@ def reason(before: Plan, choice: Choice, executions: int) -> str:
     else:
         what = f"{_few(choice.copies)} copies per 100 calls, {_few(choice.aim)} are allowed; {_tail(*choice.tail)}"
     return f"{', '.join(changes)}: {choice.why}; {what}; {worth}, from {executions} calls"
+
+
+def change(before: Plan, plan: Plan) -> str:
+    """What ``plan`` changes in the way to hedge."""
+    changes = [] if plan.hedges == before.hedges else [f"hedges {before.hedges} -> {plan.hedges}"]
+    if plan.hedges and before.hedges and plan.hedge_delay != before.hedge_delay:
+        changes.append(f"hedge_delay {before.hedge_delay:.4g} -> {plan.hedge_delay:.4g} s")
+    elif plan.hedges and not before.hedges:
+        changes.append(f"hedge_delay {plan.hedge_delay:.4g} s")
+    return ", ".join(changes)
 
 
 def neighbours(live: Plan, found: Survey, scope: Scope) -> list[Plan]:

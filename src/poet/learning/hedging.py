@@ -18,12 +18,12 @@ import numpy as np
 from poet.kernels.online import repetition
 from poet.kernels.online.hedging import Ways
 from poet.kernels.online.survival import Array, Grid
-from poet.learning.choice import CONFIRM, HARM, LEAST_GAIN, Plan, Wish, drawn_worlds, estimate, foreseen
+from poet.learning.choice import CONFIRM, HARM, LEAST_GAIN, SLOW_SEEN, Wish, estimate
+from poet.learning.guesses import Plan, drawn_worlds, scored
 from poet.learning.hedge_survey import Scope, Setting, Survey, surveyed, tail, unhedged
 from poet.learning.notes import ACCOUNT
 from poet.model.estimate import Estimate
 
-SLOW_SEEN = 3.0  # attempts that must have been seen to outlive a delay, and for which the budget must have a copy each
 KEEP = 0.5  # least gains that hedging must be worth to go on; a whole one is asked to begin
 OPEN = 0.3  # mean chance that latency repeats, from which on every look asks whether hedging pays
 STAY = 0.7  # chance that it pays at all, to go on; to begin, the gate is asked for
@@ -163,10 +163,7 @@ def _delay(setting: Setting, plan: Plan, seen: int) -> Estimate:
 
 def _gains(setting: Setting, live: Plan, other: Plan, wish: Wish, rng: np.random.Generator) -> Array:
     """Utility per call that ``other`` has over ``live``, by posterior draws: (CONFIRM,)."""
-    worlds = drawn_worlds(setting.picture, setting.limits, CONFIRM, max(live.timeout, other.timeout), rng)
-    before, after = (
-        wish.utility(foreseen(worlds, plan, Grid.of(np.array([plan.timeout])), setting.bounds))[live.retries, :, 0]
-        for plan in (live, other)
-    )
+    world = drawn_worlds(setting.picture, CONFIRM, max(live.timeout, other.timeout), rng)
+    before, after = wish.utility(scored(world, (live, other), setting.limits.cap))
     result: Array = (after - before) * (1 - setting.picture.refused)
     return result

@@ -15,10 +15,15 @@ from poet.model.execution import Execution, Outcome
 HALF_LIVES = (8.0, 60.0, 300.0, 1500.0, 8000.0)  # of the competing memories [calls]
 MEMORIES = len(HALF_LIVES)
 REFUSED_HALF_LIFE = 300.0  # of the share of refused calls [calls]
-BLOCK = 64  # attempts, or calls, that wait at most until they are folded in
+BLOCK = 128  # attempts, or calls, that wait at most until they are folded in
 ALLOWANCE = 0.02  # of the change alarm [nats per call]
+SHIFTS = (-5, -2, 2, 5)  # that the watch looks for: all latencies so many bins longer, so 3.05 or 1.56 times as long
+# Of what is watched: how much better the shortest memory did of late than each; each of the shifts; far more
+# attempts without an answer, and far fewer errors; and the first of these once more, for what must not wait.
+FAR_MORE, FAR_FEWER, WORSE = (MEMORIES + len(SHIFTS) + each for each in range(3))
+LEVELS = WORSE + 1
 FIRST_ANSWERS = 20  # answers from which the scale of latency is taken
-RECORD_KEEP = 0.98  # of a memory's record per call: what counts is how well it predicted the last 50 or so
+RECORD_KEEP = 0.99  # of a memory's record per call: what counts is how well it predicted the last 50 or so
 
 # A function that hedges:
 ACCOUNT = 8000.0  # half-life of the memory of how many copies were sent [calls]

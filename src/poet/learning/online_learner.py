@@ -22,6 +22,7 @@ from poet.kernels.online.bins import EDGES
 from poet.learning.checks import count, number
 from poet.learning.evidence import Evidence
 from poet.learning.notes import FIRST_ANSWERS, RECORD_KEEP
+from poet.learning.strain import Strain
 from poet.model.execution import Attempt, Execution, Outcome
 from poet.model.explanation import Explanation
 from poet.model.feedback import ExecutionFeedback
@@ -33,7 +34,8 @@ from poet.settings import BACKOFF_CAP
 if TYPE_CHECKING:
     import numpy as np
 
-    from poet.learning.choice import Limits, Plan, Verdict, Wish
+    from poet.learning.choice import Hedging, Limits, Verdict, Wish
+    from poet.learning.guesses import Plan
     from poet.learning.hedge_survey import Scope
     from poet.learning.hedging import Choice
 
@@ -50,13 +52,16 @@ GENEROUS = 10.0  # usual latencies from which on a declared timeout says how lon
 STEADFAST = 100.0  # usual latencies that are waited for where it does not say so
 LONGING = 4.0  # times as many longer limits where a longer timeout seems better and too little was seen of it
 
+BACKOFFS = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # that are chosen from [s]
 MOST_HEDGES = 2  # copies of one request that are made use of
 
 _NAMES = ("timeout", "retries", "backoff", "hedges", "hedge_delay")
-_FIRST_LOOK = 5  # calls
-_STEP = 4.0  # calls from one look to the next, growing while nothing changes
+_FIRST_LOOK = 3  # calls
+_STEP = 3.0  # calls from one look to the next, growing while nothing changes
+_RESTED_STEP = 48.0  # the same after a change, where much is known
 _LONGING_STEP = 16.0
-_LONGEST_STEP = 96.0
+YOUNG = 60  # calls since the start, or an alarm, during which every look is thorough
+_LONGEST_STEP = 384.0
 _THOROUGH = 4  # looks, as far apart as they get, of which one weighs all that may be done about slow attempts
 
 _MAGIC = b"POETonl1"
@@ -87,6 +92,8 @@ class OnlineLearner:
         before the first retry, and doubles with each up to ``backoff_cap``; a pause is uniform below its bound.
     hedge_budget: copies per call that hedging may send on average, in [0, 1]. A hard limit beside it should be some 8 %
         higher: copies come in clusters, and those that it refuses are the tail's.
+    mind_load: whether extra requests are raised step by step and withdrawn where they make things worse, see
+        ``strain``; False: plans send as many as pay.
     seed: of the posterior draws. Two learners of equal arguments that see the same do the same.
 
     Raises ConfigurationError where an argument is out of range.
@@ -106,6 +113,7 @@ class OnlineLearner:
         "_live",
         "_longing",
         "_looks",
+        "_mind_load",
         "_next_look",
         "_objective",
         "_seed",
@@ -128,6 +136,7 @@ class OnlineLearner:
         declared: Mapping[str, Value] | None = None,
         backoff_cap: float = BACKOFF_CAP,
         hedge_budget: float = 0.1,
+        mind_load: bool = True,
         seed: int = 0,
     ) -> None:
         for name, value, fits, range_ in (
@@ -146,6 +155,7 @@ class OnlineLearner:
         self._declared = _completed(tuple((name, type(value), value) for name, value in (declared or {}).items()))
         self._cap = backoff_cap
         self._hedge_budget = hedge_budget
+        self._mind_load = mind_load
         self._seed = seed
         self._gate = max(0.9, confidence_threshold)
         self._exploration = exploration_rate
@@ -165,16 +175,15 @@ class OnlineLearner:
         return Evidence(
             pace=rate / 0.05,
             record_keep=1 - (1 - momentum) / 5 if momentum != 0.9 else RECORD_KEEP,
-            hedging=isinstance(self._space.get("hedges"), Integer),
+            hedging=isinstance(self._space.get("hedges"), Integer) and self._hedge_budget < 1,
+            strain=Strain() if self._mind_load else None,
         )
 
     # ------------------------------------------------------------ the seam
 
     def update(self, executions: Sequence[Execution]) -> None:
         """Fold them in, oldest first. Never changes them; odd values in them do no harm."""
-        observe = self._evidence.observe
-        for execution in executions:
-            observe(execution)
+        self._evidence.observe(executions)
 
     def due(self) -> int:
         """Whether it is time to look; 2: something has happened that must not wait, or it is one's turn."""
@@ -193,6 +202,9 @@ class OnlineLearner:
         Nothing as long as the declared values hold: they were chosen by somebody who meant them.
         """
         timeout, retries, _ = self._live
+        strain = self._evidence.strain
+        if strain is not None and strain.listening:
+            return Probe(calm=True)
         if (timeout, retries) == self._plan_of(self._declared)[:2]:
             return Probe()
         bounds = self._bounds("timeout", timeout), self._bounds("retries", retries)
@@ -234,6 +246,8 @@ class OnlineLearner:
             other._functions = {name: _Named.of(self._child(name), facts, blob) for name, facts, blob in parts}
         except _NO_KIND as error:
             raise ValueError(f"this is no state of an online learner ({error}); it was left unread") from error
+        if self._evidence.calls:  # what others have found of their load does not end our own experiments
+            other._evidence.strain = self._evidence.strain
         for name in ("evidence", "functions", "live", "longing", "looks", "next_look", "step", "turn", "typical"):
             setattr(self, f"_{name}", getattr(other, f"_{name}"))
         self._untold_looks = 0
@@ -299,6 +313,7 @@ class OnlineLearner:
             declared=self._declared,
             backoff_cap=self._cap,
             hedge_budget=self._hedge_budget,
+            mind_load=self._mind_load,
             seed=seed,
         )
 
@@ -316,10 +331,10 @@ class OnlineLearner:
         self._looks += 1
         self._untold_looks += 1
         self._handed_out = 0
-        steady = not evidence.urgent and not self._longing and self._step >= _LONGEST_STEP
-        thorough = not steady or self._looks % _THOROUGH == 0
+        thorough = bool(evidence.urgent) or self._longing or self._looks % _THOROUGH == 0 or evidence.quiet < YOUNG
         verdict: Verdict = choice.Verdict(None)
-        if wish is not None and (thorough or not (before.hedges and "hedges" in self._space)):
+        listening = evidence.strain is not None and evidence.strain.listening  # nothing that is live is in use
+        if wish is not None and not listening:
             verdict = choice.decide(
                 evidence.picture(),
                 before,
@@ -329,17 +344,21 @@ class OnlineLearner:
                 retried=sum(evidence.retried),
                 reach=self._reach(),
                 seen=evidence.calls,
+                fresh=evidence.quiet,
+                thorough=thorough,
                 dice=self._rng,
             )
-        decision, self._longing = verdict
+        if verdict.bound and evidence.strain is not None and evidence.strain.wants(evidence.calls):
+            evidence.urgent = 2  # it may have it, at the next look
+        decision, self._longing = verdict.decision, verdict.longing
         decided = before if decision is None else decision.plan
         hedge = None if wish is None else self._hedged(decided, live, wish, thorough=thorough or decision is not None)
         plan = decided if hedge is None else hedge.plan
         turned = hedge is not None and bool(hedge.plan.hedges) != bool(before.hedges)
         if decision is not None or turned or evidence.urgent > 1:
-            self._step = _STEP
+            self._step = max(_STEP, min(evidence.quiet / 16, _RESTED_STEP))
         elif not evidence.urgent:
-            self._step = min(_LONGEST_STEP, self._step * 1.5 + 1)
+            self._step = min(_LONGEST_STEP, self._step * 1.6 + 1)
         self._next_look = self._following(_STEP if evidence.urgent else self._step)
         evidence.urgent = 0
         if wish is None or plan == before:
@@ -348,7 +367,7 @@ class OnlineLearner:
         if all(live.get(name) == value for name, value in values.items()):
             return None
         self._live = self._plan_of(values)
-        estimates = {} if decision is None else {"timeout": decision.timeout, "retries": decision.retries}
+        estimates = {} if decision is None else {**decision.optima, "gain": decision.gain}
         reasons = [] if decision is None else [words.reason(before, decision, wish, evidence.calls)]
         if hedge is not None:
             estimates["hedge_delay"] = hedge.delay
@@ -358,7 +377,7 @@ class OnlineLearner:
     def _following(self, step: float) -> int:
         """The call at which to look again."""
         step = min(step, _LONGING_STEP) if self._longing else step
-        return self._evidence.calls + int(min(step, max(_FIRST_LOOK, self._evidence.calls // 6)))
+        return self._evidence.calls + int(min(step, max(_FIRST_LOOK, self._evidence.calls // 4)))
 
     def _hedged(self, plan: Plan, live: Mapping[str, Value], wish: Wish, *, thorough: bool) -> Choice | None:
         """Other hedges, to go with ``plan``; None where these stay.
@@ -370,10 +389,11 @@ class OnlineLearner:
         if scope is None:
             return None
         from poet.learning import hedging
+        from poet.learning.choice import SLOW_SEEN
         from poet.learning.hedge_survey import Setting
 
         evidence = self._evidence
-        if not plan.hedges and (not thorough or evidence.calls * scope.aim < hedging.SLOW_SEEN):
+        if not plan.hedges and (not thorough or evidence.calls * scope.aim < SLOW_SEEN):
             return None
         setting = Setting.of(evidence.picture(), plan, self._limits(live), scope, evidence.durations())
         if not thorough and not hedging.pressing(setting, plan):
@@ -392,6 +412,8 @@ class OnlineLearner:
             values["timeout"] = choice.rounded(plan.timeout, self._limits(live))
         if "retries" in self._space:
             values["retries"] = plan.retries
+        if "backoff" in self._space:
+            values["backoff"] = plan.backoff
         same = plan.hedges == self._hedges_of(live)[0]  # or there are more than are made use of
         if "hedges" in self._space and not (same and _is_number(live.get("hedges", 0))):
             values["hedges"] = plan.hedges
@@ -446,9 +468,9 @@ class OnlineLearner:
         return (min(hedges, MOST_HEDGES), delay) if hedges > 0 and delay > 0 else (0, 0.0)
 
     def _plan(self, live: Mapping[str, Value]) -> Plan:
-        from poet.learning.choice import Plan
+        from poet.learning.guesses import Plan
 
-        return Plan(*self._plan_of(live)[:2], *self._hedges_of(live))
+        return Plan(*self._plan_of(live), *self._hedges_of(live))
 
     def _bounds(self, name: str, live: float) -> tuple[float, float]:
         tunable: Tunable | None = self._space.get(name)
@@ -462,20 +484,39 @@ class OnlineLearner:
         timeout, retries, backoff = self._plan_of(live)
         low, high = self._bounds("timeout", timeout)
         fewest, most = self._bounds("retries", retries)
-        return Limits(max(low, EDGES[0]), high, int(fewest), int(most), backoff, self._cap)
+        shortest, longest = self._bounds("backoff", backoff)
+        backoffs = tuple(each for each in BACKOFFS if shortest <= each <= min(longest, self._cap))
+        strain, hedging = self._evidence.strain, self._free_hedging(live)
+        limits = Limits(max(low, EDGES[0]), high, int(fewest), int(most), backoffs, self._cap, hedging)
+        return limits if strain is None else limits._replace(extra=strain.allowed, grown=not strain.feared)
 
-    def _scope(self, live: Mapping[str, Value]) -> Scope | None:
-        """What hedging may choose from; None: it is not tuned here."""
+    def _free_hedging(self, live: Mapping[str, Value]) -> Hedging | None:
+        """What hedges may be chosen by their worth alone; None: there is a budget of copies, or they are not tuned."""
+        bounds = self._hedging(live)
+        if bounds is None or self._hedge_budget < 1:
+            return None
+        return bounds
+
+    def _hedging(self, live: Mapping[str, Value]) -> Hedging | None:
+        """The hard bounds of hedges; None: they are not tuned here."""
         hedges = self._space.get("hedges")
         low, high = self._bounds("hedge_delay", _number(live.get("hedge_delay"), 0.0))
         if not isinstance(hedges, Integer) or not high > 0:
             return None
+        from poet.learning.choice import Hedging
+
+        most = min(hedges.high, MOST_HEDGES)
+        return Hedging(min(max(low, EDGES[0]), high), high, min(hedges.low, most), most)
+
+    def _scope(self, live: Mapping[str, Value]) -> Scope | None:
+        """What hedging may choose from within its budget; None: it has none, or it is not tuned here."""
+        bounds = self._hedging(live)
+        if bounds is None or self._hedge_budget >= 1:
+            return None
         from poet.learning.hedge_survey import Scope
         from poet.learning.hedging import aim
 
-        copies = aim(self._hedge_budget, self._evidence.overdrawn(self._hedge_budget))
-        most = min(hedges.high, MOST_HEDGES)
-        return Scope(min(max(low, EDGES[0]), high), high, min(hedges.low, most), most, copies)
+        return Scope(*bounds, aim(self._hedge_budget, self._evidence.overdrawn(self._hedge_budget)))
 
     # ------------------------------------------------------------ keeping
 
@@ -527,6 +568,8 @@ class OnlineLearner:
             "live": list(self._live),
             "more": more,
         }
+        if self._evidence.strain is not None:
+            facts["strain"] = self._evidence.strain.dump()
         self._untold_looks = 0
         return _section(name, facts, blob)
 
@@ -536,6 +579,8 @@ class OnlineLearner:
 
         schedule = _Schedule.of(facts)
         self._evidence.take_in(news.read(facts, blob))
+        if self._evidence.strain is not None and "strain" in facts:
+            self._evidence.strain = Strain.of(facts["strain"])
         if self._typical is None:
             self._typical = schedule.typical
         if schedule.looks:

@@ -10,9 +10,10 @@ import numpy as np
 from poet.kernels.online import repetition, survival
 from poet.kernels.online.bins import RATIO
 from poet.learning import hedge_words
-from poet.learning.choice import Decision, Limits, Plan, Prospect, Wish, prospects, rounded
+from poet.learning.choice import Decision, Limits, Prospect, Wish, prospects, rounded
 from poet.learning.evidence import Evidence
 from poet.learning.folding import Picture
+from poet.learning.guesses import Plan
 from poet.learning.hedge_survey import Scope, Setting, surveyed
 from poet.model.drawing import Bin
 from poet.model.explanation import Explanation, Forecast
@@ -35,6 +36,10 @@ def reason(before: Plan, decision: Decision, wish: Wish, executions: int) -> str
         changes.append(f"timeout {before.timeout:.3g} -> {decision.plan.timeout:.3g} s")
     if decision.plan.retries != before.retries:
         changes.append(f"retries {before.retries} -> {decision.plan.retries}")
+    if decision.plan.backoff != before.backoff:
+        changes.append(f"backoff {before.backoff:.3g} -> {decision.plan.backoff:.3g} s")
+    if decision.plan.way != before.way:
+        changes.append(hedge_words.change(before, decision.plan))
     gain = decision.gain
     if decision.of_success:
         worth = f"success {100 * gain.value:+.3g} points [{100 * gain.low:.3g}, {100 * gain.high:.3g}]"
@@ -78,7 +83,7 @@ def explanation(
         found = surveyed(Setting.of(picture, live, limits, scope, evidence.durations()), live, wish)
         copies = (hedge_words.state(live, found, scope, wish),)
         plans += [plan for plan in hedge_words.neighbours(live, found, scope) if plan not in plans]
-    here, *others = prospects(picture, plans, limits, wish, evidence.calls, rng)
+    here, *others = prospects(picture, plans, limits.cap, wish, evidence.calls, rng)
     sentences = (
         _latency_in_words(latency, unanswered, evidence.longest),
         *_failures_in_words(failures),
@@ -108,6 +113,10 @@ def _neighbours(live: Plan, declared: Plan, limits: Limits) -> list[Plan]:
         for factor in (1 / NEAR**2, 1 / NEAR, NEAR, NEAR**2)
     ]
     near += [live._replace(retries=live.retries + step) for step in (-1, 1)]
+    if live.retries:  # else there is no pause
+        shorter = [backoff for backoff in limits.backoffs if backoff < live.backoff]
+        longer = [backoff for backoff in limits.backoffs if backoff > live.backoff]
+        near += [live._replace(backoff=backoff) for backoff in (*shorter[-1:], *longer[:1])]
     fitting = [plan for plan in near if limits.fewest <= plan.retries <= limits.most]
     return [plan for plan in dict.fromkeys([*fitting, declared]) if plan != live]
 
@@ -135,11 +144,13 @@ def _chart(
     high = max(min(limits.high, live.timeout * WIDE), low)
     points = 2 + min(int(math.log(high / low) / math.log(RATIO)), MOST_POINTS) if high > low else 1
     timeouts = sorted({rounded(float(x), limits) for x in np.geomspace(low, high, points)} | {live.timeout})
-    return prospects(picture, [live._replace(timeout=x) for x in timeouts], limits, wish, calls, rng)
+    return prospects(picture, [live._replace(timeout=x) for x in timeouts], limits.cap, wish, calls, rng)
 
 
 def _forecast(prospect: Prospect, values: Mapping[str, Value]) -> Forecast:
     plan: dict[str, Value] = {"timeout": prospect.plan.timeout, "retries": prospect.plan.retries}
+    if "backoff" in values:
+        plan["backoff"] = prospect.plan.backoff
     if prospect.plan.hedges or "hedges" in values:
         plan["hedges"] = prospect.plan.hedges
     if prospect.plan.hedges:
@@ -187,18 +198,7 @@ def _failures_in_words(failures: Mapping[str, float]) -> Sequence[str]:
 
 def _neighbour_in_words(here: Prospect, other: Prospect) -> str:
     plan, live = other.plan, here.plan
-    same = plan.retries == live.retries and (plan.timeout == live.timeout or plan.hedges > live.hedges)
-    hedges = (plan.hedges, plan.hedge_delay) == (live.hedges, live.hedge_delay)
-    if not hedges and same:
-        which = hedge_words.which(live, plan)
-        which += " That" if which.endswith("?") else ""
-    elif hedges and plan.retries == live.retries:
-        which = f"Why not a {'lower' if plan.timeout < live.timeout else 'higher'} timeout? {plan.timeout:.3g} s"
-    elif hedges and plan.timeout == live.timeout:
-        which = f"Why not {'fewer' if plan.retries < live.retries else 'more'} retries? {plan.retries}"
-    else:
-        which = f"Why not as declared? {plan.timeout:.3g} s and {plan.retries} retries"
-    gain = other.gain
+    which, gain = _which(live, plan), other.gain
     if other.better > 0.9:
         verdict = f"would be better by {gain.value:.3g} per call [{gain.low:.3g}, {gain.high:.3g}]"
     elif other.better < 0.1:
@@ -206,6 +206,25 @@ def _neighbour_in_words(here: Prospect, other: Prospect) -> str:
     else:
         verdict = f"would be no clear gain ({gain.value:+.3g} per call [{gain.low:.3g}, {gain.high:.3g}])"
     return f"{which} {verdict}: {_differences(here, other)}."
+
+
+def _which(live: Plan, plan: Plan) -> str:
+    """The question why ``plan`` does not hold."""
+    moved = {name for name in ("timeout", "retries", "backoff", "way") if getattr(plan, name) != getattr(live, name)}
+    if moved == {"timeout"}:
+        return f"Why not a {'lower' if plan.timeout < live.timeout else 'higher'} timeout? {plan.timeout:.3g} s"
+    if moved == {"retries"}:
+        return f"Why not {'fewer' if plan.retries < live.retries else 'more'} retries? {plan.retries}"
+    if moved == {"backoff"}:
+        if plan.backoff == 0:
+            return "Why not retry at once? That"
+        other = "shorter" if plan.backoff < live.backoff else "longer"
+        return f"Why not {other} pauses? Up to {plan.backoff:.3g} s at first"
+    if moved == {"way"} or (moved == {"timeout", "way"} and plan.hedges > live.hedges):
+        asked = hedge_words.which(live, plan)
+        return f"{asked} That" if asked.endswith("?") else asked
+    pause = f" with pauses of up to {plan.backoff:.3g} s at first" if "backoff" in moved else ""
+    return f"Why not as declared? {plan.timeout:.3g} s and {plan.retries} retries{pause}"
 
 
 def _differences(here: Prospect, other: Prospect) -> str:

@@ -29,7 +29,7 @@ class Policy(Protocol):
         """``timeout``, ``retries``, ``backoff`` and, where wanted, ``hedge_delay`` for call ``t``.
 
         For this call alone it may probe: ``limit_stretch``, >= 1, multiplies the timeout; ``extra_retry``, 0 or 1, adds
-        an attempt where the retries are used up.
+        an attempt where the retries are used up; ``calm`` makes do without retries and copies.
         """
 
     def observe(self, execution: Execution) -> None:
@@ -172,8 +172,11 @@ def _probing(plan: Plan, parameters: Mapping[str, object]) -> Plan:
     """The plan with the call's probe. Raises ValueError where a stretch is below 1 or the retries get too many."""
     stretch = float(parameters.get("limit_stretch", 1.0))  # type: ignore[arg-type]  # what is no number raises
     extra = int(parameters.get("extra_retry", 0))  # type: ignore[call-overload]
+    calm = bool(parameters.get("calm", False))
     if not stretch >= 1.0 or extra not in (0, 1):
         raise ValueError(f"a probe needs limit_stretch >= 1 and extra_retry 0 or 1, got {stretch!r} and {extra!r}")
+    if calm:
+        return plan._replace(timeout=plan.timeout * stretch, retries=0, hedge_delay=0.0).check()
     if stretch == 1.0 and not extra:
         return plan
     return plan._replace(timeout=plan.timeout * stretch, retries=plan.retries + extra).check()

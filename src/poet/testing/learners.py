@@ -122,6 +122,7 @@ class Learned:
             **self.live,
             "limit_stretch": probe.stretch if stretched else 1.0,
             "extra_retry": int(extra),
+            "calm": probe.calm,
         }
 
     def observe(self, execution: Execution) -> None:

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from poet.kernels.online.bins import EDGES
 from poet.kernels.online.hedging import Durations, Ways, copies_sent, hedged, magnified, race
+from poet.kernels.online.repetition import PERSISTENCE
 from poet.kernels.online.restart import World, outlook, pauses
 from poet.kernels.online.survival import KNOTS, Grid
 
 CALLS = 20_000
+AT_ONCE = (PERSISTENCE == 0).astype(float)[None]  # errors pass
 NONE = np.empty(0)  # no pauses, as there are no retries
 
 
@@ -27,7 +29,7 @@ def world(error: float, permanent: float, repeats: float, retries: int = 0, hang
     """Two kinds of answers, quick ones and few slow ones; errors that take as long as answers."""
     answered = (1 - error) * (1 - hang) * (0.9 * curve(0.3, 0.4, 1.0) + 0.1 * curve(3.0, 0.4, 1.0))
     failed = curve(0.3, 0.6, error)
-    return World(answered[None], failed[None], np.array([permanent]), np.zeros((1, retries)), np.array([repeats]))
+    return World(answered[None], failed[None], np.array([permanent]), AT_ONCE, np.array([repeats]))
 
 
 def played(

@@ -14,7 +14,7 @@ from poet.kernels.online.ewma import Ewma
 from poet.kernels.online.repetition import PRIOR, normalised
 from poet.learning import gains
 from poet.learning.gains import Gain, applied, composed, overtaken, restarted
-from poet.learning.notes import BLOCK, MEMORIES, Pace, pace_of
+from poet.learning.notes import BLOCK, LEVELS, MEMORIES, Pace, pace_of
 from poet.learning.states import CELLS, Kept, Sparse, State, empty
 
 PACE = pace_of(1.0, 0.98, hedging=True)
@@ -31,7 +31,7 @@ def gain_of(seed: int) -> Gain:
     rng = np.random.default_rng(seed)
     calls, retried = int(rng.integers(0, BLOCK + 1)), (int(rng.integers(0, 5)), int(rng.integers(0, 5)))
     retried = (min(retried[0], calls), min(retried[1], calls))
-    levels = rng.normal(0.0, 1.0, (max(calls, 1), MEMORIES + 1)).cumsum(axis=0)
+    levels = rng.normal(0.0, 1.0, (max(calls, 1), LEVELS)).cumsum(axis=0)
     gain = gains.NOTHING._replace(
         calls=calls,
         counts=table(rng),
@@ -75,7 +75,7 @@ def test_two_gains_summed_up_do_what_they_do_one_after_the_other(start: int, fir
     both = composed(a, b, PACE)
     agree(applied(applied(state, a, PACE), b, PACE), applied(state, both, PACE))
     assert both.calls == a.calls + b.calls
-    before = [1.0] * (MEMORIES + 1)
+    before = [1.0] * (LEVELS)
     assert levels(levels(before, a).tolist(), b) == pytest.approx(levels(before, both))
 
 
@@ -159,12 +159,12 @@ def test_a_forged_gain_is_refused(change: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, 1e300, -1e13])
-@pytest.mark.parametrize("place", range(0, 21, 4))
+@pytest.mark.parametrize("place", range(0, MEMORIES + 2 * LEVELS + 4, 4))
 def test_numbers_out_of_range_are_refused(place: int, number: float) -> None:
     facts, blob = gains.written(gains.NOTHING)
     forged = bytearray(blob)
     forged[8 * place : 8 * place + 8] = np.float64(number).tobytes()
-    if number == -math.inf and 5 <= place < 11:
+    if number == -math.inf and MEMORIES <= place < MEMORIES + LEVELS:
         return  # so a level says that it began anew
     with pytest.raises(ValueError, match="range"):
         gains.read(json.loads(json.dumps(facts)), bytes(forged))

@@ -9,7 +9,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poet.learning.choice import distinct, quantile
+from poet.learning.choice import quantile
+from poet.learning.guesses import distinct
 
 VALUES = st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=200) | st.lists(st.integers(0, 6), min_size=1, max_size=50)
 

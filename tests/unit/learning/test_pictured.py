@@ -6,7 +6,7 @@ import pytest
 
 from poet.learning.online_learner import OnlineLearner
 from poet.model.explanation import Explanation
-from poet.model.tunable import Real, Space, Value
+from poet.model.tunable import Integer, Real, Space, Value
 from poet.sim.play import Fixed, play
 from poet.sim.scenarios import SCENARIOS
 from poet.testing.learners import Learned
@@ -16,7 +16,7 @@ LIVE: dict[str, Value] = {"timeout": 2.0, "retries": 1, "backoff": 0.1}
 
 def explained(name: str, *, calls: int = 600, space: Space | None = None, live: dict[str, Value] = LIVE) -> Explanation:
     learner = OnlineLearner(objective=SCENARIOS[name].objective, space=space)
-    policy = Learned(learner)
+    policy = Learned(learner, live)
     policy.parameters = Fixed(30.0, 1, 0.1).parameters  # type: ignore[method-assign]  # it hears, and does not steer
     play(SCENARIOS[name], policy, 0, calls)
     return learner.explain(live)
@@ -85,6 +85,15 @@ def test_a_neighbour_is_told_by_what_would_differ_only() -> None:
 
 def test_neighbours_are_asked_for_in_order() -> None:
     asked = [sentence.split("?")[0] for sentence in explained("fast_api").sentences if sentence.startswith("Why not")]
-    order = ["a lower timeout", "a higher timeout", "fewer retries", "more retries", "as declared"]
+    order = ["a lower timeout", "a higher timeout", "fewer retries", "more retries"]
+    order += ["shorter pauses", "longer pauses", "as declared"]
     places = [order.index(each.removeprefix("Why not ")) for each in asked]
     assert places == sorted(places)
+
+
+def test_other_pauses_are_neighbours_where_they_are_tuned() -> None:
+    space = Space(timeout=Real(0.001, 120.0, log=True), retries=Integer(0, 5), backoff=Real(0.0, 60.0))
+    asked = [each for each in explained("sticky_err", space=space).sentences if "pauses?" in each]
+    assert [each.split("?")[0] for each in asked] == ["Why not shorter pauses", "Why not longer pauses"]
+    none = explained("sticky_err", space=space, live={**LIVE, "retries": 0}).sentences
+    assert not any("pauses?" in each for each in none)

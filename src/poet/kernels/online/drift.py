@@ -1,27 +1,53 @@
-"""Alarms: has what comes stopped looking like what came?"""
+"""Alarms: has what comes stopped looking like what came?
+
+A cumulative sum of log-likelihood ratios (Page 1954) passes a level of ``a`` nats, where nothing has changed, about
+once in ``exp(a)`` observations or more seldom (Lorden 1971), and after a change within about ``a`` over the divergence
+of what is from what was.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 
-def cusum(level: float, evidence: float, *, allowance: float) -> float:
-    """The next level of a one-sided cumulative sum (Page 1954), >= 0 [nats].
+Array = npt.NDArray[np.float64]
 
-    evidence: log-likelihood ratio of "changed" against "as before" for the newest observation [nats].
-    allowance: taken off each time, >= 0 [nats]; it keeps a ratio that hovers around 0 from adding up.
+FLOOR = 0.01  # share of the answers that may come at any time: no single one proves anything
 
-    >>> cusum(1.0, 2.0, allowance=0.5), cusum(1.0, -5.0, allowance=0.5)
-    (2.5, 0.0)
+
+def shifted(answers: Array, alive: Array, shifts: Sequence[int], *, most: float) -> tuple[Array, Array]:
+    """Evidence that all latencies have become longer by so many bins of a logarithmic axis, or shorter [nats].
+
+    answers: (n_bins,) chance of an answer in each bin; alive: (n_bins,) chance of none before it; most: that any single
+    observation says. Returns the evidence in an answer, by its bin, and in an attempt that was cut off at the bin's
+    lower edge: (n_shifts, n_bins) each.
+    Neighbouring bins are pooled, as few answers were seen in some: 1/4, 1/2, 1/4.
     """
-    return max(0.0, level + evidence - allowance)
+    size = len(answers)
+    smooth = 0.5 * answers
+    smooth[1:] += 0.25 * answers[:-1]
+    smooth[:-1] += 0.25 * answers[1:]
+    before = np.log(smooth + FLOOR / size), np.log(alive + FLOOR)
+    told = np.empty((2, len(shifts), size))
+    for row, shift in enumerate(shifts):
+        places = np.arange(size) - shift
+        inside = (places >= 0) & (places < size)
+        moved = np.where(inside, smooth[places.clip(0, size - 1)], 0.0), alive[places.clip(0, size - 1)]
+        told[0, row] = np.log(moved[0] + FLOOR / size) - before[0]
+        told[1, row] = np.log(moved[1] + FLOOR) - before[1]
+    np.clip(told, -most, most, out=told)
+    return told[0], told[1]
 
 
-def lags(levels: Sequence[float], log_likelihoods: Sequence[float], *, allowance: float) -> list[float]:
-    """Levels of several cumulative sums: how much better the first predictor did of late than each of the others.
+def odds(share: float, ratio: float) -> tuple[float, float]:
+    """Evidence that the odds of an event have become ``ratio`` times as great, in its absence and in it [nats].
 
-    levels, log_likelihoods: one per predictor; the first level stays 0.
+    share: of the observations in which it came before, in (0, 1).
+
+    >>> [round(each, 2) for each in odds(0.5, 3.0)]
+    [-0.69, 0.41]
     """
-    gain = log_likelihoods[0] - allowance
-    # spelled out, as it runs for every execution
-    return [max(0.0, level + gain - mine) for level, mine in zip(levels, log_likelihoods, strict=True)]
+    after = ratio * share / (1 - share + ratio * share)
+    return float(np.log((1 - after) / (1 - share))), float(np.log(after / share))

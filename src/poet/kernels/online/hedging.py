@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from poet.kernels.online.repetition import fading
 from poet.kernels.online.restart import Outlook, World, outlook
 from poet.kernels.online.survival import KNOTS, WIDTHS, Grid
 
@@ -48,7 +49,7 @@ def hedged(world: World, timeouts: Grid, bounds: Array, ways: Ways) -> Hedged:
 
     timeouts, bounds: as for ``restart.outlook``; a limit counts from the first request of its attempt, and a copy that
     would be due at the limit or behind it is not sent.
-    The error of a request is taken to fade before its copy is sent; only a permanent one hits both.
+    An error of a request that has not faded by the time its first copy is sent hits both, as a permanent one does.
     """
     raced = race(world, ways)
     n, n_ways, _ = raced.answered.shape
@@ -56,9 +57,11 @@ def hedged(world: World, timeouts: Grid, bounds: Array, ways: Ways) -> Hedged:
         np.concatenate([raced.answered.reshape(n * n_ways, -1), world.answered, world.answered]),
         np.concatenate([raced.failed.reshape(n * n_ways, -1), world.failed, world.failed]),
         np.concatenate([raced.permanent.ravel(), world.permanent, world.permanent]),
-        np.concatenate([np.repeat(world.fading, n_ways, axis=0), world.fading, world.fading]),
+        np.concatenate([np.repeat(world.persistence, n_ways, axis=0), world.persistence, world.persistence]),
         np.repeat([0.0, 1.0], [n * (n_ways + 1), n]),
     )
+    if bounds.ndim > 1:
+        bounds = np.concatenate([np.repeat(bounds, n_ways, axis=1), bounds, bounds], axis=1)
     told = outlook(rows, timeouts, bounds)
     shape = (len(bounds) + 1, n, n_ways, len(timeouts.times))
     due = _due(ways, timeouts)[0]  # curves are straight between knots: a copy behind the limit would shine through
@@ -86,14 +89,19 @@ class Race(NamedTuple):
 def race(world: World, ways: Ways) -> Race:
     """What becomes of the curves of a first attempt whose copies are fresh draws; ``world.repeats`` is left aside.
 
-    The copies of a call that fails whatever one does are not followed: its attempt fails with its first request.
+    The copies of an attempt that fails whatever one does, as its cause is there still when they are sent, are not
+    followed: it fails with its first request.
     """
-    doomed = (world.permanent * np.minimum(world.failed[:, -1], MOST_ERRORS))[:, None]
-    wrong = world.permanent[:, None] * world.failed  # of the calls that fail whatever one does
-    answered, failed = _raced(world.answered / (1 - doomed), (world.failed - wrong) / (1 - doomed), ways)
-    failed = wrong[:, None] + (1 - doomed[:, None]) * failed
-    share = np.minimum(doomed / np.maximum(failed[..., -1], 1e-12), 1.0)
-    return Race((1 - doomed[:, None]) * answered, failed, share)
+    error = np.minimum(world.failed[:, -1], MOST_ERRORS)[:, None]
+    permanent = world.permanent[:, None]
+    lasting = permanent + (1 - permanent) * (world.persistence @ fading(ways.delays.times).T)  # (n, n_ways)
+    doomed = (lasting * error)[..., None]
+    answered, failed = _raced(
+        world.answered, world.failed, ways, 1 / (1 - doomed), (1 - lasting[..., None]) / (1 - doomed)
+    )
+    failed = lasting[..., None] * world.failed[:, None] + (1 - doomed) * failed
+    share = np.minimum(permanent * error / np.maximum(failed[..., -1], 1e-12), 1.0)
+    return Race((1 - doomed) * answered, failed, share)
 
 
 def copies_sent(world: World, ways: Ways, timeouts: Grid) -> Array:
@@ -103,25 +111,30 @@ def copies_sent(world: World, ways: Ways, timeouts: Grid) -> Array:
     return _by_limit((1 - share) * apart + share * alike, ways, timeouts)
 
 
-def _raced(answered: Array, failed: Array, ways: Ways) -> tuple[Array, Array]:
-    """Curves of the attempt, (n, n_ways, BINS) each, from those of each request, all independent: (n, BINS) each."""
-    own, lost = answered[:, None, :], failed[:, None, :]
+def _raced(answered: Array, failed: Array, ways: Ways, right: Array, wrong: Array) -> tuple[Array, Array]:
+    """Curves of the attempt, (n, n_ways, BINS) each, from those of each request, all independent: (n, BINS) each.
+
+    right, wrong: (n, n_ways, 1) by which the curves of answers and of errors are to be multiplied before.
+    """
+    own, lost = right * answered[:, None, :], wrong * failed[:, None, :]
     start, copies = ways.delays.times[:, None], ways.copies[:, None]
     shape = (len(answered), len(start), -1)
-    early = _value(failed, ways.delays)[..., None]  # failed before a copy was sent: the attempt is over
+    early = wrong * _value(failed, ways.delays)[..., None]  # failed before a copy was sent: the attempt is over
     ages = Grid.of(np.maximum(KNOTS - start, 0.0).ravel())
-    copy, lost_copy = _value(answered, ages).reshape(shape), _value(failed, ages).reshape(shape)
-    unanswered, wrong = (1 - early - own) * (1 - copy), (lost - early) * lost_copy
+    copy = right * _value(answered, ages).reshape(shape)
+    lost_copy = wrong * _value(failed, ages).reshape(shape)
+    unanswered, bad = (1 - early - own) * (1 - copy), (lost - early) * lost_copy
     if (copies > 1).any():
-        twice = _value(failed, Grid.of(2 * ways.delays.times))[..., None]
+        twice = wrong * _value(failed, Grid.of(2 * ways.delays.times))[..., None]
         gone = (twice - early) * early  # both failed before the second copy was sent
         ages = Grid.of(np.maximum(KNOTS - 2 * start, 0.0).ravel())
-        copy, lost_copy = _value(answered, ages).reshape(shape), _value(failed, ages).reshape(shape)
+        copy = right * _value(answered, ages).reshape(shape)
+        lost_copy = wrong * _value(failed, ages).reshape(shape)
         late = (2 * start <= KNOTS) & (copies > 1)
         unanswered = np.where(late, gone + (unanswered - gone) * (1 - copy), unanswered)
-        wrong = np.where(late, gone + (wrong - gone) * lost_copy, wrong)
+        bad = np.where(late, gone + (bad - gone) * lost_copy, bad)
     copied = (start <= KNOTS) & (copies > 0)
-    return np.where(copied, 1 - early - unanswered, own), np.where(copied, early + wrong, lost)
+    return np.where(copied, 1 - early - unanswered, own), np.where(copied, early + bad, lost)
 
 
 def _sent(world: World, ways: Ways) -> tuple[Array, Array]:

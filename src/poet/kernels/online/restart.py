@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from poet.kernels.online.repetition import jittered_fading
 from poet.kernels.online.survival import Grid, read
 
 Array = npt.NDArray[np.float64]
@@ -24,8 +25,18 @@ class World(NamedTuple):
     answered: Array  # (n, BINS) chance of an answer by each knot, first attempts
     failed: Array  # (n, BINS) chance of an error by each knot, first attempts
     permanent: Array  # (n,) share of these errors that no retry mends
-    fading: Array  # (n, n_retries) share of an error's persistence left at each retry
+    persistence: Array  # (n, n_persistence) chance of each of ``repetition.PERSISTENCE``
     repeats: Array  # (n,) chance that a retry after a timeout meets the same slowness
+
+    def times(self, n: int) -> World:
+        """Each guess ``n`` times, one after the other."""
+        return World(*(np.repeat(part, n, axis=0) for part in self))
+
+    def fading(self, bounds: Array) -> Array:
+        """Share of an error's persistence left at each retry: (n, n_retries). bounds: as for ``outlook``."""
+        left = jittered_fading(bounds)
+        result: Array = self.persistence @ left.T if bounds.ndim == 1 else (left * self.persistence).sum(axis=-1).T
+        return result
 
 
 class Outlook(NamedTuple):
@@ -50,72 +61,47 @@ def pauses(backoff: float, cap: float, retries: int) -> Array:
 def outlook(world: World, timeouts: Grid, bounds: Array) -> Outlook:
     """The outlook of every timeout with 0 .. n_retries retries.
 
-    bounds: (n_retries,) the pause before each retry is uniform in [0, bound] [s].
+    bounds: (n_retries,) or, one column per guess, (n_retries, n): the pause before each retry is uniform in
+        [0, bound] [s].
     """
     error_share = np.minimum(world.failed[:, -1], 0.98)
     doomed = world.permanent * error_share
     error = ((error_share - doomed) / (1 - doomed))[:, None]  # of the calls that are not doomed
-    sound = read(np.minimum(world.answered / (1 - error_share)[:, None], 1.0), timeouts)
-    faulty = read(np.minimum(world.failed / np.maximum(error_share, 1e-9)[:, None], 1.0), timeouts)
+    right, right_seconds = read(np.minimum(world.answered / (1 - error_share)[:, None], 1.0), timeouts)
+    wrong, wrong_seconds = read(np.minimum(world.failed / np.maximum(error_share, 1e-9)[:, None], 1.0), timeouts)
+    fading = world.fading(bounds)
+    n_retries, size = len(bounds), right.shape
+    # uniform below its bound: half of it on average
+    halves = 0.5 * (bounds[..., None] if bounds.ndim > 1 else bounds[:, None, None])
 
-    n_retries, size = len(bounds), sound[0].shape
-    success, seconds, requests = (np.empty((n_retries + 1, *size)) for _ in range(3))
-    attempt = _Attempt(*(np.zeros((_CAUSES, _KINDS, *size)) for _ in range(3)))
-    for cause in (_AFTER_ERROR, _AFTER_TIMEOUT):
-        for kind in (_INDEPENDENT, _REPEATING):
-            _set(attempt, cause, kind, error, sound, faulty)
-        attempt.error[cause, _DOOMED], attempt.seconds[cause, _DOOMED] = faulty
-
-    calls = np.zeros(
-        (_CAUSES, _KINDS, *size)
-    )  # the share of all calls that make an attempt, by what ended the one before
-    calls[_AFTER_TIMEOUT, _INDEPENDENT] = ((1 - doomed) * (1 - world.repeats))[:, None]
-    calls[_AFTER_TIMEOUT, _DOOMED] = doomed[:, None]
-    calls[_AFTER_TIMEOUT, _REPEATING] = ((1 - doomed) * world.repeats)[:, None]
+    # Of calls whose attempts are independent, and of calls whose latency repeats: those that make an attempt, after an
+    # error and otherwise, and what that gives; (2, n, n_timeouts) each.
+    after_error, otherwise = np.zeros((2, *size)), np.ones((2, *size))
+    success, seconds, requests = (np.empty((n_retries + 1, 2, *size)) for _ in range(3))
+    answer, answer_seconds = right, right_seconds
+    again = error
     for retry in range(n_retries + 1):
-        going = calls.sum(axis=(0, 1))
-        answered, failed = calls * attempt.answer, calls * attempt.error
-        answered.sum(axis=(0, 1), out=success[retry])
-        (calls * attempt.seconds).sum(axis=(0, 1), out=seconds[retry])
-        requests[retry] = going
+        first_bad, again_bad = otherwise * error, after_error * again
+        bad, good, good_again = first_bad + again_bad, otherwise - first_bad, after_error - again_bad
+        answered = np.add(good * answer, good_again * right, out=success[retry])
+        np.add(good * answer_seconds, good_again * right_seconds, out=seconds[retry])
+        seconds[retry] += bad * wrong_seconds
+        going = np.add(otherwise, after_error, out=requests[retry])
         if retry:
-            seconds[retry] += (0.5 * bounds[retry - 1]) * going  # uniform below its bound: half of it on average
+            seconds[retry] += halves[retry - 1] * going
         if retry == n_retries:
             break
-        calls -= answered
-        calls -= failed
-        calls.sum(axis=0, out=calls[_AFTER_TIMEOUT])
-        failed.sum(axis=0, out=calls[_AFTER_ERROR])
+        after_error = bad * wrong
+        otherwise = going - answered - after_error
         if retry == 0:  # from now on, who timed out and repeats is out again; the first attempt came after nothing
-            _set(attempt, _AFTER_TIMEOUT, _REPEATING, error, (np.zeros(size), timeouts.times), faulty)
-        again = error + (1 - error) * world.fading[:, retry : retry + 1]
-        _set(attempt, _AFTER_ERROR, _INDEPENDENT, again, sound, faulty)
-        for part in attempt:
-            part[_AFTER_ERROR, _REPEATING] = part[_AFTER_ERROR, _INDEPENDENT]
-    return Outlook(success.cumsum(axis=0), seconds.cumsum(axis=0), requests.cumsum(axis=0))
+            answer = np.stack([right, np.zeros(size)])
+            answer_seconds = np.stack([right_seconds, np.broadcast_to(timeouts.times, size)])
+        again = error + (1 - error) * fading[:, retry : retry + 1]
 
-
-_CAUSES, _KINDS = 2, 3
-_AFTER_ERROR, _AFTER_TIMEOUT = range(_CAUSES)  # what came before; the first attempt is treated as after a timeout
-_INDEPENDENT, _DOOMED, _REPEATING = range(_KINDS)
-
-
-class _Attempt(NamedTuple):
-    """What an attempt gives, by what came before and by kind of call: each (_CAUSES, _KINDS, n, n_timeouts)."""
-
-    answer: Array
-    error: Array
-    seconds: Array  # [s]
-
-
-def _set(
-    attempt: _Attempt, cause: int, kind: int, error: Array, sound: tuple[Array, Array], faulty: tuple[Array, Array]
-) -> None:
-    """Fill in an attempt that is faulty with chance ``error``: (n, 1).
-
-    sound, faulty: chance that it has ended by the limit, by an answer and by an error, and the mean time spent [s].
-    """
-    right = 1 - error
-    attempt.answer[cause, kind] = right * sound[0]
-    attempt.error[cause, kind] = error * faulty[0]
-    attempt.seconds[cause, kind] = right * sound[1] + error * faulty[1]
+    weights = np.stack([(1 - doomed) * (1 - world.repeats), (1 - doomed) * world.repeats])[..., None]
+    success, seconds, requests = ((weights * part).sum(axis=1).cumsum(axis=0) for part in (success, seconds, requests))
+    number = np.arange(1, n_retries + 2)[:, None, None]
+    requests += doomed[:, None] * number  # fails again and again
+    paused = np.concatenate([np.zeros((1, *halves.shape[1:])), halves.cumsum(axis=0)])
+    seconds += doomed[:, None] * (number * wrong_seconds + paused)
+    return Outlook(success, seconds, requests)

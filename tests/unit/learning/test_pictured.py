@@ -16,7 +16,7 @@ LIVE: dict[str, Value] = {"timeout": 2.0, "retries": 1, "backoff": 0.1}
 
 def explained(name: str, *, calls: int = 600, space: Space | None = None, live: dict[str, Value] = LIVE) -> Explanation:
     learner = OnlineLearner(objective=SCENARIOS[name].objective, space=space)
-    policy = Learned(learner)
+    policy = Learned(learner, live)
     policy.parameters = Fixed(30.0, 1, 0.1).parameters  # type: ignore[method-assign]  # it hears, and does not steer
     play(SCENARIOS[name], policy, 0, calls)
     return learner.explain(live)

@@ -340,7 +340,7 @@ def test_under_its_own_parameters_a_record_is_what_it_was(made: list[Execution])
     st.sampled_from([0.0, 0.5]),
     st.sampled_from([(0, 0.0), (1, 0.2), (2, 1.0)]),
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 def test_what_is_told_lies_within_the_bounds_and_inputs_stay_untouched(
     made: list[Execution], timeout: float, retries: int, backoff: float, hedging: tuple[int, float]
 ) -> None:
@@ -371,7 +371,7 @@ ODD = st.builds(
 
 
 @given(st.lists(ODD, max_size=20), st.sampled_from([0, 1, 3]), st.sampled_from([{}, {"hedges": 2, "hedge_delay": 0.5}]))
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 def test_a_damaged_record_is_no_fault(made: list[Execution], retries: int, hedges: dict[str, Any]) -> None:
     """Whatever a store may hold: every call is replayed or left out, and figures are numbers."""
     told = replay(

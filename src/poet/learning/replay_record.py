@@ -45,9 +45,12 @@ class Group(NamedTuple):
     @property
     def cause(self) -> int:
         """How it ended, as a kind."""
-        if any(each.outcome.good for each in (self.first, *self.copies)):
+        kinds = [KIND[each.outcome] for each in (self.first, *self.copies)]
+        if ANSWER in kinds or LATE in kinds:
             return ANSWER
-        return KIND[self.first.outcome]
+        if kinds[0] == REFUSED:
+            return REFUSED
+        return CUT_OFF if CUT_OFF in kinds else ERROR  # an error waits for the copies, at most to the limit
 
     @property
     def seconds(self) -> float:
@@ -56,7 +59,7 @@ class Group(NamedTuple):
         good = [end for each, end in ends if each.outcome.good]
         if good:
             return min(good)
-        return self.first.seconds if self.first.outcome is not Outcome.ERROR else max(end for _, end in ends)
+        return self.first.seconds if self.first.outcome is Outcome.REFUSED else max(end for _, end in ends)
 
 
 def groups(attempts: Sequence[Attempt]) -> list[Group]:
@@ -304,7 +307,7 @@ def _row(
     good, last = execution.outcome.good, made[-1]
     retries, timeout = _number(parameters, "retries", 0.0), _number(parameters, "timeout", 0.0)
     held = not good and last.cause in (ERROR, CUT_OFF) and len(made) <= retries
-    cut_short = not good and last.cause == CUT_OFF and last.first.seconds < SHORT * timeout
+    cut_short = not good and last.cause == CUT_OFF and last.seconds < SHORT * timeout
     return (
         kinds,
         ends,

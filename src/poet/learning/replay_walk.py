@@ -62,6 +62,7 @@ class Missed(NamedTuple):
     limits: Array  # (m,) of this request, from its own start [s]
     answered: Bools  # (m,) whether the call got an answer as it was recorded, so that it can
     epochs: Whole  # (m,) in which part of the record the call is
+    lost: Bools  # (m,) whether nobody saw all that the call had come to before, and the oracle forgets
 
     def part(self, where: Bools) -> Missed:
         """Some of them."""
@@ -71,6 +72,10 @@ class Missed(NamedTuple):
 
 class Oracle(Protocol):
     """Says what nobody saw."""
+
+    @property
+    def forgets(self) -> bool:
+        """Whether nothing on record counts any more behind what nobody saw: that may have ended in any way."""
 
     def goes_on(self, missed: Missed, after: Array, outrun: Bools) -> Requests:
         """First requests that were given up ``after`` (m,) seconds, sooner than they would be now.
@@ -90,8 +95,8 @@ class Oracle(Protocol):
     def copied(self, missed: Missed, original: Requests) -> Requests:
         """Copies that nobody sent, of ``original``."""
 
-    def pause(self, rows: Whole, number: int, bound: float) -> Array:
-        """Pauses that nobody made: (m,) [s]."""
+    def pause(self, rows: Whole, number: int, bound: float, room: Array) -> Array:
+        """Pauses that nobody made: (m,) [s]. room: what is left until the call ends in any case, (m,) [s]."""
 
 
 class Walked(NamedTuple):
@@ -114,20 +119,24 @@ def walk(table: Table, plan: Candidate, oracle: Oracle) -> Walked:
     success, seconds, requests = np.zeros(n, np.bool_), np.zeros(n), np.zeros(n, np.intp)
     causes, before = np.full(n, CUT_OFF, dtype=np.intp), np.zeros(n)
     rows: Whole = np.arange(n)
-    pauses = np.zeros(n)
+    pauses, lost = np.zeros(n), np.zeros(n, np.bool_)
     for k in range(plan.retries + 1):
         if k:
             rows = rows[~(table.held[rows] & (table.made[rows] == k))]
-            pauses = _pauses(table, rows, k, plan, oracle)
-            in_time = seconds[rows] + pauses < table.horizon[rows]
+            room = table.horizon[rows] - seconds[rows]
+            pauses = _pauses(table, rows, k, plan, oracle, room)
+            in_time = pauses < room
             rows, pauses = rows[in_time], pauses[in_time]
             seconds[rows] += pauses
         if not len(rows):
             break
         limits = np.minimum(plan.timeout, table.horizon[rows] - seconds[rows])
-        missed = Missed(rows, k, 0, causes[rows], before[rows], pauses, limits, table.success[rows], table.epochs[rows])
-        first, known = _first(table, missed, plan, oracle)
-        kinds, took, sent = _raced(table, missed, plan, oracle, first, known)
+        missed = Missed(
+            rows, k, 0, causes[rows], before[rows], pauses, limits, table.success[rows], table.epochs[rows], lost[rows]
+        )
+        first, known, seen = _first(table, missed, plan, oracle)
+        kinds, took, sent = _raced(table, missed, plan, oracle, first, known, seen)
+        lost[rows] |= ~seen & oracle.forgets
         seconds[rows] += took
         requests[rows] += 1 + sent
         causes[rows], before[rows] = kinds, took
@@ -137,11 +146,11 @@ def walk(table: Table, plan: Candidate, oracle: Oracle) -> Walked:
     return Walked(success, seconds, requests)
 
 
-def _pauses(table: Table, rows: Whole, k: int, plan: Candidate, oracle: Oracle) -> Array:
+def _pauses(table: Table, rows: Whole, k: int, plan: Candidate, oracle: Oracle, room: Array) -> Array:
     """Before attempt ``k`` of these calls: as it was recorded, as far as jitter goes to the scale of the new bound."""
     bound = longest_pause(plan.backoff, k)
     if k >= table.pauses.shape[1]:
-        return oracle.pause(rows, k, bound)
+        return oracle.pause(rows, k, bound, room)
     recorded, bounds = table.pauses[rows, k], table.pause_bounds[rows, k]
     there = table.made[rows] > k
     known = there & ((bounds != 0) | (bound == 0))
@@ -150,18 +159,18 @@ def _pauses(table: Table, rows: Whole, k: int, plan: Candidate, oracle: Oracle) 
     pauses: Array = np.array(recorded)
     pauses[jittered] += jitter[jittered] * (bound / bounds[jittered] - 1)
     if not known.all():
-        pauses[~known] = oracle.pause(rows[~known], k, bound)
+        pauses[~known] = oracle.pause(rows[~known], k, bound, room[~known])
     return pauses
 
 
-def _first(table: Table, asked: Missed, plan: Candidate, oracle: Oracle) -> tuple[Requests, Bools]:
-    """The first requests of an attempt; and of which calls the record has this attempt, so that its copies count."""
+def _first(table: Table, asked: Missed, plan: Candidate, oracle: Oracle) -> tuple[Requests, Bools, Bools]:
+    """The first requests of an attempt; of which calls the record has it, so that its copies count; and its end."""
     rows, k, n_attempts = asked.rows, asked.number, table.kinds.shape[1]
     kinds, ends = _never(len(rows))
     known = moved = np.zeros(len(rows), np.bool_)
     if k < n_attempts:
         kinds, ends = table.kinds[rows, k, 0], table.ends[rows, k, 0]
-        known = table.made[rows] > k
+        known = (table.made[rows] > k) & ~asked.lost
         if k:
             known = known & (table.causes[rows, k] == asked.causes)
     cut = known & (kinds == CUT_OFF)
@@ -180,13 +189,16 @@ def _first(table: Table, asked: Missed, plan: Candidate, oracle: Oracle) -> tupl
             kinds[moved], ends[moved] = oracle.paused(asked.part(moved), recorded, longer)
     if not known.all():
         kinds[~known], ends[~known] = oracle.retry(asked.part(~known))
-    return Requests(kinds, ends), known & ~moved
+    return Requests(kinds, ends), known & ~moved, known & ~moved & ~on
 
 
 def _raced(
-    table: Table, asked: Missed, plan: Candidate, oracle: Oracle, first: Requests, known: Bools
+    table: Table, asked: Missed, plan: Candidate, oracle: Oracle, first: Requests, known: Bools, seen: Bools
 ) -> tuple[Whole, Array, Whole]:
-    """How the attempt ends, after how long [s], and how many copies were sent."""
+    """How the attempt ends, after how long [s], and how many copies were sent.
+
+    seen: of which calls the record has all that has come so far; those are taken out whose copies it does not have.
+    """
     (kinds, ends), limits = first, asked.limits
     answer = np.where((kinds == ANSWER) | (kinds == LATE), ends, np.inf)
     refusal = np.where(kinds == REFUSED, ends, np.inf)
@@ -198,7 +210,8 @@ def _raced(
         if not due.any():
             break
         its = asked.part(due)._replace(copy=copy, limits=limits[due] - start)
-        copy_kinds, copy_ends = _copy(table, its, known[due], Requests(kinds[due], ends[due]), oracle)
+        (copy_kinds, copy_ends), there = _copy(table, its, known[due], Requests(kinds[due], ends[due]), oracle)
+        seen[due] &= there
         good = (copy_kinds == ANSWER) | (copy_kinds == LATE)
         answer[due] = np.minimum(answer[due], np.where(good, start + copy_ends, np.inf))
         failed = (copy_kinds == ERROR) | (copy_kinds == REFUSED)
@@ -212,8 +225,8 @@ def _raced(
     return np.where(in_time, result, CUT_OFF), np.where(in_time, end, limits), sent
 
 
-def _copy(table: Table, its: Missed, known: Bools, original: Requests, oracle: Oracle) -> Requests:
-    """Copies: as they were recorded where they were sent."""
+def _copy(table: Table, its: Missed, known: Bools, original: Requests, oracle: Oracle) -> tuple[Requests, Bools]:
+    """Copies: as they were recorded where they were sent; and of which the record has the end."""
     kinds, ends = _never(len(its.rows))
     there = np.zeros(len(its.rows), np.bool_)
     if its.number < table.kinds.shape[1] and its.copy < table.kinds.shape[2]:
@@ -228,7 +241,7 @@ def _copy(table: Table, its: Missed, known: Bools, original: Requests, oracle: O
         kinds[on], ends[on] = oracle.copy_goes_on(its.part(on), after, original.part(on))
     if not there.all():
         kinds[~there], ends[~there] = oracle.copied(its.part(~there), original.part(~there))
-    return Requests(kinds, ends)
+    return Requests(kinds, ends), there & ~on
 
 
 def _never(n: int) -> Requests:
@@ -236,7 +249,9 @@ def _never(n: int) -> Requests:
 
 
 class Worst:
-    """Nothing that nobody saw ever answers."""
+    """Nothing that nobody saw ever answers, nor what came after it."""
+
+    forgets = True
 
     def goes_on(self, missed: Missed, after: Array, outrun: Bools) -> Requests:
         """Without end."""
@@ -258,13 +273,15 @@ class Worst:
         """Without an answer."""
         return _never(len(missed.rows))
 
-    def pause(self, rows: Whole, number: int, bound: float) -> Array:
-        """As long as it can be."""
-        return np.full(len(rows), bound)
+    def pause(self, rows: Whole, number: int, bound: float, room: Array) -> Array:
+        """As long as it can be; none where that would spare the call its last attempt."""
+        return np.where(bound < room, bound, 0.0)
 
 
 class Best:
     """All that nobody saw answers at once."""
+
+    forgets = False
 
     def __init__(self, quickest: float) -> None:
         """quickest: end of a new attempt, >= 0 [s]; that of an error counts, as it may be the last of a call."""
@@ -290,7 +307,7 @@ class Best:
         """As quick as the quickest."""
         return self._at_once(len(missed.rows))
 
-    def pause(self, rows: Whole, number: int, bound: float) -> Array:
+    def pause(self, rows: Whole, number: int, bound: float, room: Array) -> Array:
         """None."""
         return np.zeros(len(rows))
 
@@ -325,6 +342,8 @@ class Guess:
     copy is never estimated otherwise: what it gains hangs on whether slowness lies in the call.
     """
 
+    forgets = False
+
     def __init__(self, pools: Pools, weights: Array, dice: Dice, plan: Candidate, *, hopeful: bool) -> None:
         """weights: (n_calls,) of all calls of the record."""
         self._pools, self._weights, self._dice, self._plan, self._hopeful = pools, weights, dice, plan, hopeful
@@ -346,7 +365,9 @@ class Guess:
 
     def copy_goes_on(self, missed: Missed, after: Array, original: Requests) -> Requests:
         """As slow as what it copies, or fresh."""
-        return self._fresh(missed, np.ones(len(after), np.bool_), after) if self._hopeful else original
+        if self._hopeful:
+            return self._fresh(missed, np.ones(len(after), np.bool_), after)
+        return Requests(original.kinds, np.maximum(original.ends, after))
 
     def retry(self, missed: Missed) -> Requests:
         """As comparable retries went."""
@@ -388,7 +409,7 @@ class Guess:
         kinds[wrong], ends[wrong] = self._wrong(missed, wrong, original.ends[wrong])
         return Requests(kinds, ends)
 
-    def pause(self, rows: Whole, number: int, bound: float) -> Array:
+    def pause(self, rows: Whole, number: int, bound: float, room: Array) -> Array:
         """Uniform below its bound."""
         return bound * self._dice.pause(rows, number)
 

@@ -289,6 +289,43 @@ def calls(draw: st.DrawFn) -> Execution:
     return call(*attempts)
 
 
+@st.composite
+def hedged_calls(draw: st.DrawFn) -> Execution:
+    """The same, with a copy of each attempt that takes longer than a second."""
+    seconds, attempts = 0.0, []
+    for number in range(3):
+        ends = [draw(SECONDS), 1.0 + draw(SECONDS)]
+        good = [draw(st.booleans()), draw(st.booleans())]
+        if ends[0] <= 1.0:
+            outcome, took = (OK if good[0] else WRONG), ends[0]
+            attempts.append(Attempt(outcome, took))
+        else:
+            answered = min((end for end, fine in zip(ends, good, strict=True) if fine), default=math.inf)
+            took = min(answered if answered < math.inf else max(ends), 5.0)
+            outcome = OK if answered <= 5.0 else WRONG if max(ends) <= 5.0 and not any(good) else LIMIT
+            cut = LIMIT if outcome is LIMIT else Outcome.CANCELLED
+            kinds = [
+                cut if end > took else (OK if end == answered else Outcome.CANCELLED) if fine else WRONG
+                for end, fine in zip(ends, good, strict=True)
+            ]
+            if kinds == [OK, OK]:
+                kinds[1] = Outcome.CANCELLED
+            first = Attempt(kinds[0], min(ends[0], took))
+            copy = Outcome.CANCELLED if kinds[1] is LIMIT else kinds[1]
+            attempts += [first, Attempt(copy, min(ends[1], took) - 1.0, 1.0, hedge=True)]
+        seconds += took
+        if outcome is OK or number == 2:
+            break
+    return Execution("w", 0, 1000.0, seconds, outcome, 1, tuple(attempts))
+
+
+@given(st.lists(hedged_calls(), min_size=1, max_size=30))
+@settings(deadline=None, max_examples=60)
+def test_a_hedged_record_is_what_it_was_under_its_own_parameters(made: list[Execution]) -> None:
+    told = replayed(made, hedges=1, hedge_delay=1.0)
+    assert {name: pytest.approx(figure) for name, figure in told.recorded.items()} == figures(told)
+
+
 @given(st.lists(calls(), min_size=1, max_size=30))
 @settings(deadline=None, max_examples=60)
 def test_under_its_own_parameters_a_record_is_what_it_was(made: list[Execution]) -> None:
@@ -297,13 +334,13 @@ def test_under_its_own_parameters_a_record_is_what_it_was(made: list[Execution])
 
 
 @given(
-    st.lists(calls(), min_size=1, max_size=30),
+    st.lists(calls() | hedged_calls(), min_size=1, max_size=30),
     st.sampled_from([0.5, 2.0, 5.0, 9.0]),
     st.integers(0, 4),
     st.sampled_from([0.0, 0.5]),
     st.sampled_from([(0, 0.0), (1, 0.2), (2, 1.0)]),
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 def test_what_is_told_lies_within_the_bounds_and_inputs_stay_untouched(
     made: list[Execution], timeout: float, retries: int, backoff: float, hedging: tuple[int, float]
 ) -> None:
@@ -334,7 +371,7 @@ ODD = st.builds(
 
 
 @given(st.lists(ODD, max_size=20), st.sampled_from([0, 1, 3]), st.sampled_from([{}, {"hedges": 2, "hedge_delay": 0.5}]))
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 def test_a_damaged_record_is_no_fault(made: list[Execution], retries: int, hedges: dict[str, Any]) -> None:
     """Whatever a store may hold: every call is replayed or left out, and figures are numbers."""
     told = replay(

@@ -8,6 +8,7 @@ from typing import Any, assert_type
 import poet as package
 from poet import Breaker, Budget, Dependency, Execution, Integer, Objective, Real, on_result, poet
 from poet.decorator import Handle
+from poet.learning.online_learner import StatisticalOnlineLearner
 
 
 @poet
@@ -104,4 +105,9 @@ async def use() -> None:
     poet(enforce_timeout="threads")  # type: ignore[call-overload]
     poet(retires=3)  # type: ignore[call-overload]
     poet(timeout="3")  # type: ignore[call-overload]
+    tuner = StatisticalOnlineLearner(space={"x": Real(0, 1), "k": Integer(1, 9)})
+    assert_type(tuner.thompson_sampling("mode", ["a", "b"]), str)
+    assert_type(tuner.exponential_weighted_moving_average("x", 0.5, 1.0), float)
+    tuner.thompson_sampling("mode", [None])  # type: ignore[type-var]
+    tuner.bayesian_optimization(["x"], [])  # type: ignore[arg-type]
     full.other  # type: ignore[attr-defined]  # noqa: B018

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poet.kernels.online import survival
-from poet.kernels.online.bins import EDGES, RATIO, readable
+from poet.kernels.online.bins import BINS, EDGES, RATIO, bin_of, readable
 from poet.kernels.online.hedging import Ways, hedged
 from poet.kernels.online.restart import Outlook, World, pauses
 from poet.kernels.online.survival import KNOTS, Array, Grid
@@ -23,7 +24,9 @@ GATE = 0.9  # least posterior probability that a change does no harm
 SHORT_GATE = 0.7  # the same, where success is short: to wait for certainty costs answers
 LEVEL = 0.9  # of the intervals we report
 LEAST_GAIN = 0.002  # mean gain of a change, as a share of a success's value: the optimum is flat, small steps are noise
+FURTHER = 2  # retries beyond the live ones that are looked at
 SCREEN = 40  # paired draws for the best few
+OPTIMA = 24  # draws whose own optima make the interval of each parameter
 CONFIRM = 128  # fresh draws for the chosen one: the best of many looks better than it is
 FEW = 6  # candidates that are worth drawing for
 BACKOFFS_ALIKE = 4  # as many candidates may differ in nothing else
@@ -31,6 +34,7 @@ MOST_CAUTION = 10  # bins by which the best timeout is lengthened to look whethe
 LONGING = 5.0  # least gains that a longer timeout must promise, for the probes to look there more often
 SURE = 0.15  # timeouts by which less than this share of the answers has come are not worth scoring
 COARSE = 2  # bins from one timeout to the next in a first survey
+MOST_DELAYS = 30  # bins before the timeout within which the posterior's own optimum of a hedge delay is sought
 AROUND = 8  # bins around the chosen timeout within which the posterior's own optima are sought
 NEAR = 3  # bins around the best of these that are surveyed then
 EARLY, FEW_EARLY = 5, 4  # step, in bins, and number of the hedge delays by which hardly any answer has come
@@ -74,7 +78,7 @@ class Limits(NamedTuple):
     cap: float  # of all pauses [s]
     hedging: Hedging | None = None  # None: the hedges stay as they are
     extra: float = math.inf  # requests per call beyond the first that a plan may send
-    grown: bool = True  # whether it may also send as many as the live plan
+    vouched: Plan | None = None  # a plan as many as which it may send in any case; None: none, not even the live one
 
 
 class Wish(NamedTuple):
@@ -141,8 +145,8 @@ class _Case(NamedTuple):
 
     @property
     def most(self) -> int:
-        """Retries that are looked at: those that are allowed, and the live ones."""
-        return max(self.limits.most, self.live.retries)
+        """Retries that are looked at: up to ``FURTHER`` more than the live ones; what pays there is looked at next."""
+        return max(min(self.limits.most, self.live.retries + FURTHER), self.live.retries)
 
     def judged(self, outlook: Outlook, *, by_success: bool) -> Array:
         """Worth of each candidate per call; a refused call ends at once, whatever the plan."""
@@ -240,9 +244,12 @@ def decide(
 
 def _surveyed(case: _Case, reach: float, *, thorough: bool) -> _Survey:
     """Score candidates on the mean picture: all backoffs at the live way to hedge, then all ways at the best one."""
-    world, live = mean_world(case.picture), case.live
+    world, live, limits = mean_world(case.picture), case.live, case.limits
+    if limits.vouched is not None and math.isfinite(limits.extra):
+        vouched = float(scored(world, [limits.vouched], limits.cap).requests[0, 0]) - 1.0
+        case = case._replace(limits=limits._replace(extra=max(limits.extra, vouched)))
     curve = world.answered[0]
-    times = timeouts(case.limits, live.timeout, curve)
+    times = timeouts(case.limits, live.timeout, curve, hard=case.wish.hard)
     coarse = rising([*times[::-COARSE].tolist(), live.timeout])
     backoffs = rising([*case.limits.backoffs, live.backoff]).tolist()
     ways = [live.way] if case.limits.hedging is None else _free_ways(case, curve, times)
@@ -293,8 +300,14 @@ def _cautious(best: Plan, live: Plan, times: Array) -> Iterator[Plan]:
         yield best._replace(timeout=float(times[int(np.argmin(np.abs(times - timeout)))]))
 
 
+def _breathe() -> None:
+    """Let other threads run: a look takes milliseconds, and calls wait for the interpreter meanwhile."""
+    time.sleep(0)
+
+
 def _table(case: _Case, world: World, times: Array, others: Sequence[tuple[float, tuple[int, float]]]) -> _Table:
     """Score all of them: others that differ in backoff, or in their way to hedge, but not in both."""
+    _breathe()
     grid = Grid.of(times)
     backoffs, ways = zip(*others, strict=True)
     if len(set(ways)) == 1:
@@ -321,7 +334,7 @@ def _ranked(case: _Case, tables: Sequence[_Table], reach: float, few: int) -> _R
     """The best ``few`` of all candidates. The live one is in the first table."""
     possible = [_allowed(case, table) for table in tables]
     spent = float(tables[0].outlook.requests[tables[0].place(case.live)]) - 1.0
-    extra = max(case.limits.extra, spent) if case.limits.grown else case.limits.extra
+    extra = case.limits.extra if case.limits.vouched is None else max(case.limits.extra, spent)
     allowed = [
         fits & (table.outlook.requests - 1.0 <= extra + 1e-9) for table, fits in zip(tables, possible, strict=True)
     ]
@@ -392,7 +405,9 @@ def _scores(case: _Case, plans: Sequence[Plan], n: int, rng: np.random.Generator
 
     The best of many looks better than it is; fresh draws know nothing of the many.
     """
+    _breathe()
     world = drawn_worlds(case.picture, n, max(plan.timeout for plan in plans), rng)
+    _breathe()
     return case.judged(scored(world, plans, case.limits.cap), by_success=by_success)
 
 
@@ -401,11 +416,11 @@ def _optima(case: _Case, times: Array, plan: Plan, seen: int, rng: np.random.Gen
     limits = case.limits
     place = int(np.searchsorted(times, plan.timeout))
     times = times[max(0, place - AROUND) : place + AROUND + 1]
-    world = drawn_worlds(case.picture, SCREEN, float(times[-1]), rng)
+    world = drawn_worlds(case.picture, OPTIMA, float(times[-1]), rng)
     bounds = pauses(plan.backoff, limits.cap, case.most)
     whole = case.judged(foreseen(world, plan.way, Grid.of(times), bounds), by_success=False)
     fewest = _fewest(case)
-    at_timeout = whole[fewest : limits.most + 1, :, int(np.searchsorted(times, plan.timeout))]
+    at_timeout = whole[fewest : min(limits.most, case.most) + 1, :, int(np.searchsorted(times, plan.timeout))]
     found = {
         "timeout": times[whole[plan.retries].argmax(axis=-1)],
         "retries": fewest + at_timeout.argmax(axis=0),
@@ -414,29 +429,42 @@ def _optima(case: _Case, times: Array, plan: Plan, seen: int, rng: np.random.Gen
         choices = len(limits.backoffs)
         each = np.stack([pauses(backoff, limits.cap, plan.retries) for backoff in limits.backoffs], axis=1)
         one = Grid.of(np.array([plan.timeout]))
-        told = foreseen(world.times(choices), plan.way, one, np.tile(each, (1, SCREEN)))
-        scores = case.judged(Outlook(*(table[-1, :, 0] for table in told)), by_success=False)
-        found["backoff"] = np.array(limits.backoffs)[scores.reshape(SCREEN, choices).argmax(axis=1)]
+        each_way = foreseen(world.times(choices), plan.way, one, np.tile(each, (1, OPTIMA)))
+        scores = case.judged(Outlook(*(table[-1, :, 0] for table in each_way)), by_success=False)
+        found["backoff"] = np.array(limits.backoffs)[scores.reshape(OPTIMA, choices).argmax(axis=1)]
     if limits.hedging is not None and plan.hedges:
-        ways = [way for way in _free_ways(case, mean_world(case.picture).answered[0], times) if way[0]]
-        ways = [way for way in ways if way[0] == plan.hedges and way[1] * way[0] < plan.timeout]
-        part = hedged(world, Grid.of(np.array([plan.timeout])), bounds, Ways.of(*ways))
+        delays = [each for each in KNOTS[1:].tolist() if limits.hedging.low <= each <= limits.hedging.high]
+        delays = [each for each in delays if plan.hedges * each < plan.timeout][-MOST_DELAYS:] or [plan.hedge_delay]
+        ways = Ways.of(*((plan.hedges, delay) for delay in delays))
+        part = hedged(world, Grid.of(np.array([plan.timeout])), bounds, ways)
         scores = case.judged(Outlook(*(table[plan.retries, :, :, 0] for table in part)), by_success=False)
-        found["hedge_delay"] = np.array([delay for _, delay in ways])[scores.argmax(axis=1)]
-    return {name: estimate(draws, seen)._replace(value=getattr(plan, name)) for name, draws in found.items()}
+        found["hedge_delay"] = np.array(delays)[scores.argmax(axis=1)]
+    told = {name: estimate(draws, seen)._replace(value=getattr(plan, name)) for name, draws in found.items()}
+    if "backoff" in told:  # the best one may lie between two that were tried
+        told["backoff"] = _widened(told["backoff"], limits.backoffs)
+    return told
+
+
+def _widened(estimate: Estimate, tried: Sequence[float]) -> Estimate:
+    """The interval, up to the next values on both sides among those that were ``tried``, which rise."""
+    low = max((each for each in tried if each < estimate.low), default=estimate.low)
+    high = min((each for each in tried if each > estimate.high), default=estimate.high)
+    return estimate._replace(low=min(low, estimate.value), high=max(high, estimate.value))
 
 
 # ---------------------------------------------------------------------------------------------------- candidates
 
 
-def timeouts(limits: Limits, live: float, curve: Array) -> Array:
+def timeouts(limits: Limits, live: float, curve: Array, *, hard: bool = True) -> Array:
     """Candidate timeouts: edges within the bounds by which answers have come, the bounds, and the live one; sorted [s].
 
-    curve: (BINS,) chance of an answer by each knot.
+    curve: (BINS,) chance of an answer by each knot. hard: whether giving up is out of the question; else shorter ones
+    are candidates, too, where few answers come within the live one.
     """
     if limits.low == limits.high:
         return rising([limits.low, live])
-    first = int(np.searchsorted(curve, SURE * curve[-1]))
+    come = curve[-1] if hard else curve[min(bin_of(live), BINS - 1)]
+    first = int(np.searchsorted(curve, SURE * come))
     edges = [edge for edge in EDGES[max(0, first - 1) :] if limits.low < edge < limits.high]
     return rising([*edges, limits.low, limits.high, live])
 

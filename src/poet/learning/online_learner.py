@@ -22,7 +22,7 @@ from poet.kernels.online.bins import EDGES
 from poet.learning.checks import count, number
 from poet.learning.evidence import Evidence
 from poet.learning.notes import FIRST_ANSWERS, RECORD_KEEP
-from poet.learning.strain import Strain
+from poet.learning.strain import ENOUGH, Strain
 from poet.model.execution import Attempt, Execution, Outcome
 from poet.model.explanation import Explanation
 from poet.model.feedback import ExecutionFeedback
@@ -38,8 +38,24 @@ if TYPE_CHECKING:
     from poet.learning.guesses import Plan
     from poet.learning.hedge_survey import Scope
     from poet.learning.hedging import Choice
+    from poet.learning.parameter_history import ParameterHistory
+    from poet.learning.statistical import StatisticalOnlineLearner
 
-__all__ = ["ExecutionFeedback", "OnlineLearner"]
+__all__ = ["ExecutionFeedback", "OnlineLearner", "ParameterHistory", "StatisticalOnlineLearner"]
+
+
+def __getattr__(name: str) -> Any:
+    # loaded when first used: no decorated function needs them
+    if name == "StatisticalOnlineLearner":
+        from poet.learning.statistical import StatisticalOnlineLearner
+
+        return StatisticalOnlineLearner
+    if name == "ParameterHistory":
+        from poet.learning.parameter_history import ParameterHistory
+
+        return ParameterHistory
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 SPACE = Space(timeout=Real(0.001, 120.0, log=True), retries=Integer(0, 5))
 OBJECTIVE = Objective()  # where none is given
@@ -54,6 +70,9 @@ LONGING = 4.0  # times as many longer limits where a longer timeout seems better
 
 BACKOFFS = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # that are chosen from [s]
 MOST_HEDGES = 2  # copies of one request that are made use of
+
+SETTLED = 20  # calls before which nothing has settled
+NEAR = 0.9  # share of the timeout from which on an answer has come just in time
 
 _NAMES = ("timeout", "retries", "backoff", "hedges", "hedge_delay")
 _FIRST_LOOK = 3  # calls
@@ -122,6 +141,8 @@ class OnlineLearner:
         "_turn",
         "_typical",
         "_untold_looks",
+        "successful_updates",
+        "update_count",
     )
 
     def __init__(
@@ -169,6 +190,28 @@ class OnlineLearner:
         self._longing = False  # whether a longer timeout seems better, and the evidence is not there yet
         self._live = self._plan_of(self._declared)
         self._functions: dict[str, _Named] = {}
+        self.update_count = 0  # executions told to ``update_parameters``
+        self.successful_updates = 0  # after which it gave other parameters, probes included
+
+    @property
+    def base_learning_rate(self) -> float:
+        """As it was given."""
+        return self._arguments[0]
+
+    @property
+    def momentum(self) -> float:
+        """As it was given."""
+        return self._arguments[1]
+
+    @property
+    def confidence_threshold(self) -> float:
+        """As it was given."""
+        return self._arguments[2]
+
+    @property
+    def exploration_rate(self) -> float:
+        """As it was given."""
+        return self._arguments[3]
 
     def _no_evidence(self) -> Evidence:
         rate, momentum = self._arguments[:2]
@@ -300,7 +343,40 @@ class OnlineLearner:
         named = self._functions.get(feedback.function_name)
         if named is None:
             named = self._functions[feedback.function_name] = _Named(self._child(feedback.function_name))
-        return named.after(execution_of(feedback, named.learner._evidence.calls), current_params)
+        told = named.after(
+            execution_of(feedback, named.learner._evidence.calls), current_params, blind=feedback.attempts is None
+        )
+        self.update_count += 1
+        self.successful_updates += told != current_params
+        return told
+
+    def detect_convergence(self, param_name: str) -> bool:
+        """Whether all functions of ``update_parameters`` that have this parameter have settled on its value.
+
+        That is: at least ``SETTLED`` calls, and looks as far apart as they get, none of which has found a gain that is
+        credible and large enough. False where no function has it, or it is not one that is tuned.
+        """
+        having = [named for named in self._functions.values() if param_name in named.kept]
+        return bool(having) and param_name in self._space and all(named.learner._settled for named in having)
+
+    def get_learning_stats(self) -> dict[str, Any]:
+        """Counts over all functions of ``update_parameters``, by the first POET's names.
+
+        ``success_rate``: share of executions after which parameters changed; ``convergence_status`` by parameter.
+        """
+        names = sorted({name for named in self._functions.values() for name in named.kept})
+        return {
+            "update_count": self.update_count,
+            "successful_updates": self.successful_updates,
+            "success_rate": self.successful_updates / self.update_count if self.update_count else 0.0,
+            "parameters_tracked": sum(len(named.kept) for named in self._functions.values()),
+            "convergence_status": {name: self.detect_convergence(name) for name in names},
+        }
+
+    @property
+    def _settled(self) -> bool:
+        evidence = self._evidence
+        return evidence.calls >= SETTLED and not evidence.urgent and not self._longing and self._step > _STEP
 
     def _child(self, name: str) -> OnlineLearner:
         return self._sibling(zlib.crc32(name.encode("utf-8", "surrogatepass"), self._seed & 0xFFFFFFFF))
@@ -483,12 +559,16 @@ class OnlineLearner:
 
         timeout, retries, backoff = self._plan_of(live)
         low, high = self._bounds("timeout", timeout)
+        if not self._evidence.answers:  # nobody knows how long one takes: to give up sooner might miss them all
+            low = min(max(low, self._plan_of(self._declared)[0]), high)
         fewest, most = self._bounds("retries", retries)
         shortest, longest = self._bounds("backoff", backoff)
         backoffs = tuple(each for each in BACKOFFS if shortest <= each <= min(longest, self._cap))
         strain, hedging = self._evidence.strain, self._free_hedging(live)
         limits = Limits(max(low, EDGES[0]), high, int(fewest), int(most), backoffs, self._cap, hedging)
-        return limits if strain is None else limits._replace(extra=strain.allowed, grown=not strain.feared)
+        if strain is None or strain.allowed >= ENOUGH:
+            return limits
+        return limits._replace(extra=strain.allowed, vouched=None if strain.feared else self._plan(self._declared))
 
     def _free_hedging(self, live: Mapping[str, Value]) -> Hedging | None:
         """What hedges may be chosen by their worth alone; None: there is a budget of copies, or they are not tuned."""
@@ -626,10 +706,17 @@ class _Schedule(NamedTuple):
 
 
 class _Named:
-    """The learner of one function of ``update_parameters``, and what it told last."""
+    """The learner of one function of ``update_parameters``, and what it told last.
+
+    Until the learner has made its first suggestion two hints are followed, since whoever tells of single executions may
+    not tell of many: an answer in over ``NEAR`` of the timeout lengthens it by a tenth, and three failures in a row of
+    which nobody says what became of their attempts add a retry.
+    """
 
     def __init__(self, learner: OnlineLearner) -> None:
         self.learner = learner
+        self._learned = learner._evidence.calls > 0  # one that was stored is taken to have learned
+        self._blind = 0  # failures in a row of whose attempts nothing is known
         self._kept: dict[str, Value] = {}  # without the probe
         self._told: dict[str, Value] = {}  # with it
 
@@ -654,8 +741,28 @@ class _Named:
         """For a dump."""
         return {"kept": self._kept, "told": self._told}
 
-    def after(self, execution: Execution, current: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters of the next call."""
+    @property
+    def kept(self) -> Mapping[str, Value]:
+        """The parameters told last, without the probe."""
+        return self._kept
+
+    def _hinted(self, execution: Execution, live: dict[str, Value], *, blind: bool) -> dict[str, Value]:
+        timeout, retries = live.get("timeout"), live.get("retries")
+        hinted: dict[str, Value] = {}
+        if _is_number(timeout) and execution.outcome.good:
+            longest = max((a.seconds for a in execution.attempts if a.outcome.good), default=0.0)
+            if NEAR * float(timeout) < longest < math.inf:  # type: ignore[arg-type]
+                hinted["timeout"] = 1.1 * float(timeout)  # type: ignore[arg-type]
+        self._blind = self._blind + 1 if blind and execution.outcome is Outcome.ERROR else 0
+        if _is_number(retries) and self._blind and self._blind % 3 == 0:
+            hinted["retries"] = int(retries) + 1  # type: ignore[arg-type]
+        for name, value in self.learner._space.clip(hinted).items():
+            if value > live[name]:  # type: ignore[operator]  # bounds never make it less than it was
+                live[name] = value
+        return live
+
+    def after(self, execution: Execution, current: Mapping[str, Any], *, blind: bool = False) -> dict[str, Any]:
+        """The parameters of the next call. blind: nobody says what became of the attempts."""
         known = {name: current[name] for name in _NAMES if _is_number(current.get(name))}
         # what was told with a probe comes back as the current value: it was for one call, and is not to be built upon
         live = {name: self._kept[name] if self._told.get(name) == value else value for name, value in known.items()}
@@ -663,7 +770,10 @@ class _Named:
         learner.update([execution])
         suggestion = learner.suggest(live)
         if suggestion is not None:
+            self._learned = True
             live = {name: suggestion.values[name] for name in live}
+        elif not self._learned:
+            live = self._hinted(execution, live, blind=blind)
         self._kept = dict(live)
         self._told = self._probing(live)
         return {**current, **self._told}
@@ -678,7 +788,8 @@ class _Named:
             told["retries"] = int(told["retries"]) + 1
         elif "timeout" in told and dice.random() < probe.limit:
             told["timeout"] = float(told["timeout"]) * probe.stretch
-        return told
+        probing = {name: value for name, value in told.items() if value != live[name]}
+        return told | learner._space.clip(probing)  # by values that were set since the last look, too
 
 
 def execution_of(feedback: ExecutionFeedback, sequence: int) -> Execution:

@@ -31,7 +31,7 @@ START = 0.1  # extra requests per call that a plan may send to begin with, unles
 STEP = 2.0  # factor of one raising
 ENOUGH = 1.6  # from which on nothing is held back any more
 PATIENCE = 40  # calls from one raising to the next
-HOLD = 400  # calls until the next raising where one did harm, doubling each time
+HOLD = 1000  # calls until the next raising where one did harm, three times as many each time
 
 LISTEN = 60  # calls without extra requests, at least ...
 DRAIN = 30  # ... and so many more for each time that they were twice as many: load takes time to fall
@@ -202,7 +202,7 @@ class Strain:
         doubt = math.sqrt((max(now * (1 - now), 0.02) + max(before * (1 - before), 0.02)) / max(self._weight, 1.0))
         if before - now > max(_APART, _SURE * doubt) and not self._troubled():
             self.feared, self.allowed = True, START
-            self._until, self._hold, self._gap = calls + self._hold, 2 * self._hold, GAP
+            self._until, self._hold, self._gap = calls + self._hold, 3 * self._hold, GAP
         elif calls < self._until + (LONGEST if self.feared else 0):
             return False
         else:

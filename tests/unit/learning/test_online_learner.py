@@ -449,7 +449,73 @@ def test_feedback_of_a_failure_without_attempts_teaches_nothing_of_latency() -> 
     learner = OnlineLearner(objective=WORTH)
     live: dict[str, object] = {"timeout": 30.0, "retries": 3}
     for number in range(50):
-        assert learner.update_parameters(feedback("f", number, 12.0, success=False, error_type="E"), live) == live
+        live = learner.update_parameters(feedback("f", number, 12.0, success=False, error_type="E"), live)
+        assert live["timeout"] in (30.0, 30.0 * 2.44)  # or it probes
+        assert live["retries"] in range(2, 6)
+
+
+def test_before_much_is_known_two_hints_are_followed() -> None:
+    """An answer just in time lengthens the limit; three failures, of whose attempts nobody says anything, add a retry.
+
+    Bounds hold, and once there is evidence it alone counts.
+    """
+    learner = OnlineLearner(objective=WORTH, exploration_rate=0.0)
+    after = learner.update_parameters(feedback("just", 0, 28.0), {"timeout": 30.0, "retries": 3})
+    assert after == {"timeout": pytest.approx(33.0), "retries": 3}
+    assert learner.update_parameters(feedback("bound", 0, 119.0), {"timeout": 120.0}) == {"timeout": 120.0}
+    assert learner.update_parameters(feedback("quick", 0, 2.0), {"timeout": 30.0}) == {"timeout": 30.0}
+    live: dict[str, object] = {"timeout": 30.0, "retries": 3}
+    path = []
+    for number in range(12):
+        live = learner.update_parameters(feedback("lost", number, 1.0, success=False, error_type="E"), live)
+        path.append(live["retries"])
+    assert path == [3, 3, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5]
+    seen: dict[str, object] = {"timeout": 30.0, "retries": 3}
+    for number in range(6):
+        failed = feedback("seen", number, 1.0, success=False, attempts=(Attempt(Outcome.ERROR, 0.1),) * 4)
+        seen = learner.update_parameters(failed, seen)
+    assert seen["retries"] <= 3  # type: ignore[operator]  # of these attempts it is known that retries did not mend them
+
+
+def test_a_probe_keeps_the_bounds_of_values_that_somebody_else_has_set() -> None:
+    learner = OnlineLearner(objective=WORTH, exploration_rate=1.0)
+    dice = random.Random(0)
+    for number in range(200):
+        set_by_us = {"timeout": 100.0, "retries": 5} if number > 60 else {"timeout": 1.0, "retries": 2}
+        execution = hanging(dice, number, float(set_by_us["timeout"]))
+        told = feedback("f", number, execution.seconds, success=execution.outcome.good, attempts=execution.attempts)
+        after = learner.update_parameters(told, set_by_us)
+        assert 0.001 <= after["timeout"] <= 120.0
+        assert after["retries"] in range(6)
+
+
+def test_it_counts_what_it_was_told_and_says_when_it_has_settled() -> None:
+    learner = OnlineLearner(0.1, 0.9, 0.8, 0.2)
+    assert (learner.base_learning_rate, learner.momentum) == (0.1, 0.9)
+    assert (learner.confidence_threshold, learner.exploration_rate) == (0.8, 0.2)
+    assert learner.get_learning_stats()["update_count"] == 0
+    dice = random.Random(0)
+    for number in range(25):
+        assert number > 19 or learner.detect_convergence("timeout") is False
+        learner.update_parameters(feedback("f", number, 15.0), {"timeout": 30.0 + dice.gauss(0, 0.01)})
+    assert learner.detect_convergence("timeout") is True
+    assert learner.detect_convergence("time") is False
+    told = learner.get_learning_stats()
+    assert (told["update_count"], told["parameters_tracked"]) == (25, 1)
+    assert 0 <= told["success_rate"] <= 1
+
+
+def test_without_any_answer_it_does_not_give_up_sooner_than_declared() -> None:
+    """A service that is down when we begin: 70 calls of which none is answered, then it is back at once."""
+    learner = OnlineLearner()
+    live: dict[str, Value] = {"timeout": 30.0, "retries": 3, "backoff": 0.1}
+    for number in range(150):
+        attempts = (Attempt(Outcome.TIMEOUT, float(live["timeout"])),) * (int(live["retries"]) + 1)
+        seconds = sum(each.seconds for each in attempts)
+        learner.update([Execution("w", number, 1e9, seconds, Outcome.TIMEOUT, 1, attempts)])
+        suggestion = learner.suggest(live)
+        live = dict(live if suggestion is None else suggestion.values)
+        assert float(live["timeout"]) >= 30.0
 
 
 @pytest.mark.parametrize("odd", [None, True, "3", math.nan, math.inf, -1.0, 0.0, 10**400])

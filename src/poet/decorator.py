@@ -14,6 +14,7 @@ from poet.model.execution import Execution, Feedback, from_record
 from poet.model.explanation import Explanation
 from poet.model.objective import Objective
 from poet.model.parameters import Change, ParameterSet
+from poet.model.replay import Replay
 from poet.model.tunable import Integer, Real, Tunable, Value
 from poet.options import RETRIES, TIMEOUT, USABLE, Algorithm, Options
 from poet.seams import Probe
@@ -109,6 +110,25 @@ class Handle:
             if trainee.learner is None:
                 raise ConfigurationError(f"{self.name} does not learn: decorate it with enable_training=True")
             return trainee.learner.explain(trainee.standing.live)
+
+    def replay(self, *, since: float = 0.0, **values: Value) -> Replay:
+        """What other parameters would have made of the recorded calls: ``f.poet.replay(timeout=2.0, retries=1)``.
+
+        values: ``timeout`` [s], ``retries``, ``backoff`` [s], ``hedges``, ``hedge_delay`` [s]; those that are not given
+        are the live ones. since: only calls that started then or later, Unix time [s].
+        Raises ConfigurationError where a value is none of these or off the bounds, StoreError where no call can be had.
+        """
+        from poet.learning import replay  # here: it loads the maths
+
+        trainee = self._trainee
+        trainer = self._agent.open()
+        with trainer.turn:
+            trainer.round(last=True)
+            key, live, learner = trainee.key, trainee.standing.live, trainee.learner
+            objective = None if learner is None else learner.explain(live).objective
+        store = trainer.store
+        record = next(record for record in store.functions() if record.key == key)
+        return replay.of_store(store, record, replay.wanted(values, live, record.space), objective, since=since)
 
     def feedback(self, score: float, execution_id: str | None = None) -> None:
         """Say what an execution was worth, 0 worst .. 1 best; it may come late, and of several the last counts.

@@ -28,7 +28,17 @@ from poet.testing.clock import VirtualClock
 from unit.cli import shop
 from unit.cli.shop import NOW, PRICES
 
-COMMANDS = ("status", "doctor", "show prices.fetch", "explain prices.fetch", "explain send", "history prices.fetch")
+COMMANDS = (
+    "status",
+    "doctor",
+    "show prices.fetch",
+    "explain prices.fetch",
+    "explain send",
+    "replay prices.fetch",
+    "replay prices.fetch timeout=0.1 retries=1 hedge_delay=0.05",
+    "replay send",
+    "history prices.fetch",
+)
 CHANGES = (
     "pin prices.fetch timeout=4 retries=1",
     "unpin prices.fetch",
@@ -153,7 +163,8 @@ def test_status_of_a_new_project_says_how_to_begin_and_makes_nothing(
 
 
 @pytest.mark.parametrize(
-    "line", ["show f", "explain f", "history f", "rollback f", "pin f timeout=1", "pause", "resume f"]
+    "line",
+    ["show f", "explain f", "replay f timeout=2", "history f", "rollback f", "pin f timeout=1", "pause", "resume f"],
 )
 def test_nothing_is_made_where_nothing_was_recorded(
     nothing: Path, capsys: pytest.CaptureFixture[str], line: str
@@ -185,6 +196,8 @@ def test_explain_draws_what_the_stored_learner_believes(project: Path, capsys: p
     assert document["executions"] == 400
     assert document["sentences"] == list(expected.sentences)
     assert len(document["neighbours"]) == len(expected.neighbours) > 0
+    assert [part["share"] for part in document["spread"]] == [part.share for part in expected.spread]
+    assert len(document["timeouts"]) == len(expected.timeouts) > 0
     _, out, _ = ask(capsys, "explain prices.fetch")
     assert "█" in out
     assert "what other values would give" in out
@@ -208,6 +221,61 @@ def test_explain_of_a_state_that_cannot_be_read_is_one_line(project: Path, capsy
     code, out, err = ask(capsys, "explain prices.fetch")
     assert (code, out) == (2, "")
     assert "shop.prices.fetch: what its learner knew cannot be read" in err
+    assert asked(capsys, "replay prices.fetch")["calls"] == 100  # the record is there all the same
+
+
+def test_replay_tells_what_other_parameters_would_have_made_of_the_record(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = asked(capsys, "replay prices.fetch timeout=0.1")
+    assert document["values"] == {"timeout": 0.1, "retries": 2, "backoff": 0.1, "hedges": 0, "hedge_delay": 0.0}
+    assert (document["calls"], document["version"], document["since"]) == (100, 3, None)
+    success = document["figures"]["success"]
+    assert (success["recorded"], success["lowest"]) == (0.9, 0.0)
+    assert document["decided"] == pytest.approx(0.1)  # the others are cut off, and no retry was ever made
+    assert document["held"] == 10  # the failed ones had retries left
+    assert document["gain"]["low"] < document["gain"]["value"]
+    _, out, _ = ask(capsys, "replay prices.fetch timeout=0.1")
+    assert "timeout 100 ms (live: 843 ms), retries 2" in out
+    assert "100 calls, 2023-11-14 22:13:20 to 2023-11-14 22:29:50" in out
+    assert re.search(r"good +90\.0 % ", out)
+    assert document["sentences"][0] in " ".join(out.split())
+    _, out, _ = ask(capsys, "replay prices.fetch")
+    assert re.search(r"takes +200 ms +200 ms +exact\n", out)
+    assert "The record decides every call" in out
+
+
+def test_replay_looks_back_as_far_as_it_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = asked(capsys, "replay prices.fetch retries=0 --since 110m")
+    assert document["calls"] == 40  # the first call was 120 minutes ago, one every 10 s
+    assert document["first"] >= document["since"] == NOW - 6600
+    code, out, _ = ask(capsys, "replay prices.fetch --since 1h")
+    assert code == 0
+    assert "There is no call to replay." in out
+    assert asked(capsys, "replay prices.fetch --since 1h")["figures"] == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("timout=2", "no parameter 'timout': did you mean 'timeout'?"),
+        ("retries=21", "retries must be in [0, 20], got 21; the nearest is 20"),
+        ("retries=-1", "retries must be 0 or more"),
+        ("timeout=0", "timeout must be above 0 seconds, got 0"),
+        ("timeout=2s", "timeout must be a number of seconds, without a unit, got '2s'"),
+        ("timeout", "replay takes name=value, got 'timeout'; for instance timeout=2.5"),
+        ("hedges=1", "hedges needs hedge_delay"),
+        ("--since yesterday", "a time is a whole number and a unit, such as 30d or 12h, got 'yesterday'"),
+        ("--sinse 3d", "replay has no option '--sinse': did you mean '--since'?"),
+    ],
+)
+def test_replay_refuses_what_cannot_be_with_the_nearest_that_can(
+    project: Path, capsys: pytest.CaptureFixture[str], words: str, said: str
+) -> None:
+    code, out, err = ask(capsys, f"replay prices.fetch {words}")
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
 
 
 def test_rollback_shows_every_digit_and_the_way_back(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -454,9 +522,21 @@ def test_text_from_a_store_cannot_steer_the_terminal(project: Path, capsys: pyte
 
 
 def test_a_terminal_without_unicode_gets_an_answer(project: Path) -> None:
+    store = SqliteStore(project / ".poet" / "poet.db")
+    learner = learner_for(next(record for record in store.functions() if record.key == PRICES), None)
+    learner.update(shop.executions(400))
+    store.save_learner(PRICES, learner.dump())
+    store.close()
+    pages = {}
     for line in COMMANDS:
         done = run(*line.split(), cwd=project, PYTHONIOENCODING="ascii", NO_COLOR="1")
         assert done.stderr == "", line
+        pages[line] = done.stdout
+    assert pages["explain prices.fetch"].isascii()
+    drawn = pages["explain prices.fetch"].splitlines()
+    assert any(line.strip().startswith("answers") and "#" in line for line in drawn)
+    assert any("---^---" in line for line in drawn)
+    assert "?" not in "".join(line for line in drawn if "Why not" not in line)
 
 
 def test_a_reader_that_stops_early_is_no_fault(project: Path) -> None:

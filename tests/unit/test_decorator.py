@@ -288,3 +288,23 @@ def test_options_that_are_in_order_give_declared_values_within_their_bounds(
 ) -> None:
     options = Options(timeout=timeout, retries=retries, tunables={"timeout": poet.Real(low, high, log=True)})
     assert options.space.check(options.declared) == options.declared
+
+
+def test_the_handle_replays_what_was_recorded() -> None:
+    house = House()
+    script = Script(house.clock, *VARIED)
+
+    @house.poet(retries=1, timeout=1.0, backoff=0)
+    def fetch() -> int:
+        return script()
+
+    for _ in range(63):
+        fetch()
+    told = fetch.poet.replay(timeout=0.1, retries=0)
+    assert told.calls == 63
+    assert told.replayed["success"].value == pytest.approx(8 / 9 if VARIED.count(0.11) == 7 else 6 / 7)
+    assert told.decided == 1
+    assert told.values == {"timeout": 0.1, "retries": 0, "backoff": 0.0, "hedges": 0, "hedge_delay": 0.0}
+    assert fetch.poet.replay(since=house.clock.wall()).calls == 0
+    with pytest.raises(ConfigurationError, match="did you mean 'timeout'"):
+        fetch.poet.replay(timout=2.0)

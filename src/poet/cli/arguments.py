@@ -12,6 +12,7 @@ COMMANDS = {
     "status": "all functions and how they fare",
     "show": "what holds for one function now",
     "explain": "why these values: the evidence, and what others would give",
+    "replay": "what other parameters would have made of the recorded calls",
     "history": "all changes to one function, with their reasons",
     "rollback": "make an older version live, and pause learning",
     "pin": "hold values that learning must not change",
@@ -110,7 +111,7 @@ def _add_common(parser: _Parser) -> None:
 
 
 def _add_own(name: str, parser: _Parser) -> None:
-    if name in ("show", "explain", "history", "rollback", "pin", "unpin"):
+    if name in ("show", "explain", "replay", "history", "rollback", "pin", "unpin"):
         parser.add_argument("function", metavar="FN", help="full name, its end after any dot, or name#fingerprint")
     elif name in ("pause", "resume"):
         parser.add_argument("function", metavar="FN", nargs="?", help="one function; without it: all")
@@ -120,6 +121,14 @@ def _add_own(name: str, parser: _Parser) -> None:
         )
     if name == "pin":
         parser.add_argument("values", metavar="name=value", nargs="+", help="for instance timeout=2.5 retries=1")
+    if name == "replay":
+        parser.add_argument(
+            "values",
+            metavar="name=value",
+            nargs="*",
+            help="timeout, retries, backoff, hedges, hedge_delay; for instance timeout=2 retries=1 (default: the live)",
+        )
+        parser.add_argument("--since", metavar="30d", type=_span, help="only calls of the last 30 days; s, m, h, d, w")
     if name == "history":
         parser.add_argument("--last", metavar="N", type=_positive, help="only the newest N entries")
     if name == "export":

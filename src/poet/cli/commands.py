@@ -37,6 +37,7 @@ class Asked(NamedTuple):
     keep_executions: float = 30.0  # [days]
     keep_hours: float = 400.0  # [days]
     last: int | None = None  # newest entries of a history, >= 1; None: all
+    since: float | None = None  # how far back calls are replayed [s]; None: all that are kept
 
 
 class NotLearned(StoreError):
@@ -138,6 +139,26 @@ def _picture(store: Store, record: FunctionRecord, standing: Standing) -> Explan
     return learner.explain(standing.live)
 
 
+def replay(store: Store, name: str, asked: Asked) -> Document:
+    """What other parameters would have made of the recorded calls.
+
+    Raises UnknownFunction, AmbiguousFunction, ConfigurationError.
+    """
+    from poet.learning import replay as replays  # here: it loads the maths
+
+    record, short = _found(store, name)
+    standing = store.standing(record.key)
+    given = parse_values(asked.values, replays.USUAL, "replay")
+    values = replays.wanted(given, standing.live, record.space)
+    since = 0.0 if asked.since is None else asked.now - asked.since
+    try:
+        objective = _picture(store, record, standing).objective  # with the scale that the learner goes by
+    except NotLearned:  # the record is there all the same
+        objective = None
+    told = replays.of_store(store, record, values, objective, since=since)
+    return views.replay(record, standing, told, short=short, since=since or None, now=asked.now)
+
+
 def history(store: Store, name: str, asked: Asked) -> Document:
     """All that was done to one function. Raises UnknownFunction, AmbiguousFunction."""
     record, short = _found(store, name)
@@ -204,7 +225,7 @@ def _pause_one(store: Store, command: str, record: FunctionRecord, short: str, a
     return views.steered(command, record, before, after, short=short)
 
 
-def parse_values(texts: tuple[str, ...], known: Mapping[str, Value]) -> dict[str, Value]:
+def parse_values(texts: tuple[str, ...], known: Mapping[str, Value], command: str = "pin") -> dict[str, Value]:
     """Values of known parameters from ``name=value``, each of the kind of the known value.
 
     Raises ConfigurationError where a text has no such form, a name is unknown or a value does not suit its parameter.
@@ -216,7 +237,7 @@ def parse_values(texts: tuple[str, ...], known: Mapping[str, Value]) -> dict[str
     for text in texts:
         name, mark, said = (part.strip() for part in text.partition("="))
         if not (mark and name and said):
-            raise ConfigurationError(f"pin takes name=value, got {text!r}; for instance timeout=2.5")
+            raise ConfigurationError(f"{command} takes name=value, got {text!r}; for instance timeout=2.5")
         if name not in known:
             raise ConfigurationError(f"no parameter {name!r}: {nearest(name, known)}")
         values[name] = _parse(name, said, known[name])

@@ -17,7 +17,7 @@ from poet.cli import commands, doctor, views
 from poet.cli.arguments import CHANGES, UsageError, command_of, parse
 from poet.cli.commands import Asked
 from poet.cli.views import Document
-from poet.cli.words import printable
+from poet.cli.words import printable, sayable
 from poet.errors import PoetError, StoreUnavailable
 from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Store
 from poet.settings import Settings, is_served, person, shown_store, store_path
@@ -33,6 +33,7 @@ PATIENCE = 1.0  # time without a word after which a person wants one [s]
 PER_FUNCTION: dict[str, Callable[[Store, str, Asked], Document]] = {
     "show": commands.show,
     "explain": commands.explain,
+    "replay": commands.replay,
     "history": commands.history,
     "rollback": commands.rollback,
     "pin": commands.pin,
@@ -122,6 +123,7 @@ def _asked(words: object, settings: Settings, now: float) -> Asked:
         keep_executions=settings.keep_executions,
         keep_hours=settings.keep_hours,
         last=getattr(words, "last", None),
+        since=getattr(words, "since", None),
         export=_export(words, now) if getattr(words, "command", None) == "export" else None,
     )
 
@@ -250,9 +252,8 @@ def _print_page(doc: Document) -> None:
 
 
 def _sayable(text: str, stream: TextIO) -> str:
-    """``text`` with a question mark for what the stream's encoding lacks."""
-    encoding = stream.encoding or "utf-8"
-    return text.encode(encoding, "replace").decode(encoding)
+    """``text`` in what the stream's encoding has."""
+    return sayable(text, stream.encoding or "utf-8")
 
 
 @contextmanager

@@ -15,9 +15,12 @@ from rich.text import Text
 
 from poet.cli import words
 from poet.cli.views import NEWEST, Diff, Document
+from poet.model.drawing import Bin, Mark, over_seconds, window
+from poet.model.explanation import MARKED
 
 WIDE = 124  # columns from which the reason of the last change fits beside the figures
 BAR = 30  # longest bar [columns]
+WIDEST = 100  # picture [columns]
 SPREAD = 20.0  # ratio of longest to shortest span from which bars show ratios instead of spans
 
 SNIPPET = """\
@@ -246,7 +249,7 @@ def _when(at: float | None, now: float, zone: tzinfo | None) -> str:
 # --- explain ---------------------------------------------------------------------------------------------------------
 
 
-def _explain(doc: Document, _: int, __: tzinfo | None) -> Iterable[RenderableType]:
+def _explain(doc: Document, width: int, _: tzinfo | None) -> Iterable[RenderableType]:
     yield _say(words.printable(doc["id"]), "bold")
     live = ", ".join(f"{name} {words.value(name, x)}" for name, x in doc["live_values"].items())
     yield _indented(_say(words.printable(f"version {doc['version']['version']} is live: {live}")))
@@ -258,8 +261,12 @@ def _explain(doc: Document, _: int, __: tzinfo | None) -> Iterable[RenderableTyp
         yield _indented(_say(words.printable(text), "yellow"))
     if doc["latency"] or doc["unanswered"] > 0:  # not a number where nothing was seen
         yield Text()
-        yield _say("how long answers take", "bold")
-        yield _indented(_bars(doc))
+        if doc["spread"]:
+            yield _say("how long answers take, and what a timeout there would be worth", "bold")
+            yield _indented(Group(*_picture(doc, width)))
+        else:
+            yield _say("how long answers take", "bold")
+            yield _indented(_bars(doc))
     if doc["failure_shares"]:
         yield Text()
         yield _say("how attempts fail", "bold")
@@ -289,6 +296,34 @@ def _cautions(doc: Document) -> Iterable[str]:
         yield f"learning is paused: {doc['paused']}"
     if doc["pinned"]:
         yield f"pinned: {', '.join(f'{name} {words.value(name, x)}' for name, x in doc['pinned'].items())}"
+
+
+def _picture(doc: Document, width: int) -> Iterable[Text]:
+    """The distribution of the answers' latency over a logarithmic axis, and the worth of other timeouts below it."""
+    live, values = doc["live"], doc["live_values"]
+    marks = [(f"p{100 * q['share']:g}", q["seconds"]) for q in doc["latency"] if q["share"] in MARKED]
+    marks += [("timeout", values.get("timeout", 0))]
+    if values.get("hedges"):
+        marks.append(("hedge", values.get("hedge_delay", 0)))
+    points = [(row["values"]["timeout"], row["utility"]["value"]) for row in doc["timeouts"]]
+    worths = [worth for _, worth in points]
+    value = doc["objective"]["value"] if doc["objective"] else 1.0
+    between = window(worths, None if live is None else live["utility"]["value"], value)
+    lines = over_seconds(
+        [Bin(part["low"], part["high"], part["share"]) for part in doc["spread"]],
+        [Mark(seconds, f"{name} {words.span(seconds)}") for name, seconds in marks if seconds > 0],
+        points,
+        between,
+        min(width - 2, WIDEST),
+    )
+    for line in lines:
+        yield Text(line, style="cyan" if line.lstrip().startswith("worth") else "", no_wrap=True)
+    if points:
+        best = max(points, key=lambda point: point[1])
+        said = f"worth per call: █ {best[1]:.3f}, best at about {words.span(best[0])}; ▁ {between[0]:.3f} and less"
+        yield _say(said, "dim")
+    if doc["unanswered"] > 0:
+        yield _say(f"{words.share(doc['unanswered'])} not answered within {words.span(doc['longest'])}")
 
 
 def _bars(doc: Document) -> RenderableType:
@@ -354,6 +389,57 @@ def _neighbours(doc: Document) -> Table:
             style="cyan" if is_live else "",
         )
     return table
+
+
+# --- replay ----------------------------------------------------------------------------------------------------------
+
+_FIGURES = {
+    "success": "good",
+    "seconds": "takes",
+    "p50": "half within",
+    "p99": "99 % within",
+    "requests": "requests",
+    "utility": "worth",
+}
+
+
+def _replay(doc: Document, _: int, zone: tzinfo | None) -> Iterable[RenderableType]:
+    yield _say(words.printable(doc["id"]), "bold")
+    live = doc["live_values"]
+    said = ", ".join(
+        f"{name} {words.value(name, x)}"
+        + ("" if name not in live or live[name] == x else f" (live: {_live(doc, name)})")
+        for name, x in doc["values"].items()
+        if x or name not in ("hedges", "hedge_delay") or live.get("hedges")
+    )
+    yield _indented(_say(f"replayed with {said}"))
+    if doc["calls"]:
+        between = f"{words.moment(doc['first'], zone)} to {words.moment(doc['last'], zone)}"
+        yield _indented(_say(f"{words.plural(doc['calls'], 'call')}, {between}"))
+        yield Text()
+        table = _table(
+            "per call", "recorded", "replayed", "range", "at least", "at most", right=("recorded", "replayed")
+        )
+        for name, row in doc["figures"].items():
+            new = row["replayed"]
+            cells = [_figure(name, x) for x in (row["recorded"], new["value"], row["lowest"], row["highest"])]
+            exact = row["lowest"] == row["highest"]
+            within = "exact" if exact else f"{_figure(name, new['low'])} to {_figure(name, new['high'])}"
+            table.add_row(_FIGURES[name], *cells[:2], within, *(["", ""] if exact else cells[2:]))
+        yield _indented(table)
+        yield Text()
+    for sentence in doc["sentences"]:
+        yield _say(words.printable(sentence))
+
+
+def _live(doc: Document, name: str) -> str:
+    return words.value(name, doc["live_values"].get(name))
+
+
+def _figure(name: str, x: float) -> str:
+    if name == "success":
+        return words.share(x)
+    return words.span(x) if name in ("seconds", "p50", "p99") else f"{x:.3f}"
 
 
 # --- history ---------------------------------------------------------------------------------------------------------
@@ -594,6 +680,7 @@ _PAGES = {
     "status": _status,
     "show": _show,
     "explain": _explain,
+    "replay": _replay,
     "history": _history,
     "rollback": _steered,
     "pin": _steered,

@@ -15,7 +15,9 @@ from poet.model.estimate import Estimate
 from poet.model.execution import Attempt, Execution, Outcome
 from poet.model.explanation import Explanation, Forecast
 from poet.model.function import FunctionKey
+from poet.model.objective import Objective
 from poet.model.parameters import Alias, AliasName, Change, ParameterSet, Standing
+from poet.model.replay import Replay
 from poet.model.tunable import Value
 from poet.seams import Finding, FunctionRecord, ProcessReport, Upkeep
 
@@ -250,7 +252,6 @@ def estimate(e: Estimate | None) -> Document | None:
 
 def explain(record: FunctionRecord, standing: Standing, picture: Explanation, *, short: str, now: float) -> Document:
     """Why the live values hold, as the learner's picture has it."""
-    objective = picture.objective
     return document(
         "explain",
         at=now,
@@ -263,14 +264,7 @@ def explain(record: FunctionRecord, standing: Standing, picture: Explanation, *,
         paused=standing.paused,
         executions=picture.executions,
         known=bool(record.learner and picture.live is not None),
-        objective=None
-        if objective is None
-        else {
-            "value": objective.value,
-            "latency_cost": objective.latency_cost,
-            "attempt_cost": objective.attempt_cost,
-            "success_target": objective.success_target,
-        },
+        objective=goal(picture.objective),
         latency=[{"share": part, "seconds": limit} for part, limit in sorted(picture.latency.items())],
         unanswered=picture.unanswered,
         longest=picture.longest,
@@ -278,7 +272,58 @@ def explain(record: FunctionRecord, standing: Standing, picture: Explanation, *,
         live=None if picture.live is None else forecast(picture.live, picture.live),
         neighbours=[forecast(neighbour, picture.live) for neighbour in picture.neighbours],
         sentences=list(picture.sentences),
+        spread=[part._asdict() for part in picture.spread],
+        timeouts=[forecast(each, picture.live) for each in picture.timeouts],
     )
+
+
+def replay(
+    record: FunctionRecord, standing: Standing, told: Replay, *, short: str, since: float | None, now: float
+) -> Document:
+    """What other parameters would have made of the recorded calls; ``since``: from when on they were asked for."""
+    return document(
+        "replay",
+        at=now,
+        **identity(record, short),
+        version=standing.live.version,
+        live_values=dict(standing.live),
+        values=dict(told.values),
+        since=since,
+        first=told.first or None,
+        last=told.last or None,
+        calls=told.calls,
+        older=told.older,
+        left_out=dict(told.left_out),
+        held=told.held,
+        late=told.late,
+        objective=goal(told.objective),
+        figures={
+            name: {
+                "recorded": told.recorded[name],
+                "replayed": estimate(told.replayed[name]),
+                "lowest": told.bounds[name][0],
+                "highest": told.bounds[name][1],
+            }
+            for name in told.replayed
+        },
+        gain=estimate(told.gain),
+        decided=told.decided,
+        untold=told.untold,
+        longest=told.longest,
+        sentences=list(told.sentences),
+    )
+
+
+def goal(objective: Objective | None) -> Document | None:
+    """What a call is worth, with its scales."""
+    if objective is None:
+        return None
+    return {
+        "value": objective.value,
+        "latency_cost": objective.latency_cost,
+        "attempt_cost": objective.attempt_cost,
+        "success_target": objective.success_target,
+    }
 
 
 def forecast(candidate: Forecast, live: Forecast | None) -> Document:

@@ -21,6 +21,22 @@ def printable(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
+PLAIN = str.maketrans("▁▂▃▄▅▆▇█─┴→–…", ".:-=+*%#-^>-~")  # what drawings are made of, where a terminal has only ASCII
+
+
+def sayable(text: str, encoding: str) -> str:
+    """``text`` in what an encoding has: plain signs for those that drawings are made of, question marks for the rest.
+
+    >>> sayable("30 s → 840 ms ▁▃█ ü", "ascii"), sayable("→ é", "latin-1"), sayable("→ é", "utf-8")
+    ('30 s > 840 ms .-# ?', '> é', '→ é')
+    """
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(PLAIN).encode(encoding, "replace").decode(encoding)
+    return text
+
+
 def first_words(text: str, limit: int) -> str:
     """The words at the start of ``text`` that fit in ``limit`` characters, >= 2.
 

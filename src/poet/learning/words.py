@@ -15,6 +15,7 @@ from poet.learning.evidence import Evidence
 from poet.learning.folding import Picture
 from poet.learning.guesses import Plan
 from poet.learning.hedge_survey import Scope, Setting, surveyed
+from poet.model.drawing import Bin
 from poet.model.explanation import Explanation, Forecast
 from poet.model.objective import PATIENCE
 from poet.model.tunable import Value
@@ -22,6 +23,9 @@ from poet.model.tunable import Value
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 FEW = 3  # calls that are too few to say anything
 RARE = 0.001  # share below which the figure is not worth a number
+FIRST = 0.02  # share of the answers, from which on timeouts are charted
+WIDE = 4.0  # times the live timeout, up to which they are
+MOST_POINTS = 18
 NEAR = RATIO**2  # ratio of a neighbouring timeout: far enough to matter, near enough to be asked for
 
 
@@ -80,7 +84,6 @@ def explanation(
         copies = (hedge_words.state(live, found, scope, wish),)
         plans += [plan for plan in hedge_words.neighbours(live, found, scope) if plan not in plans]
     here, *others = prospects(picture, plans, limits.cap, wish, evidence.calls, rng)
-    others.sort(key=lambda prospect: -prospect.utility.value)
     sentences = (
         _latency_in_words(latency, unanswered, evidence.longest),
         *_failures_in_words(failures),
@@ -96,8 +99,10 @@ def explanation(
         evidence.longest,
         failures,
         _forecast(here, values),
-        tuple(_forecast(other, values) for other in others),
+        tuple(_forecast(other, values) for other in sorted(others, key=lambda other: -other.utility.value)),
         sentences,
+        _spread(curve),
+        tuple(_forecast(each, values) for each in _chart(picture, curve, live, limits, wish, evidence.calls, rng)),
     )
 
 
@@ -108,12 +113,44 @@ def _neighbours(live: Plan, declared: Plan, limits: Limits) -> list[Plan]:
         for factor in (1 / NEAR**2, 1 / NEAR, NEAR, NEAR**2)
     ]
     near += [live._replace(retries=live.retries + step) for step in (-1, 1)]
+    if live.retries:  # else there is no pause
+        shorter = [backoff for backoff in limits.backoffs if backoff < live.backoff]
+        longer = [backoff for backoff in limits.backoffs if backoff > live.backoff]
+        near += [live._replace(backoff=backoff) for backoff in (*shorter[-1:], *longer[:1])]
     fitting = [plan for plan in near if limits.fewest <= plan.retries <= limits.most]
     return [plan for plan in dict.fromkeys([*fitting, declared]) if plan != live]
 
 
+def _spread(curve: survival.Array) -> tuple[Bin, ...]:
+    """The bins that hold answers. curve: (BINS,) chance of an answer by each knot; nan where nobody has looked."""
+    mass = np.diff(np.nan_to_num(curve, nan=np.nanmax(curve)))
+    return tuple(
+        Bin(float(survival.KNOTS[i]), float(survival.KNOTS[i + 1]), float(mass[i])) for i in np.flatnonzero(mass > 0)
+    )
+
+
+def _chart(
+    picture: Picture,
+    curve: survival.Array,
+    live: Plan,
+    limits: Limits,
+    wish: Wish,
+    calls: int,
+    rng: np.random.Generator,
+) -> list[Prospect]:
+    """What timeouts would give from where the first answers come to well behind the live one, the shortest first."""
+    first = survival.quantile(curve, FIRST)
+    low = max(limits.low, min(live.timeout / WIDE, live.timeout if first is None else first))
+    high = max(min(limits.high, live.timeout * WIDE), low)
+    points = 2 + min(int(math.log(high / low) / math.log(RATIO)), MOST_POINTS) if high > low else 1
+    timeouts = sorted({rounded(float(x), limits) for x in np.geomspace(low, high, points)} | {live.timeout})
+    return prospects(picture, [live._replace(timeout=x) for x in timeouts], limits.cap, wish, calls, rng)
+
+
 def _forecast(prospect: Prospect, values: Mapping[str, Value]) -> Forecast:
     plan: dict[str, Value] = {"timeout": prospect.plan.timeout, "retries": prospect.plan.retries}
+    if "backoff" in values:
+        plan["backoff"] = prospect.plan.backoff
     if prospect.plan.hedges or "hedges" in values:
         plan["hedges"] = prospect.plan.hedges
     if prospect.plan.hedges:
@@ -161,28 +198,46 @@ def _failures_in_words(failures: Mapping[str, float]) -> Sequence[str]:
 
 def _neighbour_in_words(here: Prospect, other: Prospect) -> str:
     plan, live = other.plan, here.plan
-    same = plan.retries == live.retries and (plan.timeout == live.timeout or plan.hedges > live.hedges)
-    hedges = (plan.hedges, plan.hedge_delay) == (live.hedges, live.hedge_delay)
-    if not hedges and same:
-        which = hedge_words.which(live, plan)
-    elif hedges and plan.retries == live.retries:
-        which = f"Why not a {'lower' if plan.timeout < live.timeout else 'higher'} timeout? {plan.timeout:.3g} s"
-    elif hedges and plan.timeout == live.timeout:
-        which = f"Why not {'fewer' if plan.retries < live.retries else 'more'} retries? {plan.retries}"
-    else:
-        which = f"Why not as declared? {plan.timeout:.3g} s and {plan.retries} retries"
-    gain = other.gain
+    which, gain = _which(live, plan), other.gain
     if other.better > 0.9:
         verdict = f"would be better by {gain.value:.3g} per call [{gain.low:.3g}, {gain.high:.3g}]"
     elif other.better < 0.1:
         verdict = f"would cost {-gain.value:.3g} per call [{-gain.high:.3g}, {-gain.low:.3g}]"
     else:
         verdict = f"would be no clear gain ({gain.value:+.3g} per call [{gain.low:.3g}, {gain.high:.3g}])"
-    return (
-        f"{which} {verdict}: success {100 * other.success:.4g} % instead of {100 * here.success:.4g} %, "
-        f"{other.seconds:.3g} s instead of {here.seconds:.3g} s, "
-        f"{other.requests:.3g} requests instead of {here.requests:.3g}."
+    return f"{which} {verdict}: {_differences(here, other)}."
+
+
+def _which(live: Plan, plan: Plan) -> str:
+    """The question why ``plan`` does not hold."""
+    moved = {name for name in ("timeout", "retries", "backoff", "way") if getattr(plan, name) != getattr(live, name)}
+    if moved == {"timeout"}:
+        return f"Why not a {'lower' if plan.timeout < live.timeout else 'higher'} timeout? {plan.timeout:.3g} s"
+    if moved == {"retries"}:
+        return f"Why not {'fewer' if plan.retries < live.retries else 'more'} retries? {plan.retries}"
+    if moved == {"backoff"}:
+        if plan.backoff == 0:
+            return "Why not retry at once? That"
+        other = "shorter" if plan.backoff < live.backoff else "longer"
+        return f"Why not {other} pauses? Up to {plan.backoff:.3g} s at first"
+    if moved == {"way"} or (moved == {"timeout", "way"} and plan.hedges > live.hedges):
+        asked = hedge_words.which(live, plan)
+        return f"{asked} That" if asked.endswith("?") else asked
+    pause = f" with pauses of up to {plan.backoff:.3g} s at first" if "backoff" in moved else ""
+    return f"Why not as declared? {plan.timeout:.3g} s and {plan.retries} retries{pause}"
+
+
+def _differences(here: Prospect, other: Prospect) -> str:
+    """What would be otherwise, as far as it shows."""
+    pairs = (
+        (f"success {100 * other.success:.4g} %", f"success {100 * here.success:.4g} %"),
+        (f"{other.seconds:.3g} s", f"{here.seconds:.3g} s"),
+        (f"{other.requests:.3g} requests", f"{here.requests:.3g} requests"),
     )
+    said = [
+        f"{new} instead of {old.removeprefix('success ').removesuffix(' requests')}" for new, old in pairs if new != old
+    ]
+    return ", ".join(said) or "next to nothing would change"
 
 
 def _scale_in_words(wish: Wish) -> str:

@@ -11,6 +11,7 @@ from poet.cli import commands, views
 from poet.cli.commands import Asked
 from poet.cli.pages import show_page
 from poet.cli.views import Document
+from poet.model.drawing import Bin
 from poet.model.explanation import Explanation
 from poet.model.function import FunctionKey
 from poet.stores.memory import MemoryStore
@@ -43,6 +44,50 @@ def test_explain_draws_the_timeout_among_the_quantiles() -> None:
     assert [words[0] for words in bars] == ["50", "90", "99", "timeout"]
     lengths = [line.count("█") for line in lines if "█" in line]
     assert lengths == sorted(lengths)
+
+
+def pictured() -> Document:
+    """The picture with its drawing."""
+    picture = shop.picture()
+    assert picture.live is not None
+    live = picture.live
+    timeouts = tuple(
+        live._replace(values={**live.values, "timeout": 0.2 * 2**k}, utility=live.utility._replace(value=0.9 - k / 20))
+        for k in range(6)
+    )
+    bins = (Bin(0.1, 0.3, 0.6), Bin(0.3, 0.5, 0.3), Bin(0.5, 0.9, 0.09))
+    return explained(picture._replace(spread=bins, timeouts=timeouts))
+
+
+def test_explain_draws_answers_and_the_worth_of_timeouts_over_one_axis() -> None:
+    lines = page(pictured()).splitlines()
+    first = next(i for i, line in enumerate(lines) if line.strip().startswith("answers "))
+    answers, worth, axis = lines[first : first + 3]
+    labels = " ".join(lines)
+    for label in ("p50 200 ms", "p90 400 ms", "p99 800 ms", "timeout 843 ms"):
+        assert label in labels
+    assert "█" in answers
+    assert "█" in worth
+    assert axis.count("┴") >= 3
+    assert "best at about 200 ms" in labels
+    assert "1.2 % not answered within 30 s" in labels
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 130, 250])
+def test_the_picture_fits_the_terminal(width: int) -> None:
+    lines = [line.rstrip() for line in page(pictured(), width).splitlines()]
+    drawn = [line for line in lines if "─" in line or "answers" in line or "timeout 843 ms" in line]
+    assert len(drawn) >= 3
+    assert max(map(len, drawn)) <= min(width, 110)
+
+
+def test_the_picture_is_data_for_programs() -> None:
+    doc = views.plain(pictured())
+    assert doc["spread"][0] == {"low": 0.1, "high": 0.3, "share": 0.6}
+    assert [row["values"]["timeout"] for row in doc["timeouts"]] == sorted(
+        row["values"]["timeout"] for row in doc["timeouts"]
+    )
+    assert doc["timeouts"][0]["utility"]["value"] == 0.9
 
 
 def test_explain_compares_every_neighbour_with_the_live_values() -> None:

@@ -442,7 +442,7 @@ def test_it_says_why_it_hedges_and_what_else_there_is() -> None:
     said = " ".join(told.sentences)
     assert "Of a slow attempt up to" in said
     assert "99 % of the answers come within" in said
-    assert "Why not without hedges? would cost" in said
+    assert "Why not without hedges? That would cost" in said
     assert "Why not a shorter hedge delay?" in said
     assert told.live is not None
     assert told.live.values == policy.live

@@ -82,8 +82,13 @@ class Wish(NamedTuple):
     target: float | None  # share of calls that must succeed, as declared
     derived: bool  # whether the latency cost is our own guess
 
+    @property
+    def aimed(self) -> bool:
+        """Whether there is a target: then ``targets`` decides."""
+        return self.target is not None or self.objective.latency_target is not None
+
     def utility(self, outlook: Outlook) -> Array:
-        """Expected utility; under a target only time and requests count."""
+        """Expected utility; under a success target only time and requests count."""
         objective = self.objective
         cost = (objective.latency_cost or 0.0) * outlook.seconds + objective.attempt_cost * (outlook.requests - 1)
         return -cost if self.target is not None else objective.value * outlook.success - cost
@@ -201,6 +206,10 @@ def decide(
     thorough: whether to look at all there is, or only where what is next to the live plan promises something.
     """
     case = _Case(picture, live, limits, wish, gate, retried, RISK if fresh < YOUNG else 0.0)
+    if wish.aimed:
+        from poet.learning import targets
+
+        return targets.decide(case, reach=reach, seen=seen, thorough=thorough, dice=dice)
     survey = _surveyed(case, reach, thorough=thorough)
     if not survey.plans:
         return Verdict(None, bound=survey.bound)
@@ -519,3 +528,8 @@ def rounded(timeout: float, limits: Limits) -> float:
     """A readable timeout within the bounds [s]."""
     near = readable(timeout)
     return near if limits.low <= near <= limits.high and math.isfinite(near) else timeout
+
+
+# What ``targets`` has in common with the choice by utility.
+Case, Table = _Case, _Table
+allowed, free_ways, scored_table = _allowed, _free_ways, _table

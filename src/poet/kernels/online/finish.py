@@ -170,6 +170,7 @@ class Calls:
             [_Atoms.of(group, [getattr(attempt, part) for attempt in group]) for group in groups]
             for part in ("able", "bad", "late")
         )
+        self._whole = self._come(np.full((1, 1, len(limits)), np.inf), ended=True)[0]  # of the calls: some were left out
         self._last = np.max(  # by then next to all calls have ended
             [np.where(a.able + a.bad + a.late >= NEGLIGIBLE, a.starts[-1] + limits, limits) for a in attempts], axis=0
         )
@@ -225,6 +226,11 @@ class Calls:
             attempts += _followed(kind, within, _moments(wrong, kind.row, limits), limits, pauses, fading)
         return cls(attempts, *curves, limits, len(bounds))
 
+    @property
+    def longest(self) -> Array:
+        """By then next to all calls have ended, whatever the retries: (n,) [s]."""
+        return self._last
+
     def succeeded(self, share: Array) -> Array:
         """By when ``share``, (n,), of all calls have succeeded: (n_retries + 1, n) [s]; inf: never."""
         return self._quantile(share, ended=False)
@@ -233,9 +239,15 @@ class Calls:
         """By when ``share``, (n,), of all calls have ended, however: (n_retries + 1, n) [s]."""
         return self._quantile(share, ended=True)
 
+    def ended_by(self, moment: float) -> Array:
+        """Share of all calls that have ended by ``moment``, > 0 [s], however: (n_retries + 1, n)."""
+        moments = np.full((1, 1, len(self._limits)), moment)
+        return np.minimum(self._come(moments, ended=True)[0] / self._whole, 1.0)
+
     def _quantile(self, share: Array, *, ended: bool) -> Array:
         """Where the chance reaches ``share``: a survey of moments that all retries share, then bisection for each."""
         last = self._last * (1 + 1e-9)
+        share = np.broadcast_to(share * self._whole if ended else share, self._whole.shape)
         first = np.minimum(self._first(), 0.5 * last)
         moments = first * (last / first) ** (np.arange(COARSE + 1)[:, None] / COARSE)
         reached = self._come(moments[:, None], ended=ended) >= share  # (COARSE + 1, retries, n)

@@ -12,7 +12,7 @@ never sees any. Where calls do repeat, a few failed ones show it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ from poet.learning.choice import Case, Decision, Table, Verdict
 from poet.learning.guesses import Plan, drawn_worlds, mean_world, rising, scored
 from poet.model.estimate import Estimate
 
+T = TypeVar("T")
+
 FIRST = 40  # calls before which nothing is decided: less says nothing of one call in a hundred
 SHARE = 0.99  # of the calls that can succeed by whose success time is judged, and of the calls that a latency holds for
 # Share of the misses allowed that a plan may promise. Where a thousand calls may miss once, 0.15 expected misses keep
@@ -37,7 +39,8 @@ LENIENT = 1.5  # times the least misses that can be had, where these are more th
 TOLERATED = 1.25  # times the misses allowed that the live plan may be thought to have: between it and the margin it stays
 BROKEN = 0.35  # chance that the live plan keeps the target, below which it is to be mended
 DRAWS, TIMED = 40, 16  # of success, and of them of times as well
-CONFIRM = 32  # fresh draws of what was chosen
+CONFIRM = 24  # fresh draws of what was chosen
+COARSE = 3  # bins from one timeout to the next in a first survey
 FEW = 4  # candidates that are worth drawing for
 ALIKE = 0.01  # of the worth: what differs by less, or by less than counts, is decided by the smallest timeout
 FRACTIONS = 6  # parts of a latency target that are tried as limits
@@ -114,7 +117,7 @@ def decide(
     plan, gain = _screened(case, target, best, rng, DRAWS, TIMED)
     if plan is None:
         return Verdict(None, best.short, best.bound)
-    sure, gain = _screened(case, target, best._replace(plans=[plan]), rng, CONFIRM, CONFIRM)
+    sure, gain = _screened(case, target, best._replace(plans=[plan]), rng, DRAWS, CONFIRM)
     if sure is None and not best.forced:
         return Verdict(None, best.short, best.bound)
     within = Grid.of(np.array([plan.timeout]))
@@ -140,33 +143,34 @@ def _surveyed(
 ) -> _Best | None:
     """The best candidates on the mean picture; None where nothing promises more than the live plan."""
     live = case.live
-    coarse = rising([*times[:: -choice.COARSE].tolist(), live.timeout])
+    coarse = rising([*times[::-COARSE].tolist(), live.timeout])
     backoffs = rising([*case.limits.backoffs, live.backoff]).tolist()
     ways = [live.way] if case.limits.hedging is None else choice.free_ways(case, world.answered[0], times)
 
     def judged(at: Array, others: Sequence[tuple[float, tuple[int, float]]]) -> _Judged:
         return _judged(case, target, world, choice.scored_table(case, world, at, others))
 
-    tables = [judged(coarse, [(backoff, live.way) for backoff in rising([*backoffs[::2], live.backoff]).tolist()])]
+    def beside(values: list[T], chosen: T, step: int) -> list[T]:
+        place = values.index(chosen)
+        return values[max(0, place - step) : place + step + 1]
+
+    tried = rising([*backoffs[::3], live.backoff]).tolist() if thorough else beside(backoffs, live.backoff, 1)
+    few_ways = list(dict.fromkeys([*ways[::2], live.way]))
+    tables = [judged(coarse, [(backoff, live.way) for backoff in tried])]
     if len(ways) > 1 and not thorough:
-        tables.append(judged(rising([live.timeout]), [(live.backoff, way) for way in ways]))
+        tables.append(judged(rising([live.timeout]), [(live.backoff, way) for way in few_ways]))
     best = _ranked(case, target, world, tables, reach)
     if not thorough and not _promising(case, best):
         return None
     first = (best.plans or [live])[0]
     if len(ways) > 1:
-        tables.append(judged(coarse, [(first.backoff, way) for way in ways]))
+        tables.append(judged(coarse, [(first.backoff, way) for way in few_ways]))
         first = (_ranked(case, target, world, tables, reach).plans or [live])[0]
-    for _ in range(2):
-        place = int(np.searchsorted(times, first.timeout))
-        near = times[max(0, place - 2) : place + 3]
-        close = backoffs.index(first.backoff)
-        tables.append(judged(near, [(backoff, first.way) for backoff in backoffs[max(0, close - 1) : close + 2]]))
-        if len(ways) > 1:
-            tables.append(judged(near, [(first.backoff, way) for way in ways]))
-        before, first = first, (_ranked(case, target, world, tables, reach).plans or [live])[0]
-        if (before.timeout, before.way, before.backoff) == (first.timeout, first.way, first.backoff):
-            break
+    near = times[max(0, int(np.searchsorted(times, first.timeout)) - 2) :][:5]
+    tables.append(judged(near, [(backoff, first.way) for backoff in beside(backoffs, first.backoff, 2)]))
+    if len(ways) > 1:
+        first = (_ranked(case, target, world, tables, reach).plans or [live])[0]
+        tables.append(judged(near, [(first.backoff, way) for way in beside(ways, first.way, 2)]))
     best = _ranked(case, target, world, tables, reach)
     return best if _promising(case, best) else None
 
@@ -355,14 +359,16 @@ def _optima(
 ) -> dict[str, Estimate]:
     """The timeouts and retries that each of some draws would choose, the rest being as in ``plan``."""
     place = int(np.searchsorted(times, plan.timeout))
-    times = times[max(0, place - 4) : place + 5]
-    plans = [plan._replace(timeout=float(each)) for each in times]
-    near = [plan._replace(retries=each) for each in range(max(case.limits.fewest, 0), case.limits.most + 1)]
-    draws = _drawn(case, target, [*plans, *near], TIMED, TIMED, rng)
-    worth = np.where(draws.missed[:, :TIMED] <= standard.kept, draws.worth[:, :TIMED], draws.worth[:, :TIMED] - 1e3)
-    found = {"timeout": times[worth[: len(plans)].argmax(axis=0)]}
-    if near:
-        found["retries"] = np.array([each.retries for each in near])[worth[len(plans) :].argmax(axis=0)]
-    return {
-        name: choice.estimate(draw, seen)._replace(value=getattr(plan, name)) for name, draw in found.items()
+    times = times[max(0, place - 2) : place + 3]
+    retries = range(case.limits.fewest, case.limits.most + 1)
+    kinds = {
+        "timeout": [plan._replace(timeout=float(each)) for each in times],
+        "retries": [plan._replace(retries=each) for each in retries],
     }
+    found = {}
+    for name, plans in kinds.items():
+        draws = _drawn(case, target, plans, TIMED, TIMED, rng)
+        best = np.where(draws.missed <= standard.kept, draws.worth, -np.inf).argmax(axis=0)
+        values = np.array([float(getattr(each, name)) for each in plans])[best]
+        found[name] = choice.estimate(values, seen)._replace(value=getattr(plan, name))
+    return found

@@ -10,6 +10,7 @@ candidates at once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -24,10 +25,10 @@ Index = npt.NDArray[np.intp]
 
 MOST_ERRORS = 0.98  # share of first attempts that err, as in ``restart.outlook``
 NEGLIGIBLE = 1e-4  # chance of an attempt that is not worth following
-COARSE = 12  # moments of a first survey, by equal ratios
+COARSE = 8  # moments of a first survey, by equal ratios
 HALVINGS = 4  # of the ratio between two of them
 LEAST_SHARE = 0.05  # of calls that is told apart from none
-NARROW, WIDE = 0.03, 0.15  # deviation of the beginning, as a share of its mean, up to which 1 and 3 points are enough
+NARROW, WIDE = 0.03, 0.2  # deviation of the beginning, as a share of the time to an answer, for 1 and for 3 points
 _POINTS = tuple(np.linspace(-1.0, 1.0, n) / np.linspace(-1.0, 1.0, n).std() for n in (3, 5))  # of mean 0, deviation 1
 
 # Curves are read at the steps of a floating number's own bits, 8 to an octave: a shift finds the place.
@@ -123,6 +124,7 @@ class _Attempt(NamedTuple):
     number: int  # attempts before it
     row: Index  # (n,)
     starts: Array  # (n_points, n) when it begins [s]
+    gap: Array  # (n,) from one of these to the next [s]
     able: Array  # (n,) chance that it is made, does not err, and may answer in time
     bad: Array  # (n,) that it is made and errs
     late: Array  # (n,) that it is made and runs into the limit
@@ -133,6 +135,7 @@ class _Atoms(NamedTuple):
 
     row: Index  # of the curves
     starts: Array  # [s]
+    gap: Array  # from one such moment to the next [s]
     chance: Array
 
     @classmethod
@@ -144,16 +147,17 @@ class _Atoms(NamedTuple):
             if float(chance.max()) >= NEGLIGIBLE
         ]
         if not pairs:
-            return cls(np.empty((0, 0), dtype=np.intp), np.empty((0, 0)), np.empty((0, 0)))
+            return cls(np.empty((0, 0), dtype=np.intp), *np.empty((3, 0, 0)))
         points = [len(attempt.starts) for attempt, _ in pairs]
         return cls(
             np.repeat([attempt.row for attempt, _ in pairs], points, axis=0),
             np.concatenate([attempt.starts for attempt, _ in pairs]),
+            np.repeat([attempt.gap for attempt, _ in pairs], points, axis=0),
             np.repeat([chance / n for (_, chance), n in zip(pairs, points, strict=True)], points, axis=0),
         )
 
 
-def _weighted(come: npt.NDArray[np.float64 | np.bool_], chance: Array) -> Array:
+def _weighted(come: Array, chance: Array) -> Array:
     """Sum over atoms of what has come by their chances: (..., n_atoms, n) and (n_atoms, n) -> (..., n)."""
     result: Array = (come * chance).sum(axis=-2)
     return result
@@ -162,15 +166,12 @@ def _weighted(come: npt.NDArray[np.float64 | np.bool_], chance: Array) -> Array:
 class Calls:
     """Calls of many candidates, followed attempt by attempt."""
 
-    def __init__(self, attempts: Sequence[_Attempt], right: _Curves, wrong: _Curves, limits: Array, retries: int) -> None:
+    def __init__(self, attempts: Sequence[_Attempt], right: _Curves, wrong: _Curves, limits: Array, first: Array, retries: int) -> None:
         self._right, self._wrong = right, wrong  # of attempts that do not err, and of those that do
         self._limits = limits  # (n,) of an attempt [s]
-        groups = [[attempt for attempt in attempts if attempt.number == number] for number in range(retries + 1)]
-        self._answers, self._errors, self._timeouts = (
-            [_Atoms.of(group, [getattr(attempt, part) for attempt in group]) for group in groups]
-            for part in ("able", "bad", "late")
-        )
-        self._whole = self._come(np.full((1, 1, len(limits)), np.inf), ended=True)[0]  # of the calls: some were left out
+        self._first = first  # (n,) before that next to no call has ended [s]
+        self._groups = [[attempt for attempt in attempts if attempt.number == number] for number in range(retries + 1)]
+        self._answers = self._atoms("able")
         self._last = np.max(  # by then next to all calls have ended
             [np.where(a.able + a.bad + a.late >= NEGLIGIBLE, a.starts[-1] + limits, limits) for a in attempts], axis=0
         )
@@ -222,9 +223,27 @@ class Calls:
         for kind in kinds:
             if float(kind.weight.max()) < NEGLIGIBLE:
                 continue
-            within = curves[0].read(kind.row, limits)
-            attempts += _followed(kind, within, _moments(wrong, kind.row, limits), limits, pauses, fading)
-        return cls(attempts, *curves, limits, len(bounds))
+            answers, errors = (_moments(curve, kind.row, limits) for curve in (right, wrong))
+            attempts += _followed(kind, answers, errors, limits, pauses, fading)
+        first = np.argmax(answered + failed >= LEAST_SHARE, axis=1)
+        first = np.minimum(first[row], first[plain])
+        return cls(attempts, *curves, limits, np.maximum(KNOTS[np.maximum(first - 1, 0)], 2 * _TINY), len(bounds))
+
+    def _atoms(self, part: str) -> list[_Atoms]:
+        return [_Atoms.of(group, [getattr(attempt, part) for attempt in group]) for group in self._groups]
+
+    @cached_property
+    def _errors(self) -> list[_Atoms]:
+        return self._atoms("bad")
+
+    @cached_property
+    def _timeouts(self) -> list[_Atoms]:
+        return self._atoms("late")
+
+    @cached_property
+    def _whole(self) -> Array:
+        """Share of the calls that is followed, as some are left out: (n_retries + 1, n)."""
+        return self._come(np.full((1, 1, len(self._limits)), np.inf), ended=True)[0]
 
     @property
     def longest(self) -> Array:
@@ -247,8 +266,8 @@ class Calls:
     def _quantile(self, share: Array, *, ended: bool) -> Array:
         """Where the chance reaches ``share``: a survey of moments that all retries share, then bisection for each."""
         last = self._last * (1 + 1e-9)
-        share = np.broadcast_to(share * self._whole if ended else share, self._whole.shape)
-        first = np.minimum(self._first(), 0.5 * last)
+        share = share * self._whole if ended else np.broadcast_to(share, (len(self._answers), len(share)))
+        first = np.minimum(self._first, 0.5 * last)
         moments = first * (last / first) ** (np.arange(COARSE + 1)[:, None] / COARSE)
         reached = self._come(moments[:, None], ended=ended) >= share  # (COARSE + 1, retries, n)
         never = ~reached[-1]
@@ -263,44 +282,42 @@ class Calls:
         part = np.clip((share - below) / np.maximum(above - below, 1e-12), 0.0, 1.0)
         return np.where(never, last if ended else np.inf, low + part * (high - low))
 
-    def _first(self) -> Array:
-        """A moment before which hardly any call has ended, by the first attempts: (n,) [s]."""
-        ages = _STEPS[::4, None]
-        come = np.zeros((len(ages), len(self._limits)))
-        for curves, atoms in ((self._right, self._answers[0]), (self._wrong, self._errors[0])):
-            for row, chance in zip(atoms.row, atoms.chance, strict=True):
-                come += chance * curves.read(row, np.broadcast_to(ages, come.shape))
-        return ages[np.maximum((come >= LEAST_SHARE).argmax(axis=0) - 1, 1), 0]
-
     def _come(self, moments: Array, *, ended: bool) -> Array:
         """Chance that a call has succeeded, or ended, by ``moments``: (m, 1 or n_retries + 1, n) -> (m, retries, n)."""
         shared = moments.shape[1] == 1
         total = np.zeros((len(moments), len(self._answers), moments.shape[2]))
-        for number, (answers, errors, late) in enumerate(zip(self._answers, self._errors, self._timeouts, strict=True)):
+        for number, answers in enumerate(self._answers):
             if len(answers.row):
                 own = moments if shared else moments[:, number:]
                 read = self._right.read(answers.row, np.minimum(own[:, :, None] - answers.starts, self._limits))
                 total[:, number:] += _weighted(read, answers.chance)
             if not ended:
                 continue
+            errors, late = self._errors[number], self._timeouts[number]
             final = moments[:, 0 if shared else number, None]
             if len(errors.row):
                 read = self._wrong.read(errors.row, np.minimum(final - errors.starts, self._limits))
                 total[:, number] += _weighted(read, errors.chance)
             if len(late.row):
-                over = final >= (late.starts + self._limits) * (1 - 1e-12)
-                total[:, number] += _weighted(over, late.chance)
+                over = (final - late.starts - self._limits) / np.maximum(late.gap, 1e-9 * self._limits) + 0.5
+                total[:, number] += _weighted(np.clip(over, 0.0, 1.0), late.chance)
         return total
 
 
 def _followed(
-    kind: _Kind, within: Array, errors: tuple[Array, Array, Array], limits: Array, pauses: Array, fading: Array
+    kind: _Kind,
+    answers: tuple[Array, Array, Array],
+    errors: tuple[Array, Array, Array],
+    limits: Array,
+    pauses: Array,
+    fading: Array,
 ) -> Iterator[_Attempt]:
     """The attempts of calls of one kind that are worth following.
 
-    within: (n,) chance that an attempt which does not err answers by its limit; errors: share of them that come by
-    then, mean [s] and variance [s²]; pauses, fading: (n_retries, n).
+    answers, errors: chance that an attempt which does not err, or does, has ended by its limit, and of those that have
+    mean [s] and variance [s²]; pauses, fading: (n_retries, n).
     """
+    within, answer_mean, _ = answers
     wrong, error_mean, error_variance = errors
     n_retries = len(pauses)
     pause_mean = np.concatenate([np.zeros((1, len(limits))), np.cumsum(pauses / 2, axis=0)])
@@ -322,11 +339,13 @@ def _followed(
             least = timed_out * limits
             mean = least + erred * error_mean + pause_mean[number]
             deviation = np.sqrt(erred * error_variance + pause_variance[number])
-            width = float((deviation / np.maximum(mean, _TINY)).max())
-            starts = mean[None]
+            width = float((deviation / np.maximum(mean + answer_mean, _TINY)).max())
+            starts, gap = mean[None], np.zeros_like(mean)
             if width > NARROW:
-                starts = np.maximum(mean + _POINTS[int(width > WIDE)][:, None] * deviation, least)
-            yield _Attempt(number, kind.row, starts, able[timed_out], bad[timed_out], late[timed_out])
+                points = _POINTS[int(width > WIDE)]
+                starts = np.maximum(mean + points[:, None] * deviation, least)
+                gap = (points[1] - points[0]) * deviation
+            yield _Attempt(number, kind.row, starts, gap, able[timed_out], bad[timed_out], late[timed_out])
         after_error, otherwise = bad * wrong, np.concatenate([np.zeros((1, len(limits))), late[:-1]])
         if number < n_retries:
             again = kind.error + (1 - kind.error) * fading[number]

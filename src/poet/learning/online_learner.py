@@ -48,7 +48,7 @@ DECLARED: Mapping[str, Value] = {"timeout": 30.0, "retries": 3, "backoff": 0.1}
 STRETCH = 2.44  # longer limit of a probe: four bins, so that what it sees pays for the wait
 CURIOUS = 6.0  # how many retried calls satisfy most of the first curiosity about retries
 MOST_PROBED = 0.5  # share of calls
-IN_TIME = 0.05  # times as many probes under a latency target: each makes a call miss it
+IN_TIME = 0.05, 0.3  # times as many retries and longer limits to look beyond under a latency target: calls miss it by them
 GENEROUS = 10.0  # usual latencies from which on a declared timeout says how long anybody would wait
 STEADFAST = 100.0  # usual latencies that are waited for where it does not say so
 LONGING = 4.0  # times as many longer limits where a longer timeout seems better and too little was seen of it
@@ -211,11 +211,11 @@ class OnlineLearner:
             return Probe()
         bounds = self._bounds("timeout", timeout), self._bounds("retries", retries)
         stretch = min(STRETCH, bounds[0][1] / timeout)
-        rate = self._exploration * (IN_TIME if self._objective.latency_target is not None else 1.0)
+        retry, limit = IN_TIME if self._objective.latency_target is not None else (1.0, 1.0)
         curiosity = min(4.0, 1 + CURIOUS / (2 + min(self._evidence.retried)))
         return Probe(
-            retry=min(MOST_PROBED, rate * curiosity) if retries < bounds[1][1] else 0.0,
-            limit=min(MOST_PROBED, rate * (LONGING if self._longing else 1.0)) if stretch > 1.05 else 0.0,
+            retry=min(MOST_PROBED, self._exploration * retry * curiosity) if retries < bounds[1][1] else 0.0,
+            limit=min(MOST_PROBED, self._exploration * limit * (LONGING if self._longing else 1.0)) if stretch > 1.05 else 0.0,
             stretch=max(1.0, stretch),
         )
 

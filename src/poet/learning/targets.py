@@ -34,10 +34,10 @@ FIRST = 40  # calls before which nothing is decided: less says nothing of one ca
 SHARE = 0.99  # of the calls that can succeed by whose success time is judged, and of the calls that a latency holds for
 # Share of the misses allowed that a plan may promise. Where a thousand calls may miss once, 0.15 expected misses keep
 # 99 % of the windows (Poisson); a latency's hundredth needs room only for the picture's own errors.
-MARGIN_SUCCESS, MARGIN_LATENCY = 0.15, 0.7
+MARGIN_SUCCESS, MARGIN_LATENCY = 0.15, 0.85
 LENIENT = 1.5  # times the least misses that can be had, where these are more than allowed
-TOLERATED = 1.25  # times the misses allowed that the live plan may be thought to have: between it and the margin it stays
-BROKEN = 0.35  # chance that the live plan keeps the target, below which it is to be mended
+TOLERATED = 1.1  # times the misses allowed that the live plan may be thought to have: between it and the margin it stays
+BROKEN = 0.5  # chance that the live plan keeps the target, below which it is to be mended
 DRAWS, TIMED = 40, 16  # of success, and of them of times as well
 CONFIRM = 24  # fresh draws of what was chosen
 COARSE = 3  # bins from one timeout to the next in a first survey

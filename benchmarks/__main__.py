@@ -22,6 +22,7 @@ from benchmarks import (
     propagation,
     recorded,
     storage,
+    targets,
 )
 from benchmarks.table import Row, show
 
@@ -42,6 +43,7 @@ def main(arguments: list[str]) -> int:
         show("A fleet learns as one", _fleet(seeds=10 if study else 3)),
         show("What an agent holds", memory.run()),
         show("What learning reaches", learning.run(seeds=20 if study else 5)),
+        show("Targets", targets.run(seeds=10 if study else 5)),
         show("Recorded services", recorded.run(orders=20 if study else 6)),
     ]
     if study:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -206,10 +206,6 @@ def decide(
     thorough: whether to look at all there is, or only where what is next to the live plan promises something.
     """
     case = _Case(picture, live, limits, wish, gate, retried, RISK if fresh < YOUNG else 0.0)
-    if wish.aimed:
-        from poet.learning import targets
-
-        return targets.decide(case, reach=reach, seen=seen, thorough=thorough, dice=dice)
     survey = _surveyed(case, reach, thorough=thorough)
     if not survey.plans:
         return Verdict(None, bound=survey.bound)
@@ -531,5 +527,6 @@ def rounded(timeout: float, limits: Limits) -> float:
 
 
 # What ``targets`` has in common with the choice by utility.
-Case, Table = _Case, _Table
+Case: TypeAlias = _Case
+Table: TypeAlias = _Table
 allowed, free_ways, scored_table = _allowed, _free_ways, _table

@@ -24,7 +24,8 @@ from poet.kernels.online.repetition import REPEATS
 from poet.kernels.online.restart import World, pauses
 from poet.kernels.online.survival import Array, Grid
 from poet.learning import choice
-from poet.learning.choice import Case, Decision, Table, Verdict
+from poet.learning.choice import Case, Decision, Limits, Table, Verdict, Wish
+from poet.learning.folding import Picture
 from poet.learning.guesses import Plan, drawn_worlds, mean_world, rising, scored
 from poet.model.estimate import Estimate
 
@@ -36,7 +37,9 @@ SHARE = 0.99  # of the calls that can succeed by whose success time is judged, a
 # 99 % of the windows (Poisson); a latency's hundredth needs room only for the picture's own errors.
 MARGIN_SUCCESS, MARGIN_LATENCY = 0.15, 0.85
 LENIENT = 1.5  # times the least misses that can be had, where these are more than allowed
-TOLERATED = 1.1  # times the misses allowed that the live plan may be thought to have: between it and the margin it stays
+TOLERATED = (
+    1.1  # times the misses allowed that the live plan may be thought to have: between it and the margin it stays
+)
 BROKEN = 0.5  # chance that the live plan keeps the target, below which it is to be mended
 DRAWS, TIMED = 40, 16  # of success, and of them of times as well
 CONFIRM = 24  # fresh draws of what was chosen
@@ -94,11 +97,26 @@ class _Best(NamedTuple):
 
 
 def decide(
-    case: Case, *, reach: float, seen: int, thorough: bool, dice: Callable[[], np.random.Generator]
+    picture: Picture,
+    live: Plan,
+    limits: Limits,
+    wish: Wish,
+    *,
+    gate: float,
+    retried: float,
+    reach: float,
+    seen: int,
+    fresh: int,
+    thorough: bool = True,
+    dice: Callable[[], np.random.Generator],
 ) -> Verdict:
-    """A better plan than the live one where the evidence is good enough; arguments as for ``choice.decide``."""
+    """A better plan than ``live`` where the evidence is good enough; ``wish`` has a target.
+
+    Arguments as for ``choice.decide``.
+    """
     if seen < FIRST:
         return Verdict(None)
+    case = Case(picture, live, limits, wish, gate, retried, choice.RISK if fresh < choice.YOUNG else 0.0)
     target = _Target.of(case)
     world = _presumed(mean_world(case.picture), case)
     curve = world.answered[0]
@@ -124,9 +142,7 @@ def decide(
     answered = float(survival.read(curve, within)[0][0] / max(curve[-1], 1e-9))
     optima = _optima(case, target, times, plan, best.standard, seen, rng)
     mended = best.short and target.latency is None
-    return Verdict(
-        Decision(plan, choice.estimate(gain, seen), mended, optima, answered), bound=best.bound
-    )
+    return Verdict(Decision(plan, choice.estimate(gain, seen), mended, optima, answered), bound=best.bound)
 
 
 def _presumed(world: World, case: Case) -> World:
@@ -135,12 +151,10 @@ def _presumed(world: World, case: Case) -> World:
     return world._replace(repeats=np.full(len(world.repeats), likely))
 
 
-# ------------------------------------------------------------------------------------------------------ the mean picture
+# ---------------------------------------------------------------------------------------------------- the mean picture
 
 
-def _surveyed(
-    case: Case, target: _Target, world: World, times: Array, reach: float, *, thorough: bool
-) -> _Best | None:
+def _surveyed(case: Case, target: _Target, world: World, times: Array, reach: float, *, thorough: bool) -> _Best | None:
     """The best candidates on the mean picture; None where nothing promises more than the live plan."""
     live = case.live
     coarse = rising([*times[::-COARSE].tolist(), live.timeout])
@@ -195,12 +209,11 @@ def _calls(case: Case, world: World, table: Table, columns: npt.NDArray[np.intp]
     rows, place = (part.ravel() for part in np.indices(table.outlook.success.shape[1:]))
     if columns is not None:
         rows, place = rows[columns], place[columns]
-    plans = [Plan(float(table.timeouts[t]), 0, *_flat(table.others[row])) for row, t in zip(rows, place, strict=True)]
+    plans = []
+    for row, column in zip(rows.tolist(), place.tolist(), strict=True):
+        backoff, way = table.others[row]
+        plans.append(Plan(float(table.timeouts[column]), 0, backoff, *way))
     return _followed(case, world, np.zeros(len(plans), dtype=np.intp), plans)
-
-
-def _flat(other: tuple[float, tuple[int, float]]) -> tuple[float, int, float]:
-    return other[0], *other[1]
 
 
 def _followed(case: Case, world: World, guess: npt.NDArray[np.intp], plans: Sequence[Plan]) -> Calls:
@@ -251,8 +264,10 @@ def _ranked(case: Case, target: _Target, world: World, tables: Sequence[_Judged]
             kind = (plan.timeout, plan.retries, plan.way)
             before = found.get(kind, (-np.inf, plan))
             ahead = value - before[0]
-            if np.isfinite(value) and plan != case.live and (
-                ahead > slight or (ahead > -slight and plan.backoff < before[1].backoff)
+            if (
+                np.isfinite(value)
+                and plan != case.live
+                and (ahead > slight or (ahead > -slight and plan.backoff < before[1].backoff))
             ):
                 found[kind] = (value, plan)
     best = sorted(found.values(), key=lambda pair: -pair[0])
@@ -283,7 +298,9 @@ def _utility(
         late = calls.ended(np.full(len(columns), SHARE)) / target.latency
         flat[:, columns] = -case.wish.objective.value * late - prices[:, columns]
     else:
-        flat[:, columns] = _timed(case, target, world, calls, np.zeros(len(columns), dtype=np.intp)) - prices[:, columns]
+        flat[:, columns] = (
+            _timed(case, target, world, calls, np.zeros(len(columns), dtype=np.intp)) - prices[:, columns]
+        )
     return np.where(wanted, judged.worth * going, -np.inf)
 
 
@@ -312,7 +329,7 @@ def _drawn(case: Case, target: _Target, plans: Sequence[Plan], n: int, timed: in
     guess, plan = (part.ravel() for part in np.indices((timed, len(plans))))
     if target.latency is not None:
         few, guess, plan = world, *(part.ravel() for part in np.indices((n, len(plans))))
-    calls = _followed(case, few, guess, [plans[each] for each in plan])
+    calls = _followed(case, few, guess, [plans[each] for each in plan.tolist()])
     own = np.array([each.retries for each in plans])[plan], np.arange(len(plan))
     price = case.wish.objective.attempt_cost * (outlook.requests - 1)
     if target.latency is not None:

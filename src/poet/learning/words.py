@@ -197,5 +197,7 @@ def _scale_in_words(wish: Wish) -> str:
     if wish.target is not None:
         said += f"; at least {100 * wish.target:g} % of the calls must succeed"
     if objective.latency_target is not None:
-        said += f"; 99 % of the calls must have ended within {objective.latency_target:.3g} s, and then only success counts"
+        said += (
+            f"; 99 % of the calls must have ended within {objective.latency_target:.3g} s, and then only success counts"
+        )
     return said + "."

@@ -107,7 +107,10 @@ def test_quantiles_agree_with_playing_the_calls(
     for share in (0.5, 0.9, 0.97):
         told = finish_times(one, grid, bounds, share, Ways.of((copies, delay)))
         doubt = 5 * math.sqrt(share * (1 - share) / CALLS) + 1e-3
-        for times, quantile in ((succeeded, float(told.succeeded[retries, 0, 0, 0])), (ended, float(told.ended[retries, 0, 0, 0]))):
+        for times, quantile in (
+            (succeeded, float(told.succeeded[retries, 0, 0, 0])),
+            (ended, float(told.ended[retries, 0, 0, 0])),
+        ):
             if math.isinf(quantile):
                 assert np.isfinite(times).mean() < share + doubt
                 continue

@@ -46,9 +46,7 @@ class Finish(NamedTuple):
     ended: Array  # by when the share of all calls has ended, however
 
 
-def finish_times(
-    world: World, timeouts: Grid, bounds: Array, share: float | Array, ways: Ways | None = None
-) -> Finish:
+def finish_times(world: World, timeouts: Grid, bounds: Array, share: float | Array, ways: Ways | None = None) -> Finish:
     """By when ``share`` of all calls have succeeded, and by when as many have ended, for 0 .. n_retries retries.
 
     timeouts, bounds: as for ``restart.outlook``; ways: as for ``hedging.hedged``, None without hedges.
@@ -166,7 +164,9 @@ def _weighted(come: Array, chance: Array) -> Array:
 class Calls:
     """Calls of many candidates, followed attempt by attempt."""
 
-    def __init__(self, attempts: Sequence[_Attempt], right: _Curves, wrong: _Curves, limits: Array, first: Array, retries: int) -> None:
+    def __init__(
+        self, attempts: Sequence[_Attempt], right: _Curves, wrong: _Curves, limits: Array, first: Array, retries: int
+    ) -> None:
         self._right, self._wrong = right, wrong  # of attempts that do not err, and of those that do
         self._limits = limits  # (n,) of an attempt [s]
         self._first = first  # (n,) before that next to no call has ended [s]
@@ -186,7 +186,7 @@ class Calls:
         ways: Ways | None = None,
         way: Index | None = None,
     ) -> Calls:
-        """One candidate per entry, (n,): the guess it is followed in, its limit [s], and which of ``ways`` it hedges in.
+        """One candidate per entry, (n,): in which guess it is followed, its limit [s], and in which of ``ways``.
 
         bounds: as for ``restart.outlook``, or one column per candidate, (n_retries, n).
         """
@@ -243,12 +243,14 @@ class Calls:
     @cached_property
     def _whole(self) -> Array:
         """Share of the calls that is followed, as some are left out: (n_retries + 1, n)."""
-        return self._come(np.full((1, 1, len(self._limits)), np.inf), ended=True)[0]
+        whole: Array = self._come(np.full((1, 1, len(self._limits)), np.inf), ended=True)[0]
+        return whole
 
     @property
     def longest(self) -> Array:
         """By then next to all calls have ended, whatever the retries: (n,) [s]."""
-        return self._last
+        longest: Array = self._last
+        return longest
 
     def succeeded(self, share: Array) -> Array:
         """By when ``share``, (n,), of all calls have succeeded: (n_retries + 1, n) [s]; inf: never."""
@@ -261,7 +263,8 @@ class Calls:
     def ended_by(self, moment: float) -> Array:
         """Share of all calls that have ended by ``moment``, > 0 [s], however: (n_retries + 1, n)."""
         moments = np.full((1, 1, len(self._limits)), moment)
-        return np.minimum(self._come(moments, ended=True)[0] / self._whole, 1.0)
+        come: Array = np.minimum(self._come(moments, ended=True)[0] / self._whole, 1.0)
+        return come
 
     def _quantile(self, share: Array, *, ended: bool) -> Array:
         """Where the chance reaches ``share``: a survey of moments that all retries share, then bisection for each."""

@@ -82,6 +82,7 @@ class _Standard(NamedTuple):
     kept: float  # misses by which the target counts as kept: as allowed, or what can be had
     tolerated: float  # misses of the live plan that are no reason to leave it
     extra: float  # requests beyond the first that it may send
+    reachable: bool  # whether anything keeps the target
 
 
 class _Best(NamedTuple):
@@ -244,6 +245,7 @@ def _ranked(case: Case, target: _Target, world: World, tables: Sequence[_Judged]
         max(allowed, LENIENT * least),
         TOLERATED * max(allowed, LENIENT * least),
         extra,
+        least <= allowed,
     )
     found: dict[tuple[object, ...], tuple[float, Plan]] = {}  # one backoff each: what differs in that alone is alike
     slight = 0.1 * case.least
@@ -321,7 +323,15 @@ class _Draws(NamedTuple):
     worth: Array  # (n_plans, n_timed)
 
 
-def _drawn(case: Case, target: _Target, plans: Sequence[Plan], n: int, timed: int, rng: np.random.Generator) -> _Draws:
+def _drawn(
+    case: Case,
+    target: _Target,
+    standard: _Standard,
+    plans: Sequence[Plan],
+    n: int,
+    timed: int,
+    rng: np.random.Generator,
+) -> _Draws:
     """The share of misses and the worth of each plan by ``n`` draws, of the times by the first ``timed`` of them."""
     world = _presumed(drawn_worlds(case.picture, n, max(plan.timeout for plan in plans), rng), case)
     outlook = scored(world, plans, case.limits.cap)
@@ -335,6 +345,9 @@ def _drawn(case: Case, target: _Target, plans: Sequence[Plan], n: int, timed: in
     if target.latency is not None:
         missed = (1 - calls.ended_by(target.latency * (1 + 1e-6)))[own].reshape(n, -1).T
         worth = case.wish.objective.value * outlook.success - price
+        if not standard.reachable:
+            late = calls.ended(np.full(len(plan), SHARE))[own].reshape(n, -1).T
+            worth = -case.wish.objective.value * late / target.latency - price
     else:
         able = 1 - world.permanent * np.minimum(world.failed[:, -1], 0.98)
         missed = np.maximum(1 - outlook.success / able, 0.0)
@@ -346,7 +359,7 @@ def _screened(
     case: Case, target: _Target, best: _Best, rng: np.random.Generator, n: int, timed: int
 ) -> tuple[Plan | None, Array]:
     """The best of the few by paired draws, and its gain in each: of worth, or of calls that do not miss."""
-    draws = _drawn(case, target, (case.live, *best.plans), n, timed, rng)
+    draws = _drawn(case, target, best.standard, (case.live, *best.plans), n, timed, rng)
     missed, gains = draws.missed, draws.worth[1:] - draws.worth[0]
     keeping = (missed <= best.standard.kept).mean(axis=1)
     saved = missed[0] - missed[1:]
@@ -384,7 +397,7 @@ def _optima(
     }
     found = {}
     for name, plans in kinds.items():
-        draws = _drawn(case, target, plans, TIMED, TIMED, rng)
+        draws = _drawn(case, target, standard, plans, TIMED, TIMED, rng)
         best = np.where(draws.missed <= standard.kept, draws.worth, -np.inf).argmax(axis=0)
         values = np.array([float(getattr(each, name)) for each in plans])[best]
         found[name] = choice.estimate(values, seen)._replace(value=getattr(plan, name))

@@ -214,13 +214,15 @@ def _calls(case: Case, world: World, table: Table, columns: npt.NDArray[np.intp]
     for row, column in zip(rows.tolist(), place.tolist(), strict=True):
         backoff, way = table.others[row]
         plans.append(Plan(float(table.timeouts[column]), 0, backoff, *way))
-    return _followed(case, world, np.zeros(len(plans), dtype=np.intp), plans)
+    return _followed(case, world, np.zeros(len(plans), dtype=np.intp), plans, case.most)
 
 
-def _followed(case: Case, world: World, guess: npt.NDArray[np.intp], plans: Sequence[Plan]) -> Calls:
-    """The calls of one plan each in one guess each, with 0 .. most retries."""
+def _followed(case: Case, world: World, guess: npt.NDArray[np.intp], plans: Sequence[Plan], most: int) -> Calls:
+    """The calls of one plan each in one guess each, with 0 .. ``most`` retries."""
     ways = list(dict.fromkeys(plan.way for plan in plans))
-    bounds = np.stack([pauses(plan.backoff, case.limits.cap, case.most) for plan in plans], axis=1)
+    backoffs = dict.fromkeys(plan.backoff for plan in plans)
+    each = {backoff: pauses(backoff, case.limits.cap, most) for backoff in backoffs}
+    bounds = np.stack([each[plan.backoff] for plan in plans], axis=1)
     limits = np.array([plan.timeout for plan in plans])
     if not any(copies for copies, _ in ways):
         return Calls.of(world, guess, limits, bounds)
@@ -339,7 +341,7 @@ def _drawn(
     guess, plan = (part.ravel() for part in np.indices((timed, len(plans))))
     if target.latency is not None:
         few, guess, plan = world, *(part.ravel() for part in np.indices((n, len(plans))))
-    calls = _followed(case, few, guess, [plans[each] for each in plan.tolist()])
+    calls = _followed(case, few, guess, [plans[each] for each in plan.tolist()], max(each.retries for each in plans))
     own = np.array([each.retries for each in plans])[plan], np.arange(len(plan))
     price = case.wish.objective.attempt_cost * (outlook.requests - 1)
     if target.latency is not None:
@@ -390,15 +392,18 @@ def _optima(
     """The timeouts and retries that each of some draws would choose, the rest being as in ``plan``."""
     place = int(np.searchsorted(times, plan.timeout))
     times = times[max(0, place - 2) : place + 3]
-    retries = range(case.limits.fewest, case.limits.most + 1)
+    fewest, most = max(case.limits.fewest, plan.retries - 1), min(case.limits.most, plan.retries + 1)
     kinds = {
         "timeout": [plan._replace(timeout=float(each)) for each in times],
-        "retries": [plan._replace(retries=each) for each in retries],
+        "retries": [plan._replace(retries=each) for each in range(fewest, most + 1)],
     }
-    found = {}
+    draws = _drawn(case, target, standard, [each for plans in kinds.values() for each in plans], TIMED, TIMED, rng)
+    worth = np.where(draws.missed <= standard.kept, draws.worth, -np.inf)
+    found, first = {}, 0
     for name, plans in kinds.items():
-        draws = _drawn(case, target, standard, plans, TIMED, TIMED, rng)
-        best = np.where(draws.missed <= standard.kept, draws.worth, -np.inf).argmax(axis=0)
-        values = np.array([float(getattr(each, name)) for each in plans])[best]
-        found[name] = choice.estimate(values, seen)._replace(value=getattr(plan, name))
+        if plans:
+            best = worth[first : first + len(plans)].argmax(axis=0)
+            values = np.array([float(getattr(each, name)) for each in plans])[best]
+            found[name] = choice.estimate(values, seen)._replace(value=getattr(plan, name))
+        first += len(plans)
     return found

@@ -133,7 +133,7 @@ def test_more_retries_succeed_no_later_and_end_no_sooner(
     assert (told.succeeded[1:] <= told.succeeded[:-1] * (1 + 1e-9)).all()
     assert (told.ended[1:] >= told.ended[:-1] * 0.999).all()
     assert np.isfinite(told.ended).all()
-    assert (told.succeeded >= told.ended * 0.98).all()
+    assert (told.succeeded >= told.ended * (1 - NEAR)).all()
 
 
 @given(*traits, st.floats(0.06, 0.95), st.floats(0.01, 0.04))

@@ -9,7 +9,7 @@ candidates at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -165,16 +165,22 @@ class Calls:
     """Calls of many candidates, followed attempt by attempt."""
 
     def __init__(
-        self, attempts: Sequence[_Attempt], right: _Curves, wrong: _Curves, limits: Array, first: Array, retries: int
+        self,
+        attempts: Sequence[_Attempt],
+        doomed: Callable[[], Iterable[_Attempt]],
+        right: _Curves,
+        wrong: _Curves,
+        limits: Array,
+        first: Array,
+        retries: int,
     ) -> None:
+        """doomed: gives the attempts of calls that fail whatever one does, which matter to when calls end only."""
         self._right, self._wrong = right, wrong  # of attempts that do not err, and of those that do
         self._limits = limits  # (n,) of an attempt [s]
         self._first = first  # (n,) before that next to no call has ended [s]
-        self._groups = [[attempt for attempt in attempts if attempt.number == number] for number in range(retries + 1)]
-        self._answers = self._atoms("able")
-        self._last = np.max(  # by then next to all calls have ended
-            [np.where(a.able + a.bad + a.late >= NEGLIGIBLE, a.starts[-1] + limits, limits) for a in attempts], axis=0
-        )
+        self._attempts, self._doomed, self._retries = attempts, doomed, retries
+        self._answers = self._atoms(attempts, "able")
+        self._last = self._latest(attempts)
 
     @classmethod
     def of(
@@ -219,26 +225,36 @@ class Calls:
             _Kind(row, (1 - alike) * doomed[row] + alike * doomed[plain], np.ones(len(guess))),
         )
         curves = _Curves.of(right), _Curves.of(wrong)
-        attempts: list[_Attempt] = []
-        for kind in kinds:
-            if float(kind.weight.max()) < NEGLIGIBLE:
-                continue
-            answers, errors = (_moments(curve, kind.row, limits) for curve in (right, wrong))
-            attempts += _followed(kind, answers, errors, limits, pauses, fading)
+
+        def followed(kind: _Kind) -> Iterator[_Attempt]:
+            if float(kind.weight.max()) >= NEGLIGIBLE:
+                answers, errors = (_moments(curve, kind.row, limits) for curve in (right, wrong))
+                yield from _followed(kind, answers, errors, limits, pauses, fading)
+
+        attempts = [attempt for kind in kinds[:2] for attempt in followed(kind)]
         first = np.argmax(answered + failed >= LEAST_SHARE, axis=1)
         first = np.minimum(first[row], first[plain])
-        return cls(attempts, *curves, limits, np.maximum(KNOTS[np.maximum(first - 1, 0)], 2 * _TINY), len(bounds))
+        begin = np.maximum(KNOTS[np.maximum(first - 1, 0)], 2 * _TINY)
+        return cls(attempts, lambda: followed(kinds[2]), *curves, limits, begin, len(bounds))
 
-    def _atoms(self, part: str) -> list[_Atoms]:
-        return [_Atoms.of(group, [getattr(attempt, part) for attempt in group]) for group in self._groups]
+    def _latest(self, attempts: Sequence[_Attempt]) -> Array:
+        """By when next to all of these have ended: (n,) [s]."""
+        made = ((each.able + each.bad + each.late >= NEGLIGIBLE, each.starts[-1] + each.gap) for each in attempts)
+        latest: Array = np.max([np.where(kept, start, 0.0) for kept, start in made], axis=0) + self._limits
+        return latest
+
+    def _atoms(self, attempts: Sequence[_Attempt], part: str) -> list[_Atoms]:
+        groups = [[attempt for attempt in attempts if attempt.number == number] for number in range(self._retries + 1)]
+        return [_Atoms.of(group, [getattr(attempt, part) for attempt in group]) for group in groups]
 
     @cached_property
-    def _errors(self) -> list[_Atoms]:
-        return self._atoms("bad")
+    def _failures(self) -> tuple[list[_Atoms], list[_Atoms]]:
+        """Of attempts that err, and of those that run into the limit."""
+        return self._atoms(self._all, "bad"), self._atoms(self._all, "late")
 
     @cached_property
-    def _timeouts(self) -> list[_Atoms]:
-        return self._atoms("late")
+    def _all(self) -> list[_Attempt]:
+        return [*self._attempts, *self._doomed()]
 
     @cached_property
     def _whole(self) -> Array:
@@ -248,7 +264,7 @@ class Calls:
 
     @property
     def longest(self) -> Array:
-        """By then next to all calls have ended, whatever the retries: (n,) [s]."""
+        """By then next to all calls that can succeed have ended, whatever the retries: (n,) [s]."""
         longest: Array = self._last
         return longest
 
@@ -268,7 +284,7 @@ class Calls:
 
     def _quantile(self, share: Array, *, ended: bool) -> Array:
         """Where the chance reaches ``share``: a survey of moments that all retries share, then bisection for each."""
-        last = self._last * (1 + 1e-9)
+        last = (self._latest(self._all) if ended else self._last) * (1 + 1e-9)
         share = share * self._whole if ended else np.broadcast_to(share, (len(self._answers), len(share)))
         first = np.minimum(self._first, 0.5 * last)
         moments = first * (last / first) ** (np.arange(COARSE + 1)[:, None] / COARSE)
@@ -296,7 +312,7 @@ class Calls:
                 total[:, number:] += _weighted(read, answers.chance)
             if not ended:
                 continue
-            errors, late = self._errors[number], self._timeouts[number]
+            errors, late = (atoms[number] for atoms in self._failures)
             final = moments[:, 0 if shared else number, None]
             if len(errors.row):
                 read = self._wrong.read(errors.row, np.minimum(final - errors.starts, self._limits))

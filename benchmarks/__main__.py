@@ -27,6 +27,7 @@ from benchmarks import (
     replay,
     rivals,
     storage,
+    targets,
     traces,
 )
 from benchmarks.table import Row, show
@@ -50,6 +51,7 @@ def main(arguments: list[str]) -> int:
         show("What learning reaches", learning.run(seeds=20 if study else 5)),
         show("What the online learner reaches", online.run(*((10, 50) if study else (2, 6)))),
         show("What each method is worth", methods.run(seeds=20 if study else 10)),
+        show("Targets", targets.run(seeds=10 if study else 5)),
         show("Recorded services", recorded.run(orders=20 if study else 6)),
         show("A replay against the truth", replay.run(seeds=5 if study else 1)),
         show("Beside other tuners", rivals.run(*((10, 50) if study else (1, 2)))),

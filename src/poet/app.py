@@ -8,7 +8,7 @@ import random
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -705,7 +705,7 @@ def _host() -> str:
 @lru_cache
 def _as_numbers(objective: Objective) -> Mapping[str, float]:
     """The same object for the same objective, as many functions share it."""
-    named = {name: getattr(objective, name) for name in ("value", "latency_cost", "attempt_cost", "success_target")}
+    named = {each.name: getattr(objective, each.name) for each in fields(objective)}
     return MappingProxyType({name: value for name, value in named.items() if value is not None})
 
 

@@ -23,9 +23,10 @@ NARROW = Space(timeout=Real(0.15, 40.0, log=True), retries=Integer(1, 4))
         OnlineLearner,
         lambda: OnlineLearner(objective=Objective(latency_cost=0.3), seed=7),
         lambda: OnlineLearner(objective=Objective(success_target=0.99), seed=3),
+        lambda: OnlineLearner(objective=Objective(latency_target=1.0), seed=3),
         lambda: OnlineLearner(0.2, 0.5, 0.95, 0.5, seed=5),
     ],
-    ids=["basic", "derived cost", "declared cost", "success target", "other pace"],
+    ids=["basic", "derived cost", "declared cost", "success target", "latency target", "other pace"],
 )
 def test_a_learner_keeps_the_laws(make: Callable[[], Learner]) -> None:
     check_learner(make)

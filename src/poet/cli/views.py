@@ -323,6 +323,7 @@ def goal(objective: Objective | None) -> Document | None:
         "latency_cost": objective.latency_cost,
         "attempt_cost": objective.attempt_cost,
         "success_target": objective.success_target,
+        "latency_target": objective.latency_target,
     }
 
 

@@ -24,7 +24,7 @@ from poet.model.tunable import Value
 from poet.seams import FunctionRecord
 from poet.stores.fitting import LARGEST, fit, shown
 
-FORMAT = (1, 0)  # major: grows where an older reader would be misled; minor: where fields were added
+FORMAT = (1, 1)  # major: grows where an older reader would be misled; minor: where fields were added
 
 MOST_FUNCTIONS = 20_000
 MOST_NAMES = 200  # parameters of a function
@@ -33,7 +33,7 @@ MOST_TRIES = 1000  # upper bound of retries and of hedges
 MOST_COUNTED = 1 << 53  # beyond, a whole number is no float any more
 LAST_MOMENT = 1e12  # Unix time [s]
 
-_COSTS = ("value", "latency_cost", "attempt_cost", "success_target")
+_COSTS = ("value", "latency_cost", "attempt_cost", "success_target", "latency_target")
 _TRIES = ("retries", "hedges")
 _VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})")
 _FINGERPRINT = re.compile(r"[0-9a-f]{8}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -90,8 +90,13 @@ class Wish(NamedTuple):
     target: float | None  # share of calls that must succeed, as declared
     derived: bool  # whether the latency cost is our own guess
 
+    @property
+    def aimed(self) -> bool:
+        """Whether there is a target: then ``targets`` decides."""
+        return self.target is not None or self.objective.latency_target is not None
+
     def utility(self, outlook: Outlook) -> Array:
-        """Expected utility; under a target only time and requests count."""
+        """Expected utility; under a success target only time and requests count."""
         objective = self.objective
         cost = (objective.latency_cost or 0.0) * outlook.seconds + objective.attempt_cost * (outlook.requests - 1)
         return -cost if self.target is not None else objective.value * outlook.success - cost
@@ -575,3 +580,9 @@ def rounded(timeout: float, limits: Limits) -> float:
     """A readable timeout within the bounds [s]."""
     near = readable(timeout)
     return near if limits.low <= near <= limits.high and math.isfinite(near) else timeout
+
+
+# What ``targets`` has in common with the choice by utility.
+Case: TypeAlias = _Case
+Table: TypeAlias = _Table
+allowed, free_ways, scored_table = _allowed, _free_ways, _table

@@ -64,6 +64,10 @@ DECLARED: Mapping[str, Value] = {"timeout": 30.0, "retries": 3, "backoff": 0.1}
 STRETCH = 2.44  # longer limit of a probe: four bins, so that what it sees pays for the wait
 CURIOUS = 6.0  # how many retried calls satisfy most of the first curiosity about retries
 MOST_PROBED = 0.5  # share of calls
+IN_TIME = (
+    0.05,
+    0.3,
+)  # times as many retries and longer limits to look beyond under a latency target: calls miss it by them
 GENEROUS = 10.0  # usual latencies from which on a declared timeout says how long anybody would wait
 STEADFAST = 100.0  # usual latencies that are waited for where it does not say so
 LONGING = 4.0  # times as many longer limits where a longer timeout seems better and too little was seen of it
@@ -252,10 +256,13 @@ class OnlineLearner:
             return Probe()
         bounds = self._bounds("timeout", timeout), self._bounds("retries", retries)
         stretch = min(STRETCH, bounds[0][1] / timeout)
+        retry, limit = IN_TIME if self._objective.latency_target is not None else (1.0, 1.0)
         curiosity = min(4.0, 1 + CURIOUS / (2 + min(self._evidence.retried)))
         return Probe(
-            retry=min(MOST_PROBED, self._exploration * curiosity) if retries < bounds[1][1] else 0.0,
-            limit=min(MOST_PROBED, self._exploration * (LONGING if self._longing else 1.0)) if stretch > 1.05 else 0.0,
+            retry=min(MOST_PROBED, self._exploration * retry * curiosity) if retries < bounds[1][1] else 0.0,
+            limit=min(MOST_PROBED, self._exploration * limit * (LONGING if self._longing else 1.0))
+            if stretch > 1.05
+            else 0.0,
             stretch=max(1.0, stretch),
         )
 
@@ -396,7 +403,7 @@ class OnlineLearner:
     # ------------------------------------------------------------ looking
 
     def _look(self, live: Mapping[str, Value]) -> Suggestion | None:
-        from poet.learning import choice, hedge_words, words
+        from poet.learning import choice, hedge_words, targets, words
 
         evidence = self._evidence
         self._live = self._plan_of(live)
@@ -411,7 +418,7 @@ class OnlineLearner:
         verdict: Verdict = choice.Verdict(None)
         listening = evidence.strain is not None and evidence.strain.listening  # nothing that is live is in use
         if wish is not None and not listening:
-            verdict = choice.decide(
+            verdict = (targets.decide if wish.aimed else choice.decide)(
                 evidence.picture(),
                 before,
                 self._limits(live),

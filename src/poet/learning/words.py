@@ -45,6 +45,11 @@ def reason(before: Plan, decision: Decision, wish: Wish, executions: int) -> str
         worth = f"success {100 * gain.value:+.3g} points [{100 * gain.low:.3g}, {100 * gain.high:.3g}]"
     elif wish.target is not None:
         worth = f"expected cost {-gain.value:+.3g} per call [{-gain.high:.3g}, {-gain.low:.3g}] at the same success"
+    elif wish.objective.latency_target is not None:
+        worth = (
+            f"expected gain {gain.value:+.3g} per call [{gain.low:.3g}, {gain.high:.3g}] where 99 % of the calls are "
+            f"to end within {wish.objective.latency_target:.3g} s"
+        )
     else:
         worth = f"expected gain {gain.value:+.3g} per call [{gain.low:.3g}, {gain.high:.3g}]"
     return (
@@ -251,4 +256,8 @@ def _scale_in_words(wish: Wish) -> str:
         )
     if wish.target is not None:
         said += f"; at least {100 * wish.target:g} % of the calls must succeed"
+    if objective.latency_target is not None:
+        said += (
+            f"; 99 % of the calls must have ended within {objective.latency_target:.3g} s, and then only success counts"
+        )
     return said + "."

@@ -83,12 +83,21 @@ def test_the_derived_latency_cost_makes_ten_typical_latencies_worth_a_failure() 
         {"attempt_cost": math.inf},
         {"success_target": 1.0},
         {"success_target": math.nan},
+        {"latency_target": 0.0},
+        {"latency_target": math.inf},
+        {"latency_target": math.nan},
     ],
     ids=str,
 )
 def test_an_objective_refuses_what_cannot_be(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         Objective(**wrong)
+
+
+def test_an_objective_has_one_target_and_the_error_names_both() -> None:
+    with pytest.raises(ConfigurationError, match=r"success_target and latency_target cannot both.* 0\.99 and 0\.5"):
+        Objective(success_target=0.99, latency_target=0.5)
+    assert Objective(latency_target=0.5).for_latency(0.1) == Objective(latency_cost=1.0, latency_target=0.5)
 
 
 def test_a_parameter_set_is_a_copy_that_cannot_be_changed() -> None:

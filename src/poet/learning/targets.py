@@ -235,7 +235,7 @@ def _ranked(case: Case, target: _Target, world: World, tables: Sequence[_Judged]
     first = tables[0]
     now = first.table.place(case.live)
     spent = float(first.table.outlook.requests[now]) - 1.0
-    extra = max(case.limits.extra, spent) if case.limits.grown else case.limits.extra
+    extra = case.limits.extra if case.limits.vouched is None else max(case.limits.extra, spent)
     least = 1.0
     for each in tables:
         fits = each.possible & (each.table.outlook.requests - 1.0 <= extra + 1e-9)

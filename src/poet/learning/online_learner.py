@@ -504,21 +504,19 @@ class OnlineLearner:
         return np.random.default_rng((self._seed & 0xFFFFFFFFFFFFFFFF, self._evidence.calls, self._looks, *use))
 
     def _wish(self, *, fix: bool = False) -> Wish | None:
-        """What is aimed for; None while there is no scale of latency. ``fix``: keep the derived scale, if ripe."""
+        """What is aimed for; None while no attempt was seen to take time. ``fix``: keep the derived scale, if ripe."""
         from poet.learning.choice import Wish
 
         objective = self._objective
+        answers = self._evidence.answers
+        if not answers and not self._evidence.longest > 0:
+            return None  # a picture of nothing says nothing
         if objective.latency_cost is not None:
             return Wish(objective, objective.success_target, derived=False)
-        answers = self._evidence.answers
         typical = self._typical
         if typical is None:
-            if answers:
-                typical = sorted(answers)[len(answers) // 2]
-            elif self._evidence.longest > 0:
-                typical = self._evidence.longest  # no answer yet: as long as anybody has waited
-            else:
-                return None
+            # no answer yet: as long as anybody has waited
+            typical = sorted(answers)[len(answers) // 2] if answers else self._evidence.longest
             typical = max(typical, EDGES[0])
             if fix and len(answers) >= FIRST_ANSWERS:
                 self._typical = typical

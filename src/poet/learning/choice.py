@@ -29,6 +29,7 @@ FEW = 6  # candidates that are worth drawing for
 BACKOFFS_ALIKE = 4  # as many candidates may differ in nothing else
 MOST_CAUTION = 10  # bins by which the best timeout is lengthened to look whether that is safer
 LONGING = 5.0  # least gains that a longer timeout must promise, for the probes to look there more often
+LATELY = 0.1  # share of the attempts of late that says so
 SURE = 0.15  # timeouts by which less than this share of the answers has come are not worth scoring
 COARSE = 2  # bins from one timeout to the next in a first survey
 AROUND = 8  # bins around the chosen timeout within which the posterior's own optima are sought
@@ -509,6 +510,12 @@ def estimate(draws: Array | npt.NDArray[np.intp], seen: int) -> Estimate:
     ordered = np.sort(draws).tolist()
     low, high = quantile(ordered, (1 - LEVEL) / 2), quantile(ordered, (1 + LEVEL) / 2)
     return Estimate(float(np.mean(draws)), low, high, seen, LEVEL)
+
+
+def slowed(picture: Picture, usual: float) -> bool:
+    """Whether attempts of late were seen to be answered after ``usual`` [s]; else to wait longer is a mere hope."""
+    seen, answers = picture.hazards.at_risk[0, 0], picture.hazards.answers[0]
+    return float(answers[bin_of(usual) + 1 :].sum()) >= LATELY * float(seen)
 
 
 class Prospect(NamedTuple):

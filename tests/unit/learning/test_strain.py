@@ -147,7 +147,7 @@ def test_it_does_not_listen_without_a_reason(bad: float, extra: float) -> None:
 
 
 def test_trouble_that_ends_with_the_extra_requests_was_of_our_own_making() -> None:
-    life = Life(known()).through(100, extra=0.5)
+    life = Life(known()).through(100).through(20, bad=0.9)  # trouble first, and then so many more requests
     life.strain.allowed = 0.8
     life.until(True, 60, bad=0.9, extra=1.0)
     length = life.until(False, rules.LISTEN, bad=0.9, calm=USUAL_SHARE)
@@ -265,9 +265,7 @@ steps = st.lists(
 )
 
 
-def _told(
-    strain: Strain, batches: Sequence[tuple[int, float, float, bool, float]], seed: int
-) -> list[tuple[int, bool]]:
+def _told(strain: Strain, batches: Sequence[Batch], seed: int) -> list[tuple[int, bool]]:
     """Blocks of calls with a share of bad ones and extra requests per call; calls so far, and whether it listens."""
     dice, calls, seen = random.Random(seed), 0, []
     for n, bad, extra, wanting, limit in batches:
@@ -286,9 +284,7 @@ def _told(
 
 @given(steps, st.integers(0, 2**16))
 @settings(max_examples=150, deadline=None)
-def test_as_much_as_at_first_is_always_allowed_and_all_listening_ends(
-    batches: list[tuple[int, float, float, bool, float]], seed: int
-) -> None:
+def test_as_much_as_at_first_is_always_allowed_and_all_listening_ends(batches: list[Batch], seed: int) -> None:
     strain = Strain()
     calls = _told(strain, batches, seed)[-1][0]
     before = calls
@@ -300,9 +296,7 @@ def test_as_much_as_at_first_is_always_allowed_and_all_listening_ends(
 
 @given(steps, steps, st.integers(0, 2**16))
 @settings(max_examples=60, deadline=None)
-def test_what_was_dumped_goes_on_as_it_would_have(
-    before: list[tuple[int, float, float, bool, float]], after: list[tuple[int, float, float, bool, float]], seed: int
-) -> None:
+def test_what_was_dumped_goes_on_as_it_would_have(before: list[Batch], after: list[Batch], seed: int) -> None:
     strain = Strain()
     _told(strain, before, seed)
     heir = Strain.of(strain.dump())

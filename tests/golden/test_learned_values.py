@@ -29,18 +29,20 @@ def lived(name: str) -> dict[str, object]:
     record = play(scenario, policy, SEED, CALLS)
     return {
         "share": round(share(record, oracle_series(scenario, calls=CALLS)), 4),
-        "changes": [[n, said.values["timeout"], said.values["retries"]] for n, said in policy.said],
+        "changes": [[n, *(said.values[each] for each in ("timeout", "retries", "backoff"))] for n, said in policy.said],
     }
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_learner_comes_to_the_values_that_it_came_to(name: str) -> None:
-    """Shares to 0.005; the last values may be one bin and one retry off, as another build may round otherwise."""
+    """Shares to 0.005; the last values may be one step each off, as another build may round otherwise."""
     kept, now = json.loads(KEPT.read_text(encoding="utf-8"))["figures"][name], lived(name)
     assert now["share"] == pytest.approx(kept["share"], abs=0.005)
-    (_, timeout, retries), (_, kept_timeout, kept_retries) = now["changes"][-1], kept["changes"][-1]  # type: ignore[index]
+    (_, timeout, retries, backoff), (_, *kept_values) = now["changes"][-1], kept["changes"][-1]  # type: ignore[index]
+    kept_timeout, kept_retries, kept_backoff = kept_values
     assert 1 / 1.26 < timeout / kept_timeout < 1.26
     assert abs(retries - kept_retries) <= 1
+    assert 1 / 2.5 <= backoff / kept_backoff <= 2.5
 
 
 def redraw() -> None:

@@ -57,6 +57,7 @@ class Life:
             timeout, retries = float(self.live["timeout"]), int(self.live["retries"])
             timeout *= probe.stretch if self.dice.random() < probe.limit else 1.0
             retries += self.dice.random() < probe.retry
+            retries = 0 if probe.calm else retries
             made: list[Attempt] = []
             for _ in range(retries + 1):
                 seconds = attempt(self.dice)

@@ -34,6 +34,7 @@ FEW = 6  # candidates that are worth drawing for
 BACKOFFS_ALIKE = 4  # as many candidates may differ in nothing else
 MOST_CAUTION = 10  # bins by which the best timeout is lengthened to look whether that is safer
 LONGING = 5.0  # least gains that a longer timeout must promise, for the probes to look there more often
+LATELY = 0.1  # share of the attempts of late that says so
 SURE = 0.15  # timeouts by which less than this share of the answers has come are not worth scoring
 COARSE = 2  # bins from one timeout to the next in a first survey
 MOST_DELAYS = 30  # bins before the timeout within which the posterior's own optimum of a hedge delay is sought
@@ -257,7 +258,8 @@ def _surveyed(case: _Case, reach: float, *, thorough: bool) -> _Survey:
         case = case._replace(limits=limits._replace(extra=max(limits.extra, vouched)))
     curve = world.answered[0]
     times = timeouts(case.limits, live.timeout, curve, hard=case.wish.hard)
-    coarse = rising([*times[::-COARSE].tolist(), live.timeout])
+    within = times[(times >= limits.low) & (times <= limits.high)]  # the live one may be beyond
+    coarse = rising([*within[::-COARSE].tolist(), live.timeout])
     backoffs = rising([*case.limits.backoffs, live.backoff]).tolist()
     ways = [live.way] if case.limits.hedging is None else _free_ways(case, curve, times)
     if not thorough:
@@ -340,6 +342,8 @@ class _Ranking(NamedTuple):
 def _ranked(case: _Case, tables: Sequence[_Table], reach: float, few: int) -> _Ranking:
     """The best ``few`` of all candidates. The live one is in the first table."""
     possible = [_allowed(case, table) for table in tables]
+    if not any(fits.any() for fits in possible):  # within the bounds no copy is ever due, and they cannot be tuned
+        possible = [_bounded(case, table) for table in tables]
     spent = float(tables[0].outlook.requests[tables[0].place(case.live)]) - 1.0
     extra = case.limits.extra if case.limits.vouched is None else max(case.limits.extra, spent)
     allowed = [
@@ -512,13 +516,17 @@ def _fewest(case: _Case) -> int:
 
 def _allowed(case: _Case, table: _Table) -> npt.NDArray[np.bool_]:
     """Candidates within the hard bounds, each once: as the table's outlook."""
+    # a copy that is never due is none
+    due = np.array([copies * delay for _, (copies, delay) in table.others])[:, None] < table.timeouts
+    return _bounded(case, table) & due
+
+
+def _bounded(case: _Case, table: _Table) -> npt.NDArray[np.bool_]:
+    """Candidates within the hard bounds of timeout and retries: as the table's outlook."""
     limits, number = case.limits, np.arange(case.most + 1)
     rows = (number >= _fewest(case)) & (number <= limits.most)
     columns = (table.timeouts >= limits.low) & (table.timeouts <= limits.high)
-    # a copy that is never due is none
-    due = np.array([copies * delay for _, (copies, delay) in table.others])[:, None] < table.timeouts
-    result: npt.NDArray[np.bool_] = rows[:, None, None] & (columns & due)[None]
-    return result
+    return np.broadcast_to(rows[:, None, None] & columns, table.outlook.success.shape)
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
@@ -538,6 +546,12 @@ def estimate(draws: Array | npt.NDArray[np.intp], seen: int) -> Estimate:
     ordered = np.sort(draws).tolist()
     low, high = quantile(ordered, (1 - LEVEL) / 2), quantile(ordered, (1 + LEVEL) / 2)
     return Estimate(float(np.mean(draws)), low, high, seen, LEVEL)
+
+
+def slowed(picture: Picture, usual: float) -> bool:
+    """Whether attempts of late were seen to be answered after ``usual`` [s]; else to wait longer is a mere hope."""
+    seen, answers = picture.hazards.at_risk[0, 0], picture.hazards.answers[0]
+    return float(answers[bin_of(usual) + 1 :].sum()) >= LATELY * float(seen)
 
 
 class Prospect(NamedTuple):

@@ -251,7 +251,9 @@ class OnlineLearner:
         timeout, retries, _ = self._live
         strain = self._evidence.strain
         if strain is not None and strain.listening:
-            return Probe(calm=True)
+            stretch = max(1.0, min(STRETCH, self._bounds("timeout", timeout)[1] / timeout))
+            limit = min(MOST_PROBED, 2 * self._exploration) if stretch > 1 else 0.0
+            return Probe(limit=limit, stretch=stretch, calm=True)
         if (timeout, retries) == self._plan_of(self._declared)[:2]:
             return Probe()
         bounds = self._bounds("timeout", timeout), self._bounds("retries", retries)
@@ -416,12 +418,18 @@ class OnlineLearner:
         self._handed_out = 0
         thorough = bool(evidence.urgent) or self._longing or self._looks % _THOROUGH == 0 or evidence.quiet < YOUNG
         verdict: Verdict = choice.Verdict(None)
-        listening = evidence.strain is not None and evidence.strain.listening  # nothing that is live is in use
-        if wish is not None and not listening:
+        strain = evidence.strain
+        listening = strain is not None and strain.listening
+        picture, tried, limits = evidence.picture(), before, self._limits(live)
+        if listening:  # neither retries nor copies are in use; of the timeout it counts whether it is too short
+            tried = before._replace(retries=0, hedges=0, hedge_delay=0.0)
+            limits = choice.Limits(before.timeout, max(before.timeout, limits.high), 0, 0, (), self._cap)
+        hopeless = listening and not choice.slowed(picture, strain.quick)
+        if wish is not None and not hopeless:
             verdict = (targets.decide if wish.aimed else choice.decide)(
-                evidence.picture(),
-                before,
-                self._limits(live),
+                picture,
+                tried,
+                limits,
                 wish,
                 gate=self._gate,
                 retried=sum(evidence.retried),
@@ -431,11 +439,15 @@ class OnlineLearner:
                 thorough=thorough,
                 dice=self._rng,
             )
-        if verdict.bound and evidence.strain is not None and evidence.strain.wants(evidence.calls):
+        if verdict.bound and not listening and strain is not None and strain.wants(evidence.calls):
             evidence.urgent = 2  # it may have it, at the next look
         decision, self._longing = verdict.decision, verdict.longing
+        if decision is not None and listening:
+            decision = decision._replace(plan=before._replace(timeout=decision.plan.timeout))
         decided = before if decision is None else decision.plan
-        hedge = None if wish is None else self._hedged(decided, live, wish, thorough=thorough or decision is not None)
+        hedge = None
+        if wish is not None and not listening:
+            hedge = self._hedged(decided, live, wish, thorough=thorough or decision is not None)
         plan = decided if hedge is None else hedge.plan
         turned = hedge is not None and bool(hedge.plan.hedges) != bool(before.hedges)
         if decision is not None or turned or evidence.urgent > 1:
@@ -511,21 +523,19 @@ class OnlineLearner:
         return np.random.default_rng((self._seed & 0xFFFFFFFFFFFFFFFF, self._evidence.calls, self._looks, *use))
 
     def _wish(self, *, fix: bool = False) -> Wish | None:
-        """What is aimed for; None while there is no scale of latency. ``fix``: keep the derived scale, if ripe."""
+        """What is aimed for; None while no attempt was seen to take time. ``fix``: keep the derived scale, if ripe."""
         from poet.learning.choice import Wish
 
         objective = self._objective
+        answers = self._evidence.answers
+        if not answers and not self._evidence.longest > 0:
+            return None  # a picture of nothing says nothing
         if objective.latency_cost is not None:
             return Wish(objective, objective.success_target, derived=False)
-        answers = self._evidence.answers
         typical = self._typical
         if typical is None:
-            if answers:
-                typical = sorted(answers)[len(answers) // 2]
-            elif self._evidence.longest > 0:
-                typical = self._evidence.longest  # no answer yet: as long as anybody has waited
-            else:
-                return None
+            # no answer yet: as long as anybody has waited
+            typical = sorted(answers)[len(answers) // 2] if answers else self._evidence.longest
             typical = max(typical, EDGES[0])
             if fix and len(answers) >= FIRST_ANSWERS:
                 self._typical = typical

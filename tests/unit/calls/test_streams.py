@@ -647,7 +647,7 @@ def test_a_call_that_failed_after_an_answer_teaches_how_long_answers_take_and_su
     (kept,) = chunk.decode(chunk.encode([execution]), execution.writer)
     assert (kept.outcome, kept.error, kept.attempts) == (execution.outcome, execution.error, execution.attempts)
     evidence = Evidence()
-    evidence.observe(kept)
+    evidence.observe([kept])
     assert evidence.answers == pytest.approx((0.5,))
     assert evidence.longest == pytest.approx(0.5)
 

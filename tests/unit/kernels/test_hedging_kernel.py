@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 
 from poet.kernels.online.bins import EDGES
 from poet.kernels.online.hedging import Durations, Ways, copies_sent, hedged, magnified, race
-from poet.kernels.online.repetition import PERSISTENCE
+from poet.kernels.online.repetition import PERSISTENCE, fading
 from poet.kernels.online.restart import World, outlook, pauses
 from poet.kernels.online.survival import KNOTS, Grid
 
 CALLS = 20_000
-AT_ONCE = (PERSISTENCE == 0).astype(float)[None]  # errors pass
 NONE = np.empty(0)  # no pauses, as there are no retries
 
 
@@ -25,19 +24,30 @@ def curve(median: float, spread: float, total: float) -> np.ndarray:
     return total * np.array([0.5 * (1 + math.erf(x / math.sqrt(2))) for x in z])
 
 
-def world(error: float, permanent: float, repeats: float, retries: int = 0, hang: float = 0.05) -> World:
-    """Two kinds of answers, quick ones and few slow ones; errors that take as long as answers."""
+def world(
+    error: float, permanent: float, repeats: float, retries: int = 0, hang: float = 0.05, lasting: float = 0.0
+) -> World:
+    """Two kinds of answers, quick ones and few slow ones; errors that take as long as answers.
+
+    lasting: seconds by which an error fades to 1/e, one of ``PERSISTENCE``.
+    """
     answered = (1 - error) * (1 - hang) * (0.9 * curve(0.3, 0.4, 1.0) + 0.1 * curve(3.0, 0.4, 1.0))
     failed = curve(0.3, 0.6, error)
-    return World(answered[None], failed[None], np.array([permanent]), AT_ONCE, np.array([repeats]))
+    persistence = (lasting == PERSISTENCE).astype(float)[None]
+    return World(answered[None], failed[None], np.array([permanent]), persistence, np.array([repeats]))
 
 
 def played(
     one: World, timeout: float, copies: int, delay: float, retries: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Success, seconds and requests of CALLS calls without pauses, request by request."""
+    """Success, seconds and requests of CALLS calls without pauses, request by request.
+
+    An error that has not faded when the first copy is sent hits all copies of its attempt, as a permanent one does.
+    Without retries: what such errors do to these is in the tests of ``restart``.
+    """
     error = float(one.failed[0, -1])
-    doomed_share = float(one.permanent[0]) * error
+    faded = 1.0 - float(one.persistence[0] @ fading(np.array(delay))) * (retries == 0)
+    doomed_share = (1.0 - (1.0 - float(one.permanent[0])) * faded) * error
     fresh_error = (error - doomed_share) / (1 - doomed_share)
     answer, failure = one.answered[0] / (1 - error), one.failed[0] / max(error, 1e-9)
     doomed = rng.random(CALLS) < doomed_share
@@ -97,6 +107,42 @@ def test_it_agrees_with_playing_the_calls(
         error_of_mean = float(sample.std()) / math.sqrt(CALLS)
         mean = float(sample.mean())
         assert float(exact[retries, 0, 0, 0]) == pytest.approx(mean, abs=5 * error_of_mean + 0.02 * mean)
+
+
+@pytest.mark.parametrize("lasting", [0.5, 5.0])
+@pytest.mark.parametrize("permanent", [0.0, 0.4])
+@pytest.mark.parametrize("copies", [1, 2])
+@pytest.mark.parametrize("delay", [0.1, 0.35, 0.8])
+def test_a_copy_that_is_sent_before_an_error_has_faded_fails_with_its_request(
+    lasting: float, permanent: float, copies: int, delay: float
+) -> None:
+    """As above, where a third of the requests err: to 5 standard errors and 2 % of the mean.
+
+    5 % of the requests: the dice end an attempt that is lost with its first request, and then send no second copy; the
+    kernel counts one, as the first copy is still on its way.
+    """
+    one = world(0.33, permanent, 0.0, lasting=lasting)
+    timeout = EDGES[np.searchsorted(EDGES, 2.0)]
+    told = hedged(one, Grid.of(np.array([timeout])), NONE, Ways.of((copies, delay)))
+    seen = played(one, timeout, copies, delay, 0, np.random.default_rng(12))
+    for exact, sample, share in zip(told, seen, (0.02, 0.02, 0.05), strict=True):
+        mean = float(sample.mean())
+        assert float(exact[0, 0, 0, 0]) == pytest.approx(mean, abs=5 * float(sample.std()) / CALLS**0.5 + share * mean)
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_the_longer_errors_last_the_less_a_copy_mends(copies: int) -> None:
+    """In the end it mends none, and a longer delay mends more of those that fade."""
+    timeout, way = Grid.of(np.array([30.0])), Ways.of((copies, 0.2), (copies, 0.5))
+    told = [hedged(world(0.3, 0.0, 0.0, lasting=float(each)), timeout, NONE, way).success for each in PERSISTENCE]
+    success = np.array(told)[:, 0, 0, :, 0]
+    assert (np.diff(success, axis=0) < 0).all()
+    plain = outlook(world(0.3, 0.0, 0.0), timeout, NONE).success[0, 0, 0]
+    forever = hedged(world(0.3, 1.0, 0.0), timeout, NONE, way).success[0, 0, :, 0]
+    assert (success > forever).all()
+    assert (forever >= plain - 1e-12).all()  # copies of slow requests still mend hangs
+    mended = success - forever
+    assert (mended[-1] < 0.15 * mended[0]).all()
 
 
 shares, delays = st.floats(0, 0.9), st.floats(0.001, 60.0)

@@ -18,7 +18,7 @@ from poet.learning import online_learner
 from poet.learning.basic_rule import BasicRule
 from poet.learning.evidence import Evidence
 from poet.learning.hedge_survey import settled
-from poet.learning.notes import HALF_LIVES, RECENT, mark, marked
+from poet.learning.notes import BLOCK, HALF_LIVES, RECENT, mark, marked
 from poet.learning.online_learner import ExecutionFeedback, OnlineLearner
 from poet.model.execution import Attempt, Execution, Outcome
 from poet.model.objective import Objective
@@ -168,7 +168,7 @@ def test_single_durations_are_kept_only_where_they_are_long_enough_and_not_too_m
     evidence = Evidence(hedging=True)
     evidence.near = 0.05
     for number in range(3000):
-        evidence.observe(call(number, Attempt(Outcome.SUCCESS, 0.01 if number % 2 else 0.1)))
+        evidence.observe([call(number, Attempt(Outcome.SUCCESS, 0.01 if number % 2 else 0.1))])
     seen = evidence.durations()
     assert len(seen.seconds) == RECENT
     assert seen.seconds == pytest.approx(0.1, rel=1e-3)
@@ -177,9 +177,9 @@ def test_single_durations_are_kept_only_where_they_are_long_enough_and_not_too_m
 def test_after_a_change_hardly_any_old_duration_is_left() -> None:
     evidence = Evidence(hedging=True)
     for number in range(1000):
-        evidence.observe(call(number, Attempt(Outcome.SUCCESS, 0.1)))
+        evidence.observe([call(number, Attempt(Outcome.SUCCESS, 0.1))])
     for number in range(60):
-        evidence.observe(call(number, Attempt(Outcome.SUCCESS, 2.0)))
+        evidence.observe([call(number, Attempt(Outcome.SUCCESS, 2.0))])
     assert float(np.mean(evidence.durations().seconds < 1.0)) < 0.5
 
 
@@ -190,7 +190,7 @@ def test_while_nothing_changes_the_longest_memory_is_trusted() -> None:
     dice, evidence = random.Random(3), Evidence(hedging=True)
     trusted = []
     for number in range(4000):
-        evidence.observe(call(number, Attempt(Outcome.SUCCESS, 0.1 * math.exp(0.5 * dice.gauss(0, 1)))))
+        evidence.observe([call(number, Attempt(Outcome.SUCCESS, 0.1 * math.exp(0.5 * dice.gauss(0, 1))))])
         if number >= 400 and number % 50 == 0:
             trusted.append(settled(evidence.picture(), 0.1))
     assert sum(memory == len(HALF_LIVES) - 1 for memory in trusted) > 0.8 * len(trusted)
@@ -201,7 +201,7 @@ def test_a_memory_that_the_newest_calls_contradict_is_not() -> None:
     dice, evidence = random.Random(4), Evidence(hedging=True)
     for number in range(4200):
         slow = dice.random() < (0.1 if number < 4000 else 0.35)
-        evidence.observe(call(number, Attempt(Outcome.SUCCESS, dice.uniform(0.1, 0.2) * (4.0 if slow else 1.0))))
+        evidence.observe([call(number, Attempt(Outcome.SUCCESS, dice.uniform(0.1, 0.2) * (4.0 if slow else 1.0)))])
     memory = settled(evidence.picture(), 0.15)
     share = 1 - float(evidence.picture().answered[memory, np.searchsorted(KNOTS, 0.3)])
     assert share > 0.2
@@ -417,9 +417,10 @@ def test_odd_copies_do_no_harm() -> None:
 )
 def test_a_forged_dump_is_refused(change: dict[str, object]) -> None:
     learner = make(objective=WORTH)
-    learner.update([hedged(number, 0.1, 0.05, 0.02) for number in range(100)])
+    learner.update([hedged(number, 0.1, 0.05, 0.02) for number in range(BLOCK + 36)])
     [(_, facts, blob)] = online_learner._sections(learner.dump())
-    assert facts["copies"] == 36
+    assert facts["folded"]
+    assert facts["copies"] > 1
     text = json.dumps({**facts, **change}).encode()
     body = online_learner._LENGTHS.pack(0, len(text), len(blob)) + text + blob
     with pytest.raises(ValueError, match="no state of an online learner"):
@@ -448,7 +449,7 @@ def test_it_says_why_it_hedges_and_what_else_there_is() -> None:
     assert told.live.values == policy.live
     without = next(each for each in told.neighbours if each.values["hedges"] == 0)
     assert without.seconds > told.live.seconds
-    assert 1.05 < told.live.requests < 1.1
+    assert 1.05 < told.live.requests < 1.11  # 0.08 copies, and 4 standard errors of the 118 that 1480 calls send
 
 
 def test_it_says_what_hedging_would_give_where_it_does_not() -> None:

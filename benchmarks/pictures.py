@@ -330,7 +330,7 @@ def load(folder: Path) -> Path:
     policy = _Noted(scenario)
     minding, heedless = play(scenario, policy, 1), play(scenario, _Noted(scenario, mind_load=False), 1)
     figure, every = plt.subplots(3, 1, figsize=(9.0, 5.6), sharex=True, layout="constrained")
-    calls, step = np.arange(len(minding.load)), 10
+    calls, step = np.arange(len(minding.load)), 15
     top, middle, below = every
     for record, colour, text in ((heedless, ORANGE, "mind_load=False"), (minding, BLUE, "as it is by default")):
         top.plot(calls[::step], record.load[::step], color=colour, label=text, linewidth=1.2)

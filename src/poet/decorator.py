@@ -310,14 +310,14 @@ def poet(
 
 
 def poet(*positional: Any, **named: Any) -> Any:
-    """Make a function tune its own timeout and retries: plain, async, generator or async generator.
+    """Make a function tune its own timeout, retries, backoff and hedges: plain, async, generator or async generator.
 
     retries: attempts after the first, to begin with, >= 0. They stay within the dependency's budget.
     timeout: limit of each attempt, to begin with, > 0 [s]. An async attempt is cancelled at it; for a plain function
         see ``enforce_timeout``. Of a generator: limit of its first item.
     domain: the trade whose rules apply: arguments are normalised and results checked (``poet.domains``; of generators
         the arguments only). Another word is a label, recorded with the function.
-    enable_training: learn timeout, retries and hedges from every call, and use what was learned.
+    enable_training: learn timeout, retries, backoff and hedges from every call, and use what was learned.
     collect_metrics: keep each execution in the store: times and outcomes, never arguments or results.
     learning_algorithm: ``"statistical"``: the model of latency and failures; ``"adaptive"``: the same until there are
         strategies to choose from; ``"basic"``: fixed rules.
@@ -344,7 +344,8 @@ def poet(*positional: Any, **named: Any) -> Any:
         (``poet.remaining()``) and not interrupted; an answer that comes late all the same is returned. ``"thread"``:
         it runs in a thread, which is left behind. ``"signal"``: it is interrupted; main thread, POSIX. ``"process"``:
         it runs in a process, which is killed.
-    tunables: hard bounds of what is learned: ``{"timeout": Real(0.1, 5), "retries": Integer(0, 2)}``.
+    tunables: hard bounds of what is learned: ``{"timeout": Real(0.1, 5), "retries": Integer(0, 2)}``; where both bounds
+        are equal it stays there, as ``{"backoff": Real(0.1, 0.1)}``.
     dependency: what the function calls: a name, or a ``Dependency`` with its budget, breaker and limit. All functions
         that name the same one share these.
     hedge_delay: a copy of an attempt is sent when it has taken this long, > 0 [s]; None: never, unless training finds

@@ -229,6 +229,7 @@ class Options:
         known: dict[str, Tunable] = {
             "timeout": Real(min(SHORTEST, self.timeout), longest, log=True),
             "retries": Integer(0, max(MOST_RETRIES, self.retries)),
+            "backoff": Real(0.0, LONGEST_BACKOFF),
         }
         if self.hedging:
             delay = SHORTEST if self.hedge_delay is None else min(SHORTEST, self.hedge_delay)
@@ -249,12 +250,18 @@ class Options:
         retries = known["retries"]
         if isinstance(retries, Integer) and retries.low < 0:
             raise ConfigurationError(f"the bounds of retries must be >= 0, got low {retries.low!r}")
+        backoff = known["backoff"]
+        if isinstance(backoff, Real) and not 0 <= backoff.low <= backoff.high <= LONGEST_BACKOFF:
+            raise ConfigurationError(
+                f"the bounds of backoff must be in [0, {LONGEST_BACKOFF:g}] seconds, "
+                f"got {backoff.low!r} to {backoff.high!r}"
+            )
         hedges = known.get("hedges")
         if isinstance(hedges, Integer) and hedges.low < 0:
             raise ConfigurationError(f"the bounds of hedges must be >= 0, got low {hedges.low!r}")
         if not self.idempotent:  # what is repeated only where it had no effect does not show what repeating is worth
             known["retries"] = Integer(self.retries, self.retries)
-        return Space.shared(backoff=Real(0.0, LONGEST_BACKOFF), **known)
+        return Space.shared(**known)
 
 
 # What the user hands over as objects: two that say they are equal may still be two.

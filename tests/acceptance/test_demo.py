@@ -73,6 +73,15 @@ def test_every_call_of_every_arm_is_in_the_figures(figures: dict[str, Any]) -> N
                 assert 0 < asked <= sent
 
 
+def test_all_that_is_tuned_is_told(demo: subprocess.CompletedProcess[str], figures: dict[str, Any]) -> None:
+    assert demo.stdout.count(", backoff ") >= len(SERVICES)
+    for name, function in figures["functions"].items():
+        for values in (function["learned"]["before"], function["learned"]["after"]):
+            plain = {"timeout", "retries", "backoff"}  # of a plain function, which cannot be hedged
+            hedged = name.removeprefix("demo.") in ("quote", "chat", "summary")
+            assert set(values) == (plain | {"hedges", "hedge_delay"} if hedged else plain)
+
+
 def test_no_arm_beats_the_record(figures: dict[str, Any]) -> None:
     from poet.sim.traffic import Choice, load_recordings, utility
 

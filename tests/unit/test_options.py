@@ -125,6 +125,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"tunables": {"retry": poet.Integer(0, 3)}}, "no tunable 'retry': did you mean 'retries'?"),
     ({"tunables": {"timeout": poet.Real(0, 60)}}, "the bounds of timeout must be > 0 seconds, got low 0"),
     ({"tunables": {"retries": poet.Integer(-1, 3)}}, "the bounds of retries must be >= 0, got low -1"),
+    ({"tunables": {"backoff": poet.Real(-1, 3)}}, "the bounds of backoff must be in [0, 60] seconds, got -1 to 3"),
+    ({"tunables": {"backoff": poet.Real(0, 61)}}, "the bounds of backoff must be in [0, 60] seconds, got 0 to 61"),
     (
         {"timeout": 3.0, "tunables": {"timeout": poet.Real(0.5, 2)}},
         "timeout must be in [0.5, 2], got 3; the nearest is 2",
@@ -250,7 +252,13 @@ GOOD: dict[str, list[Any]] = {
     "dependency": [None, "x", poet.Dependency("y", breaker=poet.Breaker(), concurrency=2)],
     "key_arg": [None, "key"],
     "timeout_arg": [None, "timeout", ("timeout", lambda seconds: seconds / 2)],
-    "tunables": [None, {}, {"timeout": poet.Real(0.001, 200, log=True)}, {"retries": poet.Integer(0, 5)}],
+    "tunables": [
+        None,
+        {},
+        {"timeout": poet.Real(0.001, 200, log=True)},
+        {"retries": poet.Integer(0, 5)},
+        {"backoff": poet.Real(0, 60)},
+    ],
 }
 # And what only some kinds may have beside it.
 ONLY: dict[str, dict[str, list[Any]]] = {

@@ -49,7 +49,7 @@ class Show:
             return self._line
         bars = Progress(
             TextColumn("{task.description:<8}"),
-            BarColumn(24),
+            BarColumn(12),
             TextColumn("{task.completed:>5.0f}/{task.total:.0f} calls"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[live]}"),

@@ -149,7 +149,7 @@ def page_lines(page: Page) -> list[str]:
         )
     lines.append(
         f"  best fixed choice, known only afterwards: timeout {span(page.best.timeout)}, "
-        f"{_retries(page.best.retries)}: utility {page.best_utility:.3f}"
+        f"{_counted(page.best.retries, 'retry', 'retries')}: utility {page.best_utility:.3f}"
     )
     lines.append(f"  {learned_sentence(page.learned, recording)}")
     lines.append(f"  {verdict_sentence(page.against)}")
@@ -159,14 +159,28 @@ def page_lines(page: Page) -> list[str]:
 
 def learned_sentence(learned: Learned, recording: Recording) -> str:
     """What was learned, in recorded seconds."""
-    speed = recording.speed_up
-    before, after = learned.before, learned.after
-    old = f"timeout {span(before.number('timeout') * speed)}, {_retries(int(before.number('retries')))}"
+    old = in_words(learned.before, recording.speed_up)
     if not learned.changes:
         return f"POET learned nothing that pays: it stays with {old}."
-    new = f"timeout {span(after.number('timeout') * speed)}, {_retries(int(after.number('retries')))}"
     times = "one change" if learned.changes == 1 else f"{learned.changes} changes"
-    return f"POET learned, in {times}: {old} → {new}."
+    return f"POET learned, in {times}: {old} → {in_words(learned.after, recording.speed_up)}."
+
+
+def in_words(parameters: ParameterSet, speed: float) -> str:
+    """All that is tuned of a function, in recorded seconds. speed: of the playback.
+
+    >>> in_words(ParameterSet(values_={"timeout": 1.5, "retries": 1, "backoff": 0.01}), 2.0)
+    'timeout 3 s, 1 retry, backoff 20 ms'
+    """
+    told = [
+        f"timeout {span(parameters.number('timeout') * speed)}",
+        _counted(int(parameters.number("retries")), "retry", "retries"),
+        f"backoff {span(parameters.number('backoff') * speed)}",
+    ]
+    if "hedges" in parameters:  # one that may be hedged at all
+        copies, delay = int(parameters.number("hedges")), span(parameters.number("hedge_delay") * speed)
+        told.append(f"{_counted(copies, 'hedge', 'hedges')} after {delay}" if copies else "no hedge")
+    return ", ".join(told)
 
 
 def verdict_sentence(against: Mapping[str, Difference]) -> str:
@@ -181,8 +195,8 @@ def verdict_sentence(against: Mapping[str, Difference]) -> str:
 _WORD = {"better": "better than", "worse": "WORSE than", "even": "no different from"}
 
 
-def _retries(count: int) -> str:
-    return "1 retry" if count == 1 else f"{count} retries"
+def _counted(count: int, one: str, many: str) -> str:
+    return f"1 {one}" if count == 1 else f"{count} {many}"
 
 
 def summary_lines(pages: Sequence[Page]) -> list[str]:
@@ -238,8 +252,12 @@ def _plain(figures: Mapping[str, object]) -> dict[str, object]:
 
 def _in_recorded_seconds(parameters: ParameterSet, recording: Recording) -> dict[str, float]:
     speed = recording.speed_up
-    return {
+    told = {
         "timeout": parameters.number("timeout") * speed,
         "retries": parameters.number("retries"),
         "backoff": parameters.number("backoff") * speed,
     }
+    if "hedges" in parameters:
+        told["hedges"] = parameters.number("hedges")
+        told["hedge_delay"] = parameters.number("hedge_delay") * speed
+    return told

@@ -25,9 +25,9 @@ from poet.demo.report import (
     Page,
     as_document,
     difference,
+    in_words,
     page_lines,
     score,
-    span,
     summary_lines,
 )
 from poet.demo.services import BACKOFF, PREFIX, RETRIES, TIMEOUT, Functions, Web
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="poet demo",
-        description="Watch functions tune their timeouts and retries on recorded traffic of real services.",
+        description="Watch functions tune timeout, retries, backoff and hedges on recorded traffic of real services.",
         epilog="The seed fixes traffic and coins; the timing of a real server and client still varies from run to run.",
     )
     parser.add_argument("--seed", type=int, default=1, help="of the traffic and of all coins (default: 1)")
@@ -111,9 +111,7 @@ class Service:
     @property
     def live(self) -> str:
         """POET's live values, in recorded seconds."""
-        values = self.handle.parameters
-        limit = span(values.number("timeout") * self.recording.speed_up)
-        return f"timeout {limit}, retries {values.number('retries'):.0f}"
+        return in_words(self.handle.parameters, self.recording.speed_up)
 
 
 def run(*, calls: int, fast: bool, seed: int, json_file: Path | None, out: TextIO) -> int:

@@ -465,7 +465,7 @@ class OnlineLearner:
         estimates = {} if decision is None else {**decision.optima, "gain": decision.gain}
         reasons = [] if decision is None else [words.reason(before, decision, wish, evidence.calls)]
         if hedge is not None:
-            estimates["hedge_delay"] = hedge.delay
+            estimates = {"gain": hedge.gain, **estimates, "hedge_delay": hedge.delay}
             reasons.append(hedge_words.reason(decided, hedge, evidence.calls))
         return Suggestion(values, "; ".join(reasons), estimates, evidence.calls)
 

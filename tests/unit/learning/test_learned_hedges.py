@@ -222,6 +222,8 @@ def test_stragglers_are_hedged_within_the_budget() -> None:
     estimate = first.estimates["hedge_delay"]
     assert estimate.low <= estimate.value <= estimate.high
     assert estimate.value == first.values["hedge_delay"]
+    for _, said in policy.said:  # also where nothing but the hedges changes
+        assert said.estimates["gain"].low <= said.estimates["gain"].value <= said.estimates["gain"].high
 
 
 def test_where_slowness_lies_in_the_call_hedging_ends_soon() -> None:

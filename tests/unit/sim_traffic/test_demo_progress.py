@@ -13,7 +13,7 @@ class Work:
     name: str
     done: int = 0
     total: int = 40
-    live: str = "timeout 30 s, retries 3"
+    live: str = "timeout 30 s, 3 retries"
 
 
 class Terminal(io.StringIO):
@@ -25,12 +25,12 @@ def test_a_terminal_shows_a_bar_and_the_live_values_of_each_service() -> None:
     out = Terminal()
     services = [Work("chat"), Work("quote")]
     with Show(services, out) as look:
-        services[1].done, services[1].live = 40, "timeout 2.9 s, retries 4"
+        services[1].done, services[1].live = 40, "timeout 2.9 s, 4 retries"
         look()
     shown = out.getvalue()
     assert "chat" in shown
     assert "40/40 calls" in shown
-    assert "timeout 2.9 s, retries 4" in shown
+    assert "timeout 2.9 s, 4 retries" in shown
 
 
 def test_elsewhere_a_line_is_written_now_and_then() -> None:

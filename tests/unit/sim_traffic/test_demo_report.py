@@ -70,10 +70,21 @@ def test_the_verdict_says_where_poet_is_not_better() -> None:
 
 def test_what_was_learned_is_told_in_recorded_seconds() -> None:
     recording = load_recordings(["chat"])["chat"]
-    before = ParameterSet(values_={"timeout": 30 / recording.speed_up, "retries": 3})
-    after = ParameterSet(values_={"timeout": 60 / recording.speed_up, "retries": 1})
+    before = ParameterSet(
+        values_={"timeout": 30 / recording.speed_up, "retries": 3, "backoff": 0.2 / recording.speed_up}
+    )
+    after = ParameterSet(
+        values_={
+            "timeout": 60 / recording.speed_up,
+            "retries": 1,
+            "backoff": 2 / recording.speed_up,
+            "hedges": 1,
+            "hedge_delay": 5 / recording.speed_up,
+        }
+    )
     assert learned_sentence(Learned(before, after, 2, "why"), recording) == (
-        "POET learned, in 2 changes: timeout 30 s, 3 retries → timeout 60 s, 1 retry."
+        "POET learned, in 2 changes: timeout 30 s, 3 retries, backoff 200 ms → "
+        "timeout 60 s, 1 retry, backoff 2 s, 1 hedge after 5 s."
     )
     assert "nothing that pays" in learned_sentence(Learned(before, before, 0, ""), recording)
 

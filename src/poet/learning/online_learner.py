@@ -419,12 +419,12 @@ class OnlineLearner:
         thorough = bool(evidence.urgent) or self._longing or self._looks % _THOROUGH == 0 or evidence.quiet < YOUNG
         verdict: Verdict = choice.Verdict(None)
         strain = evidence.strain
-        listening = strain is not None and strain.listening
+        listening = strain if strain is not None and strain.listening else None
         picture, tried, limits = evidence.picture(), before, self._limits(live)
-        if listening:  # neither retries nor copies are in use; of the timeout it counts whether it is too short
+        if listening is not None:  # neither retries nor copies are in use; of the timeout it counts whether it is too short
             tried = before._replace(retries=0, hedges=0, hedge_delay=0.0)
             limits = choice.Limits(before.timeout, max(before.timeout, limits.high), 0, 0, (), self._cap)
-        hopeless = listening and not choice.slowed(picture, strain.quick)
+        hopeless = listening is not None and not choice.slowed(picture, listening.quick)
         if wish is not None and not hopeless:
             verdict = (targets.decide if wish.aimed else choice.decide)(
                 picture,
@@ -439,14 +439,14 @@ class OnlineLearner:
                 thorough=thorough,
                 dice=self._rng,
             )
-        if verdict.bound and not listening and strain is not None and strain.wants(evidence.calls):
+        if verdict.bound and listening is None and strain is not None and strain.wants(evidence.calls):
             evidence.urgent = 2  # it may have it, at the next look
         decision, self._longing = verdict.decision, verdict.longing
-        if decision is not None and listening:
+        if decision is not None and listening is not None:
             decision = decision._replace(plan=before._replace(timeout=decision.plan.timeout))
         decided = before if decision is None else decision.plan
         hedge = None
-        if wish is not None and not listening:
+        if wish is not None and listening is None:
             hedge = self._hedged(decided, live, wish, thorough=thorough or decision is not None)
         plan = decided if hedge is None else hedge.plan
         turned = hedge is not None and bool(hedge.plan.hedges) != bool(before.hedges)

@@ -115,7 +115,8 @@ def test_with_a_success_target_time_is_saved_and_the_target_is_kept() -> None:
 def test_targets_are_kept_by_the_thousand_calls_after_the_first_hundreds(objective: Objective) -> None:
     """One call in a hundred takes longer than 30 s at first; copies bring that to some 0.6 s.
 
-    Of a thousand calls one may fail; or ten, and 3 standard errors, may last longer than the second that is asked for.
+    Of a thousand calls one may fail; or ten, and 3 standard errors, may last longer than the second that is asked for,
+    and as many fail where it ends calls for that.
     """
     space = Space(
         timeout=Real(0.001, 120.0), retries=Integer(0, 5), hedges=Integer(0, 1), hedge_delay=Real(0.001, 60.0)
@@ -130,7 +131,7 @@ def test_targets_are_kept_by_the_thousand_calls_after_the_first_hundreds(objecti
 
     record = play(SCENARIOS["heavy_tail"], Plans(learner, declared), 0, 1500)
     seconds, success = record.seconds[500:], record.success[500:]
-    assert (~success).sum() <= 1
+    assert (~success).sum() <= (1 if objective.success_target else 20)
     assert (seconds > 1.0).sum() <= 20
 
 

@@ -37,15 +37,13 @@ SHARE = 0.99  # of the calls that can succeed by whose success time is judged, a
 # 99 % of the windows (Poisson); a latency's hundredth needs room only for the picture's own errors.
 MARGIN_SUCCESS, MARGIN_LATENCY = 0.15, 0.85
 LENIENT = 1.5  # times the least misses that can be had, where these are more than allowed
-TOLERATED = (
-    1.1  # times the misses allowed that the live plan may be thought to have: between it and the margin it stays
-)
+TOLERATED = 1.1  # times the misses allowed, or to be had, up to which the live plan is taken to keep the target
 BROKEN = 0.5  # chance that the live plan keeps the target, below which it is to be mended
 DRAWS, TIMED = 40, 16  # of success, and of them of times as well
 CONFIRM = 24  # fresh draws of what was chosen
 COARSE = 3  # bins from one timeout to the next in a first survey
 FEW = 4  # candidates that are worth drawing for
-ALIKE = 0.01  # of the worth: what differs by less, or by less than counts, is decided by the smallest timeout
+ALIKE = 0.01  # of the cost under a success target: what differs by less, or by less than counts, is alike
 FRACTIONS = 6  # parts of a latency target that are tried as limits
 
 
@@ -96,6 +94,10 @@ class _Best(NamedTuple):
     bound: bool  # something better would send more
     standard: _Standard
 
+    def wanted(self, least: float) -> bool:
+        """Whether the live plan is to be left: it must be, or there is more than ``least`` to gain."""
+        return self.short or self.forced or self.worth - self.now > least
+
 
 def decide(
     picture: Picture,
@@ -130,7 +132,7 @@ def decide(
     best = _surveyed(case, target, world, times, reach, thorough=thorough)
     if best is None:
         return Verdict(None)
-    if not best.plans:
+    if not best.plans or not best.wanted(case.least):
         return Verdict(None, best.short, best.bound)
     rng = dice()
     plan, gain = _screened(case, target, best, rng, DRAWS, TIMED)
@@ -175,7 +177,7 @@ def _surveyed(case: Case, target: _Target, world: World, times: Array, reach: fl
     if len(ways) > 1 and not thorough:
         tables.append(judged(rising([live.timeout]), [(live.backoff, way) for way in few_ways]))
     best = _ranked(case, target, world, tables, reach)
-    if not thorough and not _promising(case, best):
+    if not (thorough or best.bound or best.wanted(case.least)):
         return None
     first = (best.plans or [live])[0]
     if len(ways) > 1:
@@ -186,12 +188,7 @@ def _surveyed(case: Case, target: _Target, world: World, times: Array, reach: fl
     if len(ways) > 1:
         first = (_ranked(case, target, world, tables, reach).plans or [live])[0]
         tables.append(judged(near, [(first.backoff, way) for way in beside(ways, first.way, 2)]))
-    best = _ranked(case, target, world, tables, reach)
-    return best if _promising(case, best) else None
-
-
-def _promising(case: Case, best: _Best) -> bool:
-    return best.short or best.forced or best.bound or bool(best.plans and best.worth - best.now > case.least)
+    return _ranked(case, target, world, tables, reach)
 
 
 def _judged(case: Case, target: _Target, world: World, table: Table) -> _Judged:
@@ -277,7 +274,7 @@ def _ranked(case: Case, target: _Target, world: World, tables: Sequence[_Judged]
     best = sorted(found.values(), key=lambda pair: -pair[0])
     top = best[0][0] if best else -np.inf
     # of what is as good, the smallest timeout: what lies far out in the tail, nobody has seen
-    alike = top - max(case.least, ALIKE * abs(top)) if best else top
+    alike = top - max(case.least, 0.0 if target.latency is not None else ALIKE * -top) if best else top
     best.sort(key=lambda pair: (pair[0] < alike, pair[1].timeout if pair[0] >= alike else -pair[0], -pair[0]))
     short = float(first.missed[now]) > standard.tolerated
     bound = bool(dreamt - top > case.least) if best else bool(np.isfinite(dreamt))

@@ -111,3 +111,40 @@ def test_the_target_is_named_in_what_is_told(objective: Objective, said: str) ->
     learner = OnlineLearner(objective=objective)
     live, _ = taught(learner, 200)
     assert any(said in sentence for sentence in learner.explain(live).sentences)
+
+
+@pytest.mark.parametrize(
+    "objective", [Objective(latency_target=0.5), Objective(success_target=0.999)], ids=["latency", "success"]
+)
+@pytest.mark.parametrize(
+    "space",
+    [
+        Space(timeout=Real(5.0, 10.0), retries=Integer(0, 5)),
+        Space(timeout=Real(0.001, 120.0), retries=Integer(2, 2)),
+        Space(timeout=Real(7.0, 7.0), retries=Integer(0, 1)),
+        Space(retries=Integer(0, 5)),
+        Space(timeout=Real(0.123456, 0.23456)),
+        Space(timeout=Integer(2, 50), retries=Integer(0, 5), backoff=Real(0.0, 2.0)),
+        Space(timeout=Real(0.1, 60.0), retries=Integer(0, 3), hedges=Integer(0, 2), hedge_delay=Real(0.01, 10.0)),
+        Space(),
+    ],
+    ids=[
+        "high",
+        "fixed retries",
+        "fixed timeout",
+        "retries only",
+        "unreadable bounds",
+        "whole seconds",
+        "hedges",
+        "nothing",
+    ],
+)
+@pytest.mark.parametrize("hedge_budget", [0.1, 1.0])
+def test_bounds_are_hard_whatever_the_target(objective: Objective, space: Space, hedge_budget: float) -> None:
+    learner = OnlineLearner(objective=objective, space=space, hedge_budget=hedge_budget)
+    live, _ = taught(learner, 250)
+    for name, value in live.items():
+        if name in space and value != LIVE.get(name):
+            space[name].check(name, value)
+        elif name not in space:
+            assert value == LIVE[name]

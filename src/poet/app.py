@@ -8,7 +8,7 @@ import random
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -51,27 +51,34 @@ EXIT_WAIT = 5.0  # longest time that leaving the interpreter waits for training 
 USUAL_OBJECTIVE = Objective()  # where none is declared
 
 
-@dataclass(slots=True, eq=False)
 class Enrolment:
     """One function, by its key; decorated twice, it is still one function with one channel and one learner."""
 
-    key: FunctionKey
-    options: Options
-    channel: Channel
-    brakes: Brakes
-    first: int = 0  # sequence of the first call that the trainer of now is to hear of
-    # Those alive. A list, as it grows, shrinks and is copied in one step each, while other threads add variants; and as
-    # a weak dictionary takes 0.8 kB, for nearly always one.
-    _cells: list[weakref.ref[Cell]] = field(default_factory=list)
+    __slots__ = ("_more", "_one", "brakes", "channel", "first", "key", "options")
+
+    def __init__(self, key: FunctionKey, options: Options, channel: Channel, brakes: Brakes) -> None:
+        self.key, self.options, self.channel, self.brakes = key, options, channel, brakes
+        self.first = 0  # sequence of the first call that the trainer of now is to hear of
+        # Its wrappers: nearly always one, which is kept, as a weak reference in a list takes 0.2 kB.
+        self._one: Cell | None = None
+        self._more: list[weakref.ref[Cell]] | None = None
 
     def add(self, cell: Cell) -> None:
         """``cell`` is another of the function's wrappers."""
-        self._cells.append(weakref.ref(cell, self._cells.remove))
+        if self._one is None:
+            self._one = cell
+            return
+        # Those alive. A list, as it grows, shrinks and is copied in one step each, while other threads add variants.
+        more = self._more
+        if more is None:
+            more = self._more = []
+        more.append(weakref.ref(cell, more.remove))
 
     @property
     def cells(self) -> list[Cell]:
-        """All that are alive."""
-        return [cell for reference in self._cells[:] if (cell := reference()) is not None]
+        """The first, and all others that are alive."""
+        cells = [] if self._one is None else [self._one]
+        return cells + [cell for reference in (self._more or [])[:] if (cell := reference()) is not None]
 
     def begin_anew(self) -> None:
         """The next call asks for its plan, and a new trainer counts from it."""
@@ -88,6 +95,7 @@ class Enrolment:
 class _Shared(NamedTuple):
     """What an agent lends to all its functions."""
 
+    now: Callable[[], float]
     start: Callable[[Cell], Plan | None]
     compiler: Callable[[Cell, ParameterSet, Probe], Plan]
     flip: Callable[[], float]
@@ -99,7 +107,6 @@ class Decorated(NamedTuple):
     """What decorating a function gives."""
 
     call: Callable[..., Any]
-    enrolment: Enrolment
     cell: Cell
     options: Options
 
@@ -129,11 +136,17 @@ class Agent:
         self._faults = Faults()  # of what happens while no trainer counts them
         self.listeners = Listeners(self.fault)
         self.dependencies: dict[str, Brakes] = {}  # by name, those that were declared
+        self._budgets = threading.RLock()  # one for those of all functions
         self.attempts: int | None = None  # in users' tests: most attempts of a call
         self._hooked = False  # whether the process's end and its forks are prepared for
         # Bound once: all functions hold the same ones.
         self._shared = _Shared(
-            self._start, self._compiled, self.coin.random, self.listeners.tell, self.listeners.tell_finished
+            clock.now,
+            self._start,
+            self._compiled,
+            self.coin.random,
+            self.listeners.tell,
+            self.listeners.tell_finished,
         )
 
     @property
@@ -163,12 +176,14 @@ class Agent:
             enrolment = self.enrolments.setdefault(key, Enrolment(key, options, channel, brakes))
         brakes.bucket.measure(enrolment.channel)
         cell = self._cell(enrolment, options, brakes, {})
-        return Decorated(self._wrapped(function, options, cell), enrolment, cell, options)
+        return Decorated(self._wrapped(function, options, cell), cell, options)
 
-    def variant(self, function: Callable[..., Any], known: Decorated, values: Mapping[str, Value]) -> Decorated:
+    def variant(
+        self, function: Callable[..., Any], known: Cell, options: Options, values: Mapping[str, Value]
+    ) -> Decorated:
         """``function``, decorated before, with ``values`` in place of the live ones. Raises ConfigurationError."""
-        cell = self._cell(known.enrolment, known.options, known.cell.brakes, known.options.space.check(values))
-        return known._replace(call=self._wrapped(function, known.options, cell), cell=cell)
+        cell = self._cell(known.owner, options, known.brakes, options.space.check(values))
+        return Decorated(self._wrapped(function, options, cell), cell, options)
 
     def _cell(self, enrolment: Enrolment, options: Options, brakes: Brakes, fixed: Mapping[str, Value]) -> Cell:
         """fixed: values that hold whatever is live."""
@@ -177,6 +192,8 @@ class Agent:
             enrolment.key.name,
             enrolment.channel,
             owner=enrolment,
+            clock=self.clock,
+            now=shared.now,
             classify=classifier(options.retry_on),
             start=shared.start,
             compiler=shared.compiler,
@@ -189,6 +206,7 @@ class Agent:
             idempotent=options.idempotent,
             cost_limit=options.cost_limit,
             perceptive=options.perceive is not None,
+            hedges=options.hedging,
         )
         enrolment.add(cell)
         return cell
@@ -212,11 +230,9 @@ class Agent:
                 cell.name, enforce=options.enforce, refine=refine, repeat=options.repeat, cost=options.cost
             )
         stages = Stages(
-            clock=self.clock,
             mode=options.enforce_timeout,
             timeout_arg=options.timeout_arg,
             key_arg=options.key_arg,
-            hedges=options.hedging,
             perceiver=perceiver,
             enforcer=enforcer,
             repeats=bool(options.repeat),
@@ -230,12 +246,14 @@ class Agent:
         Raises ConfigurationError where it was declared before, otherwise.
         """
         if dependency is None:
-            return Brakes(Dependency(function), self.clock.now(), self.listeners.tell)
+            return Brakes(function, self.clock.now(), self.listeners.tell, self._budgets)
         name = dependency if isinstance(dependency, str) else dependency.name
         known = self.dependencies.get(name)
         if known is None:
             spec = Dependency(name) if isinstance(dependency, str) else dependency
-            known = self.dependencies.setdefault(name, Brakes(spec, self.clock.now(), self.listeners.tell))
+            known = self.dependencies.setdefault(
+                name, Brakes(spec, self.clock.now(), self.listeners.tell, self._budgets)
+            )
         if isinstance(dependency, Dependency) and dependency != known.spec:
             raise ConfigurationError(
                 f"the dependency {name!r} was declared before as {known.spec!r}: declare it once, before the first "
@@ -497,7 +515,7 @@ class Agent:
             standing=standing,
             draft=drafted,
             span=standing.live.span,
-            dependency=enrolment.brakes.spec.name,
+            dependency=enrolment.brakes.name,
             heard=self._shared.tell_finished,
             told=told,
         )
@@ -546,8 +564,9 @@ class Agent:
     def _renew_brakes(self) -> None:
         """Those of functions, and of dependencies: a function that is decorated twice may have named several."""
         known = (*(enrolment.brakes for enrolment in list(self.enrolments.values())), *list(self.dependencies.values()))
+        self._budgets = threading.RLock()
         for brakes in {id(brakes): brakes for brakes in known}.values():
-            brakes.renew(self.clock.now())
+            brakes.renew(self.clock.now(), self._budgets)
 
 
 def build(

@@ -20,6 +20,7 @@ from poet.seams import Probe
 from poet.settings import Settings, person
 
 if TYPE_CHECKING:
+    from poet.app import Enrolment
     from poet.calls.enforce import Enforce
     from poet.calls.listeners import Callback
     from poet.calls.perceive import Perceive
@@ -39,11 +40,11 @@ _default = build()
 class Handle:
     """``f.poet``: what a decorated function knows of itself, and the levers."""
 
-    __slots__ = ("_agent", "_cell", "_decorated", "_enrolment", "_function")
+    __slots__ = ("_agent", "_cell", "_function", "_options")
 
     def __init__(self, agent: Agent, function: Callable[..., Any], decorated: Decorated) -> None:
-        self._agent, self._function, self._decorated = agent, function, decorated
-        self._enrolment, self._cell = decorated.enrolment, decorated.cell
+        self._agent, self._function = agent, function
+        self._cell, self._options = decorated.cell, decorated.options
 
     @property
     def name(self) -> str:
@@ -165,7 +166,7 @@ class Handle:
         It shares the function's record, brakes and learning. Of a method: a function that takes the object first.
         Raises ConfigurationError off the bounds.
         """
-        variant = self._agent.variant(self._function, self._decorated, values)
+        variant = self._agent.variant(self._function, self._cell, self._options, values)
         call: Callable[..., Any] = _handled(self._agent, self._function, variant)
         return call
 
@@ -176,6 +177,11 @@ class Handle:
     def resume(self, reason: str = "by hand") -> ParameterSet:
         """Let learning change the values again."""
         return self._steer(paused=False, reason=reason)
+
+    @property
+    def _enrolment(self) -> Enrolment:
+        enrolment: Enrolment = self._cell.owner
+        return enrolment
 
     @property
     def _trainee(self) -> Trainee:
@@ -194,7 +200,7 @@ class Handle:
         brakes = self._cell.brakes
         calls, spent = brakes.bucket.recent(self._agent.clock.now())
         return {
-            "name": brakes.spec.name,
+            "name": brakes.name,
             "calls": round(calls),
             "extra_requests": round(spent),
             "breaker": None if brakes.circuit is None else brakes.circuit.state,

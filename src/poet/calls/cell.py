@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from poet.calls.brakes import Brakes
 from poet.calls.plan import Plan
@@ -13,7 +13,10 @@ from poet.model.event import Event
 from poet.model.execution import Outcome, Record
 from poet.model.parameters import ParameterSet
 from poet.model.tunable import Tunable, Value
-from poet.seams import Probe
+from poet.seams import SYSTEM_CLOCK, Clock, Probe
+
+if TYPE_CHECKING:
+    from poet.calls.watch import Watch
 
 NOTHING: Mapping[str, Value] = {}
 
@@ -65,13 +68,17 @@ class Cell:
         "brakes",
         "channel",
         "classify",
+        "clock",
         "compiler",
         "cost_limit",
         "deadline",
         "fixed",
         "flip",
+        "guard",
+        "hedges",
         "idempotent",
         "name",
+        "now",
         "off",
         "owner",
         "perceptive",
@@ -79,6 +86,7 @@ class Cell:
         "space",
         "start",
         "tell",
+        "watch",
     )
 
     def __init__(
@@ -87,6 +95,8 @@ class Cell:
         channel: Channel,
         *,
         owner: Any = None,
+        clock: Clock = SYSTEM_CLOCK,
+        now: Callable[[], float] | None = None,
         classify: Callable[[BaseException], Outcome],
         start: Callable[[Cell], Plan | None],
         compiler: Callable[[Cell, ParameterSet, Probe], Plan],
@@ -99,22 +109,28 @@ class Cell:
         idempotent: bool = True,
         cost_limit: float | None = None,
         perceptive: bool = False,
+        hedges: bool = False,
         off: bool = False,
     ) -> None:
-        """owner: what the maker knows the function by. flip: uniform in [0, 1).
+        """owner: what the maker knows the function by. now: ``clock.now``, bound once for all. flip: uniform in [0, 1).
 
         start: gives the first plan, at the first call, or None: be a plain call. compiler: makes the plans. tell: the
         listeners. space: hard bounds. deadline: limit of a call [s]; None: none.
         fixed: values that hold whatever is live. cost_limit: of the rejected results of one call, from which on it is
-        not repeated. perceptive: whether ``perceive`` may tell features of the input.
+        not repeated. perceptive: whether ``perceive`` may tell features of the input. hedges: whether the plan may ask
+        for some.
 
         ``start``, ``compiler``, ``flip`` and ``tell`` get the cell, or need none: so all functions share them.
         """
         self.name, self.channel, self.owner = name, channel, owner
         self.classify, self.start, self.compiler, self.flip = classify, start, compiler, flip
+        self.clock, self.now = clock, clock.now if now is None else now
         self.brakes, self.tell = brakes, tell
+        self.guard = brakes if brakes.guarded else None  # where attempts need to enter
         self.space, self.deadline, self.fixed = space, deadline, fixed
         self.idempotent, self.cost_limit, self.perceptive = idempotent, cost_limit, perceptive
+        self.hedges = hedges
+        self.watch: Watch | None = None  # of the attempts of an async function, on the newest of its loops
         self.plan: Plan | None = None
         self.off = off
 

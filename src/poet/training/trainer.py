@@ -126,12 +126,16 @@ class Trainer:
             epoch = self.clock.wall() - self.clock.now()
             writer = self._report().writer
             self._follow(now=last)
+            now = self.clock.now()
+            storing = last or now - self._stored >= self.settings.store_interval
+            # One function after the other, so that the executions of no more than one take room at a time.
             for trainee in list(self.trainees.values()):
                 self._train(trainee, writer, epoch, all_of_it=last)
-            now = self.clock.now()
-            if last or now - self._stored >= self.settings.store_interval:
+                if storing:
+                    self._store(trainee, last=last)
+            if storing:
                 self._stored = now
-                self._store(last=last)
+                self._guarded("store", lambda: self.store.report(self._report()))
 
     def maintain(self) -> Upkeep | None:
         """Keep the store in order: retention, compaction, late scores. None where it cannot be done now."""
@@ -244,26 +248,25 @@ class Trainer:
             probe = self._guarded("learning", learner.probe)
         self._guarded("delivery", lambda: trainee.deliver(standing.live, probe or Probe()))
 
-    def _store(self, *, last: bool = False) -> None:
-        for trainee in list(self.trainees.values()):
-            excess = len(trainee.unsaved) - SPOOL * self.settings.buffer
-            if excess > 0:
-                del trainee.unsaved[:excess]
-                self._lost += excess
-            try:
-                self._save(trainee)
-                self._exchange(trainee, now=last)
-            except UnknownFunction as error:  # someone has removed the store's file, and a new one was made
-                self._fault("store", error)
-                self._guarded("store", lambda: self.store.register(trainee.record))  # noqa: B023 - called at once
-            except StoreError as error:
-                self._fault("store", error)
-            except ValueError as error:  # executions that no store can keep: to offer them again would not help
-                self._fault("store", error)
-                self._lost += len(trainee.unsaved)
-                trainee.unsaved.clear()
-                trainee.feedback.clear()
-        self._guarded("store", lambda: self.store.report(self._report()))
+    def _store(self, trainee: Trainee, *, last: bool) -> None:
+        """Hand over what the store lacks of one function, and let the others know what was learned."""
+        excess = len(trainee.unsaved) - SPOOL * self.settings.buffer
+        if excess > 0:
+            del trainee.unsaved[:excess]
+            self._lost += excess
+        try:
+            self._save(trainee)
+            self._exchange(trainee, now=last)
+        except UnknownFunction as error:  # someone has removed the store's file, and a new one was made
+            self._fault("store", error)
+            self._guarded("store", lambda: self.store.register(trainee.record))
+        except StoreError as error:
+            self._fault("store", error)
+        except ValueError as error:  # executions that no store can keep: to offer them again would not help
+            self._fault("store", error)
+            self._lost += len(trainee.unsaved)
+            trainee.unsaved.clear()
+            trainee.feedback.clear()
 
     def _save(self, trainee: Trainee) -> None:
         """Hand over what the store lacks. Raises StoreError; then it is kept for the next time."""

@@ -15,7 +15,7 @@ import pytest
 
 from houses import House
 from poet import Breaker, Budget, Dependency, Integer, PoetTimeout, Real
-from poet.calls.watch import Watches
+from poet.calls.watch import Watches, watch_on
 from poet.calls.workers import CREW, Job
 from poet.model.execution import Outcome
 from poet.seams import SYSTEM_CLOCK
@@ -240,15 +240,15 @@ def test_two_event_loops_that_begin_at_once_get_their_watches() -> None:
 
         def is_closed(self) -> bool:
             if others:
-                watches.on(others.pop())
+                watch_on(others.pop(), watches)
             return super().is_closed()
 
     loops = [Slow(), SelectorEventLoop(), SelectorEventLoop()]
     others: list[Any] = []
     watches = Watches(SYSTEM_CLOCK.now)
-    watches.on(loops[0])
+    watch_on(loops[0], watches)
     others.append(loops[1])
-    assert watches.on(loops[2]) is watches.on(loops[2])
+    assert watch_on(loops[2], watches) is watch_on(loops[2], watches)
     for loop in loops:
         loop.close()
 

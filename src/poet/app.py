@@ -33,7 +33,6 @@ from poet.errors import (
 )
 from poet.model.dependency import Dependency
 from poet.model.event import Event
-from poet.model.execution import Execution
 from poet.model.function import FunctionKey
 from poet.model.objective import Objective
 from poet.model.parameters import ParameterSet, Standing
@@ -41,7 +40,7 @@ from poet.model.tunable import Integer, Real, Space, Tunable, Value
 from poet.options import Options
 from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Incoming, Learner, Probe, ProcessReport, Store
 from poet.settings import Settings, is_served, shown_store, store_path
-from poet.training.trainee import Inbox, Tally, Trainee
+from poet.training.trainee import Trainee
 from poet.training.trainer import Faults, Trainer, complain
 
 FIRST_CALL_WAIT = 0.25  # longest time that a first call waits for what was learned before [s]
@@ -80,6 +79,43 @@ class Enrolment:
         cells = [] if self._one is None else [self._one]
         return cells + [cell for reference in (self._more or [])[:] if (cell := reference()) is not None]
 
+    @property
+    def record(self) -> FunctionRecord:
+        """What a store keeps of it."""
+        options = self.options
+        return FunctionRecord(
+            key=self.key,
+            domain=options.domain,
+            learner=options.learning_algorithm if options.enable_training else "",
+            declared=options.declared,
+            objective=_as_numbers(options.objective or USUAL_OBJECTIVE),
+            calls=0,
+            failures=0,
+            seconds=0.0,
+            last_call=0.0,
+            space=_bounds(options.space),
+        )
+
+    @property
+    def dependency(self) -> str:
+        """What it calls."""
+        return self.brakes.name
+
+    @property
+    def rate(self) -> float:
+        """Weight of the newest execution in the moving averages, in (0, 1] [1]."""
+        return self.options.learning_rate
+
+    @property
+    def tracked(self) -> bool:
+        """Whether it is counted for ``f.poet.status()``."""
+        return self.options.performance_tracking
+
+    @property
+    def kept(self) -> bool:
+        """Whether its executions are stored."""
+        return self.options.collect_metrics
+
     def begin_anew(self) -> None:
         """The next call asks for its plan, and a new trainer counts from it."""
         self.first = self.channel.count() + 1
@@ -100,7 +136,6 @@ class _Shared(NamedTuple):
     compiler: Callable[[Cell, ParameterSet, Probe], Plan]
     flip: Callable[[], float]
     tell: Callable[[Event], None]
-    tell_finished: Callable[[str, str, Sequence[Execution]], None]
 
 
 class Decorated(NamedTuple):
@@ -146,7 +181,6 @@ class Agent:
             self._compiled,
             self.coin.random,
             self.listeners.tell,
-            self.listeners.tell_finished,
         )
 
     @property
@@ -289,7 +323,7 @@ class Agent:
             if self.trainer is None:
                 settings = self.settings
                 store = self._store_for_tests() if self.attempts is not None else self._make_store(settings)
-                self._begin(Trainer(store, settings, self.clock, self.report))
+                self._begin(self._trainer(store, settings))
             assert self.trainer is not None
             return self.trainer
 
@@ -312,7 +346,7 @@ class Agent:
         with self._lock:
             trainer = None
             if settings.learning != "off":
-                trainer = Trainer(self._make_store(settings), settings, self.clock, self.report)
+                trainer = self._trainer(self._make_store(settings), settings)
             self.close()
             self._settings = settings
             if settings.seed is not None:
@@ -364,6 +398,9 @@ class Agent:
         from poet.stores.memory import MemoryStore
 
         return MemoryStore()
+
+    def _trainer(self, store: Store, settings: Settings) -> Trainer:
+        return Trainer(store, settings, self.clock, self.report, self.listeners.tell_finished)
 
     def _begin(self, trainer: Trainer) -> None:
         self.trainer = trainer
@@ -438,7 +475,7 @@ class Agent:
         """
         with self._lock:
             if self.trainer is None:
-                trainer = Trainer(self._substitute(error), self.settings, self.clock, self.report)
+                trainer = self._trainer(self._substitute(error), self.settings)
                 trainer.faults.add("store", error)
                 self._begin(trainer)
             else:
@@ -460,19 +497,7 @@ class Agent:
     def _enrol(self, trainer: Trainer, enrolment: Enrolment) -> Trainee:
         options = enrolment.options
         objective = options.objective or USUAL_OBJECTIVE
-        algorithm = options.learning_algorithm if options.enable_training else ""
-        record = FunctionRecord(
-            key=enrolment.key,
-            domain=options.domain,
-            learner=algorithm,
-            declared=options.declared,
-            objective=_as_numbers(objective),
-            calls=0,
-            failures=0,
-            seconds=0.0,
-            last_call=0.0,
-            space=_bounds(options.space),
-        )
+        record = enrolment.record
         standing = trainer.store.register(record)
         standing = self._forebears(record, standing, trainer.store, trainer.settings.root) or standing
         draft = reconciled(standing, options, self.clock.wall())
@@ -488,7 +513,7 @@ class Agent:
         if options.enable_training and self.attempts is None:
             seed = self.coin.getrandbits(32)
             learner = make_learner(
-                algorithm,
+                record.learner,
                 objective,
                 options.space,
                 options.declared,
@@ -503,22 +528,9 @@ class Agent:
                     told = hash(state)
                 except ValueError as error:
                     trainer.faults.add(f"what {enrolment.key.name} had learned cannot be read", error)
-        trainee = Trainee(
-            record=record,
-            inbox=Inbox(enrolment.channel.records, enrolment.first, enrolment.channel.buffer),
-            tally=Tally(options.learning_rate),
-            tracked=options.performance_tracking,
-            learner=learner,
-            history=options.collect_metrics,
-            apply=trainer.settings.learning == "on",  # not self's: their lock comes before the trainer's turn
-            deliver=enrolment.deliver,
-            standing=standing,
-            draft=drafted,
-            span=standing.live.span,
-            dependency=enrolment.brakes.name,
-            heard=self._shared.tell_finished,
-            told=told,
-        )
+        channel = enrolment.channel
+        trainee = Trainee(enrolment, learner, standing, trainer.rest, channel.records, enrolment.first, channel.buffer)
+        trainee.draft, trainee.told = drafted, told
         trainer.enroll(trainee)
         return trainee
 

@@ -107,9 +107,10 @@ class Handle:
         trainer = self._agent.open()
         with trainer.turn:
             trainer.round(last=True)
-            if trainee.learner is None:
+            learner = trainee.learner
+            if learner is None:
                 raise ConfigurationError(f"{self.name} does not learn: decorate it with enable_training=True")
-            return trainee.learner.explain(trainee.standing.live)
+            return learner.explain(trainee.standing.live)
 
     def feedback(self, score: float, execution_id: str | None = None) -> None:
         """Say what an execution was worth, 0 worst .. 1 best; it may come late, and of several the last counts.
@@ -128,7 +129,8 @@ class Handle:
         if not (writer and mark and number.isascii() and number.isdecimal()):
             raise ConfigurationError(f"execution_id must be like '1a2b3c4d-7', got {execution_id!r}")
         trainee = self._trainee
-        trainee.feedback.append(Feedback(writer, int(number), float(score), self._agent.clock.wall()))
+        with self._agent.open().turn:
+            trainee.said(Feedback(writer, int(number), float(score), self._agent.clock.wall()))
 
     def versions(self) -> list[ParameterSet]:
         """All versions of the parameters, oldest first."""
@@ -208,17 +210,18 @@ class Handle:
         }
 
     def _state(self, trainee: Trainee) -> str:
-        if trainee.learner is None:
+        if not trainee.learns:
             return "recording"
         if trainee.standing.paused:
             return "paused"
-        return "learning" if trainee.apply else "observing"
+        return "learning" if self._agent.open().applies else "observing"
 
     def _converged(self, trainee: Trainee) -> bool | None:
         """Whether no neighbour is expected to be better by more than ``convergence_threshold`` of a success's value."""
-        if trainee.learner is None:
+        learner = trainee.learner
+        if learner is None:
             return None
-        picture = trainee.learner.explain(trainee.standing.live)
+        picture = learner.explain(trainee.standing.live)
         if picture.live is None or picture.objective is None or not picture.neighbours:
             return None
         best = max(forecast.utility.value for forecast in picture.neighbours)

@@ -18,7 +18,7 @@ from poet.calls.perceive import Perceiver
 from poet.calls.plan import Plan
 from poet.errors import ConfigurationError, Shed
 from poet.model.execution import LATE, in_context
-from poet.seams import SYSTEM_CLOCK, Clock
+from poet.seams import SYSTEM_CLOCK
 
 Body = Callable[..., Any]
 Mode = Literal["cooperative", "thread", "signal", "process"]
@@ -53,7 +53,7 @@ def wrap(function: Body, cell: Cell, stages: Stages) -> Body:
     """``function``, one that may be wrapped, under ``cell``'s plan and with the same signature."""
     kind, clock = kind_of(function), cell.clock
     is_async = kind == "async"
-    plain = body = function if clock is SYSTEM_CLOCK else _in_time(function, clock, kind)
+    plain = body = function if clock is SYSTEM_CLOCK else _in_time(function, cell.now, kind)
     warm: Callable[[float], None] | None = None
     if stages.mode == "thread":
         from poet.calls.workers import threaded
@@ -222,29 +222,28 @@ def _again(
             return result
 
 
-def _in_time(body: Body, clock: Clock, kind: Kind) -> Body:
-    """``body`` with ``remaining()`` read from ``clock``: needed for virtual clocks only."""
+def _in_time(body: Body, now: Callable[[], float], kind: Kind) -> Body:
+    """``body`` with ``remaining()`` read from ``now``: needed for virtual clocks only."""
     if kind == "async":
+        return functools.partial(_in_time_async, body, now)
+    # a generator's items are timed one by one, by the stream itself
+    return functools.partial(_in_time_sync, body, now) if kind == "sync" else body
 
-        async def in_time_async(*args: Any, **kwargs: Any) -> Any:
-            token = TIME.set(clock.now)
-            try:
-                return await body(*args, **kwargs)
-            finally:
-                TIME.reset(token)
 
-        return in_time_async
-    if kind != "sync":
-        return body  # a generator's items are timed one by one, by the stream itself
+async def _in_time_async(body: Body, now: Callable[[], float], /, *args: Any, **kwargs: Any) -> Any:
+    token = TIME.set(now)
+    try:
+        return await body(*args, **kwargs)
+    finally:
+        TIME.reset(token)
 
-    def in_time(*args: Any, **kwargs: Any) -> Any:
-        token = TIME.set(clock.now)
-        try:
-            return body(*args, **kwargs)
-        finally:
-            TIME.reset(token)
 
-    return in_time
+def _in_time_sync(body: Body, now: Callable[[], float], /, *args: Any, **kwargs: Any) -> Any:
+    token = TIME.set(now)
+    try:
+        return body(*args, **kwargs)
+    finally:
+        TIME.reset(token)
 
 
 def _enforced(body: Body, enforcer: Enforcer, is_async: bool) -> Body:

@@ -62,8 +62,8 @@ _VERDICTS = (Outcome.ERROR, Outcome.TIMEOUT)  # no answer, and that says somethi
 
 # Of thousands of functions few are busy at a time. A picture takes 35 kB and is drawn in 0.1 ms; it is asked for at
 # every look. A table takes 5 kB and is asked for by every execution; whose has no place here draws one a round.
-_PICTURES: Recent[Kept, Picture] = Recent(8)
-_TABLES: Recent[Kept, array[float]] = Recent(64)
+_PICTURES: Recent[Kept, Picture] = Recent(4)
+_TABLES: Recent[Kept, array[float]] = Recent(32)
 
 
 class Evidence:
@@ -139,9 +139,9 @@ class Evidence:
             self._limit, self._surprise = seconds, None
 
     @property
-    def answers(self) -> tuple[float, ...]:
+    def answers(self) -> Sequence[float]:
         """Seconds of the first few answers."""
-        return tuple(self._answers)
+        return self._answers.tolist()
 
     # ------------------------------------------------------------ observing
 

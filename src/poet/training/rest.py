@@ -18,7 +18,7 @@ from poet.model.objective import Objective
 from poet.model.tunable import Space
 from poet.seams import Learner
 
-AWAKE = 64  # learners that are; as many as have their tables at hand, see ``learning.evidence``
+AWAKE = 32  # learners that are; as many as have their tables at hand, see ``learning.evidence``
 
 # Told apart by identity, and kept once for all: what never changes, and of which thousands of learners share a few.
 _SHARED = frozenset({type, FunctionType, BuiltinFunctionType, Space, Objective})
@@ -85,7 +85,7 @@ class _Packer(pickle.Pickler):
         own_way = kind.__reduce_ex__ is not _AS_ALL[0] or kind.__reduce__ is not _AS_ALL[1]
         if own_way or isinstance(thing, tuple) or hasattr(thing, "__dict__") or not hasattr(kind, "__slots__"):
             return NotImplemented
-        return _revived, (kind, *[getattr(thing, name, _unset) for name in _slots(kind)])
+        return _revived, (kind, [getattr(thing, name, _unset) for name in _slots(kind)])
 
 
 class _Unpacker(pickle.Unpickler):
@@ -106,7 +106,7 @@ def _slots(kind: type) -> list[str]:
     return names
 
 
-def _revived(kind: type, *values: Any) -> Any:
+def _revived(kind: type, values: list[Any]) -> Any:
     thing: Any = object.__new__(kind)
     for name, value in zip(_slots(kind), values, strict=True):
         if value is not _unset:

@@ -8,7 +8,6 @@ import random
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -247,11 +246,11 @@ class Agent:
 
     def _compiled(self, cell: Cell, parameters: ParameterSet, probe: Probe) -> Plan:
         if cell.fixed:
-            parameters, probe = replace(parameters, values_={**parameters, **cell.fixed}), Probe()
+            parameters, probe = parameters.changed(values_={**parameters, **cell.fixed}), Probe()
         if self.attempts is not None:
             retries = min(self.attempts - 1, int(parameters.number("retries")))
             calm = {**parameters, "retries": retries, "hedges": 0}
-            return Plan(replace(parameters, values_=calm), cell.space, Probe(), cell.deadline, instant=True)
+            return Plan(parameters.changed(values_=calm), cell.space, Probe(), cell.deadline, instant=True)
         return Plan(parameters, cell.space, probe, cell.deadline)
 
     def _wrapped(self, function: Callable[..., Any], options: Options, cell: Cell) -> Callable[..., Any]:

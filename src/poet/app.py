@@ -538,10 +538,14 @@ class Agent:
         live = standing.live
         if not record.learner or (live.version, live.origin) != (1, "declared") or standing.paused or standing.pinned:
             return None
-        from poet.stores.legacy_json import draft_of, legacy_parameters
+        from poet.stores.legacy_files import may_have_parameters
 
         key, space = record.key, record.space
         home = Path(os.path.expanduser("~"))  # not Path.home(): that raises where nobody has one
+        if not may_have_parameters(key.qualname, record.domain, root, home):
+            return None
+        from poet.stores.legacy_json import draft_of, legacy_parameters
+
         found = legacy_parameters(key.qualname, record.domain, root, home, declared=record.declared, space=space)
         draft = None if found is None else draft_of(found, live)
         try:

@@ -110,7 +110,7 @@ def async_call(body: AsyncBody, cell: Cell) -> Callable[..., Any]:
             if cell.perceptive and (context := _features()):
                 detail = in_context(detail, context)
             channel = cell.channel
-            number = channel.count()
+            number = next(channel.sequence)
             channel.number = number + 1
             record = (number, start, end, plan.version, detail)
             channel.records.append(record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -27,22 +28,21 @@ class Channel:
     Whoever appends to ``records`` calls ``trim`` with a sequence number that is ``full`` or greater.
     """
 
-    __slots__ = ("buffer", "count", "full", "last", "number", "records")
+    __slots__ = ("buffer", "full", "last", "number", "records", "sequence")
 
     def __init__(self, buffer: int) -> None:
         """buffer: records that may wait; a full one drops the oldest, and the gap in the sequence tells of it."""
         self.buffer = buffer
         # No deque of that length: an empty one takes 0.8 kB, and most of thousands of functions have nothing waiting.
         self.records: list[Record] = []
-        self.full = self._room  # first sequence number at which there may be too many
-        self.count = count().__next__
+        self.full = _room(buffer)  # first sequence number at which there may be too many
+        self.sequence = count()  # ``next`` of it numbers a call, without a lock
         self.number = 0  # calls so far; threads may set it out of order, so it may lag behind by a few
         self.last: ContextVar[Record | None] = ContextVar("poet_last", default=None)  # of the reader's context
 
-    @property
-    def _room(self) -> int:
-        """Records that are let in before the oldest are dropped, all at once: one by one each would move all others."""
-        return self.buffer + self.buffer // 8 + 64
+    def count(self) -> int:
+        """The number of one more call."""
+        return next(self.sequence)
 
     def keep(self, record: Record) -> None:
         """Hand a finished call up."""
@@ -55,9 +55,15 @@ class Channel:
 
     def trim(self, number: int) -> None:
         """Drop what the buffer does not hold. number: a sequence, as many more of which may follow as there is room."""
-        if len(self.records) >= self._room:
+        if len(self.records) >= _room(self.buffer):
             del self.records[: -self.buffer or None]
-        self.full = number + self._room - len(self.records)
+        self.full = number + _room(self.buffer) - len(self.records)
+
+
+@lru_cache
+def _room(buffer: int) -> int:
+    """Records that are let in before the oldest are dropped, all at once: one by one each would move all others."""
+    return buffer + buffer // 8 + 64
 
 
 class Cell:

@@ -168,7 +168,7 @@ def _sync_call(body: Body, plain: Body, cell: Cell, warm: Callable[[float], None
             if cell.perceptive and (context := _features()):
                 detail = in_context(detail, context)
             channel = cell.channel
-            number = channel.count()
+            number = next(channel.sequence)
             channel.number = number + 1
             record = (number, start, end, plan.version, detail)
             channel.records.append(record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -142,10 +143,8 @@ def run(house: House) -> list[Any]:
     for _ in range(12):
         for function in made:
             for _ in range(5):
-                try:
+                with suppress(ConnectionError, PoetTimeout):
                     function()
-                except (ConnectionError, PoetTimeout):
-                    pass
         house.agent.flush()
     return [
         (

@@ -153,7 +153,7 @@ def _called(scenario: Scenario, policy: Learned, dice: Dice, call: int) -> Execu
     plan = Plan.of(asked)
     probed = plan._replace(
         timeout=plan.timeout * float(asked["limit_stretch"]),  # type: ignore[arg-type]
-        retries=plan.retries + int(asked["extra_retry"]),  # type: ignore[call-overload]
+        retries=0 if asked["calm"] else plan.retries + int(asked["extra_retry"]),  # type: ignore[call-overload]
     )
     done = perform(scenario.service(call), probed, dice.call(call))
     return Execution("host", call, 0.0, done.seconds, done.outcome, 1, done.attempts)

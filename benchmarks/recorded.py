@@ -45,6 +45,8 @@ def learned(recording: Recording, calls: Sequence[int], objective: Objective, se
         waited = 0.0
         while True:
             attempts.append(attempted(recording, call, len(attempts), limit)._replace(waited=waited))
+            if probe.calm:
+                break
             beyond = len(attempts) - int(live["retries"])
             if attempts[-1].outcome is Outcome.SUCCESS or beyond > 1 or (beyond == 1 and coin.random() >= probe.retry):
                 break

@@ -8,7 +8,7 @@ import random
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -33,7 +33,6 @@ from poet.errors import (
 )
 from poet.model.dependency import Dependency
 from poet.model.event import Event
-from poet.model.execution import Execution
 from poet.model.function import FunctionKey
 from poet.model.objective import Objective
 from poet.model.parameters import ParameterSet, Standing
@@ -41,7 +40,7 @@ from poet.model.tunable import Integer, Real, Space, Tunable, Value
 from poet.options import Options
 from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Incoming, Learner, Probe, ProcessReport, Store
 from poet.settings import Settings, is_served, shown_store, store_path
-from poet.training.trainee import Inbox, Tally, Trainee
+from poet.training.trainee import Trainee
 from poet.training.trainer import Faults, Trainer, complain
 
 FIRST_CALL_WAIT = 0.25  # longest time that a first call waits for what was learned before [s]
@@ -51,27 +50,71 @@ EXIT_WAIT = 5.0  # longest time that leaving the interpreter waits for training 
 USUAL_OBJECTIVE = Objective()  # where none is declared
 
 
-@dataclass(slots=True, eq=False)
 class Enrolment:
     """One function, by its key; decorated twice, it is still one function with one channel and one learner."""
 
-    key: FunctionKey
-    options: Options
-    channel: Channel
-    brakes: Brakes
-    first: int = 0  # sequence of the first call that the trainer of now is to hear of
-    # Those alive. A list, as it grows, shrinks and is copied in one step each, while other threads add variants; and as
-    # a weak dictionary takes 0.8 kB, for nearly always one.
-    _cells: list[weakref.ref[Cell]] = field(default_factory=list)
+    __slots__ = ("_more", "_one", "brakes", "channel", "first", "key", "options")
+
+    def __init__(self, key: FunctionKey, options: Options, channel: Channel, brakes: Brakes) -> None:
+        self.key, self.options, self.channel, self.brakes = key, options, channel, brakes
+        self.first = 0  # sequence of the first call that the trainer of now is to hear of
+        # Its wrappers: nearly always one, which is kept, as a weak reference in a list takes 0.2 kB.
+        self._one: Cell | None = None
+        self._more: list[weakref.ref[Cell]] | None = None
 
     def add(self, cell: Cell) -> None:
         """``cell`` is another of the function's wrappers."""
-        self._cells.append(weakref.ref(cell, self._cells.remove))
+        if self._one is None:
+            self._one = cell
+            return
+        # Those alive. A list, as it grows, shrinks and is copied in one step each, while other threads add variants.
+        more = self._more
+        if more is None:
+            more = self._more = []
+        more.append(weakref.ref(cell, more.remove))
 
     @property
     def cells(self) -> list[Cell]:
-        """All that are alive."""
-        return [cell for reference in self._cells[:] if (cell := reference()) is not None]
+        """The first, and all others that are alive."""
+        cells = [] if self._one is None else [self._one]
+        return cells + [cell for reference in (self._more or [])[:] if (cell := reference()) is not None]
+
+    @property
+    def record(self) -> FunctionRecord:
+        """What a store keeps of it."""
+        options = self.options
+        return FunctionRecord(
+            key=self.key,
+            domain=options.domain,
+            learner=options.learning_algorithm if options.enable_training else "",
+            declared=options.declared,
+            objective=_as_numbers(options.objective or USUAL_OBJECTIVE),
+            calls=0,
+            failures=0,
+            seconds=0.0,
+            last_call=0.0,
+            space=_bounds(options.space),
+        )
+
+    @property
+    def dependency(self) -> str:
+        """What it calls."""
+        return self.brakes.name
+
+    @property
+    def rate(self) -> float:
+        """Weight of the newest execution in the moving averages, in (0, 1] [1]."""
+        return self.options.learning_rate
+
+    @property
+    def tracked(self) -> bool:
+        """Whether it is counted for ``f.poet.status()``."""
+        return self.options.performance_tracking
+
+    @property
+    def kept(self) -> bool:
+        """Whether its executions are stored."""
+        return self.options.collect_metrics
 
     def begin_anew(self) -> None:
         """The next call asks for its plan, and a new trainer counts from it."""
@@ -88,18 +131,17 @@ class Enrolment:
 class _Shared(NamedTuple):
     """What an agent lends to all its functions."""
 
+    now: Callable[[], float]
     start: Callable[[Cell], Plan | None]
     compiler: Callable[[Cell, ParameterSet, Probe], Plan]
     flip: Callable[[], float]
     tell: Callable[[Event], None]
-    tell_finished: Callable[[str, str, Sequence[Execution]], None]
 
 
 class Decorated(NamedTuple):
     """What decorating a function gives."""
 
     call: Callable[..., Any]
-    enrolment: Enrolment
     cell: Cell
     options: Options
 
@@ -129,11 +171,16 @@ class Agent:
         self._faults = Faults()  # of what happens while no trainer counts them
         self.listeners = Listeners(self.fault)
         self.dependencies: dict[str, Brakes] = {}  # by name, those that were declared
+        self._budgets = threading.RLock()  # one for those of all functions
         self.attempts: int | None = None  # in users' tests: most attempts of a call
         self._hooked = False  # whether the process's end and its forks are prepared for
         # Bound once: all functions hold the same ones.
         self._shared = _Shared(
-            self._start, self._compiled, self.coin.random, self.listeners.tell, self.listeners.tell_finished
+            clock.now,
+            self._start,
+            self._compiled,
+            self.coin.random,
+            self.listeners.tell,
         )
 
     @property
@@ -163,12 +210,14 @@ class Agent:
             enrolment = self.enrolments.setdefault(key, Enrolment(key, options, channel, brakes))
         brakes.bucket.measure(enrolment.channel)
         cell = self._cell(enrolment, options, brakes, {})
-        return Decorated(self._wrapped(function, options, cell), enrolment, cell, options)
+        return Decorated(self._wrapped(function, options, cell), cell, options)
 
-    def variant(self, function: Callable[..., Any], known: Decorated, values: Mapping[str, Value]) -> Decorated:
+    def variant(
+        self, function: Callable[..., Any], known: Cell, options: Options, values: Mapping[str, Value]
+    ) -> Decorated:
         """``function``, decorated before, with ``values`` in place of the live ones. Raises ConfigurationError."""
-        cell = self._cell(known.enrolment, known.options, known.cell.brakes, known.options.space.check(values))
-        return known._replace(call=self._wrapped(function, known.options, cell), cell=cell)
+        cell = self._cell(known.owner, options, known.brakes, options.space.check(values))
+        return Decorated(self._wrapped(function, options, cell), cell, options)
 
     def _cell(self, enrolment: Enrolment, options: Options, brakes: Brakes, fixed: Mapping[str, Value]) -> Cell:
         """fixed: values that hold whatever is live."""
@@ -177,6 +226,8 @@ class Agent:
             enrolment.key.name,
             enrolment.channel,
             owner=enrolment,
+            clock=self.clock,
+            now=shared.now,
             classify=classifier(options.retry_on),
             start=shared.start,
             compiler=shared.compiler,
@@ -189,17 +240,18 @@ class Agent:
             idempotent=options.idempotent,
             cost_limit=options.cost_limit,
             perceptive=options.perceive is not None,
+            hedges=options.hedging,
         )
         enrolment.add(cell)
         return cell
 
     def _compiled(self, cell: Cell, parameters: ParameterSet, probe: Probe) -> Plan:
         if cell.fixed:
-            parameters, probe = replace(parameters, values_={**parameters, **cell.fixed}), Probe()
+            parameters, probe = parameters.changed(values_={**parameters, **cell.fixed}), Probe()
         if self.attempts is not None:
             retries = min(self.attempts - 1, int(parameters.number("retries")))
             calm = {**parameters, "retries": retries, "hedges": 0}
-            return Plan(replace(parameters, values_=calm), cell.space, Probe(), cell.deadline, instant=True)
+            return Plan(parameters.changed(values_=calm), cell.space, Probe(), cell.deadline, instant=True)
         return Plan(parameters, cell.space, probe, cell.deadline)
 
     def _wrapped(self, function: Callable[..., Any], options: Options, cell: Cell) -> Callable[..., Any]:
@@ -212,11 +264,9 @@ class Agent:
                 cell.name, enforce=options.enforce, refine=refine, repeat=options.repeat, cost=options.cost
             )
         stages = Stages(
-            clock=self.clock,
             mode=options.enforce_timeout,
             timeout_arg=options.timeout_arg,
             key_arg=options.key_arg,
-            hedges=options.hedging,
             perceiver=perceiver,
             enforcer=enforcer,
             repeats=bool(options.repeat),
@@ -230,12 +280,14 @@ class Agent:
         Raises ConfigurationError where it was declared before, otherwise.
         """
         if dependency is None:
-            return Brakes(Dependency(function), self.clock.now(), self.listeners.tell)
+            return Brakes(function, self.clock.now(), self.listeners.tell, self._budgets)
         name = dependency if isinstance(dependency, str) else dependency.name
         known = self.dependencies.get(name)
         if known is None:
             spec = Dependency(name) if isinstance(dependency, str) else dependency
-            known = self.dependencies.setdefault(name, Brakes(spec, self.clock.now(), self.listeners.tell))
+            known = self.dependencies.setdefault(
+                name, Brakes(spec, self.clock.now(), self.listeners.tell, self._budgets)
+            )
         if isinstance(dependency, Dependency) and dependency != known.spec:
             raise ConfigurationError(
                 f"the dependency {name!r} was declared before as {known.spec!r}: declare it once, before the first "
@@ -271,7 +323,7 @@ class Agent:
             if self.trainer is None:
                 settings = self.settings
                 store = self._store_for_tests() if self.attempts is not None else self._make_store(settings)
-                self._begin(Trainer(store, settings, self.clock, self.report))
+                self._begin(self._trainer(store, settings))
             assert self.trainer is not None
             return self.trainer
 
@@ -294,7 +346,7 @@ class Agent:
         with self._lock:
             trainer = None
             if settings.learning != "off":
-                trainer = Trainer(self._make_store(settings), settings, self.clock, self.report)
+                trainer = self._trainer(self._make_store(settings), settings)
             self.close()
             self._settings = settings
             if settings.seed is not None:
@@ -346,6 +398,9 @@ class Agent:
         from poet.stores.memory import MemoryStore
 
         return MemoryStore()
+
+    def _trainer(self, store: Store, settings: Settings) -> Trainer:
+        return Trainer(store, settings, self.clock, self.report, self.listeners.tell_finished)
 
     def _begin(self, trainer: Trainer) -> None:
         self.trainer = trainer
@@ -420,7 +475,7 @@ class Agent:
         """
         with self._lock:
             if self.trainer is None:
-                trainer = Trainer(self._substitute(error), self.settings, self.clock, self.report)
+                trainer = self._trainer(self._substitute(error), self.settings)
                 trainer.faults.add("store", error)
                 self._begin(trainer)
             else:
@@ -442,19 +497,7 @@ class Agent:
     def _enrol(self, trainer: Trainer, enrolment: Enrolment) -> Trainee:
         options = enrolment.options
         objective = options.objective or USUAL_OBJECTIVE
-        algorithm = options.learning_algorithm if options.enable_training else ""
-        record = FunctionRecord(
-            key=enrolment.key,
-            domain=options.domain,
-            learner=algorithm,
-            declared=options.declared,
-            objective=_as_numbers(objective),
-            calls=0,
-            failures=0,
-            seconds=0.0,
-            last_call=0.0,
-            space=_bounds(options.space),
-        )
+        record = enrolment.record
         standing = trainer.store.register(record)
         standing = self._forebears(record, standing, trainer.store, trainer.settings.root) or standing
         draft = reconciled(standing, options, self.clock.wall())
@@ -470,7 +513,7 @@ class Agent:
         if options.enable_training and self.attempts is None:
             seed = self.coin.getrandbits(32)
             learner = make_learner(
-                algorithm,
+                record.learner,
                 objective,
                 options.space,
                 options.declared,
@@ -485,22 +528,9 @@ class Agent:
                     told = hash(state)
                 except ValueError as error:
                     trainer.faults.add(f"what {enrolment.key.name} had learned cannot be read", error)
-        trainee = Trainee(
-            record=record,
-            inbox=Inbox(enrolment.channel.records, enrolment.first, enrolment.channel.buffer),
-            tally=Tally(options.learning_rate),
-            tracked=options.performance_tracking,
-            learner=learner,
-            history=options.collect_metrics,
-            apply=trainer.settings.learning == "on",  # not self's: their lock comes before the trainer's turn
-            deliver=enrolment.deliver,
-            standing=standing,
-            draft=drafted,
-            span=standing.live.span,
-            dependency=enrolment.brakes.spec.name,
-            heard=self._shared.tell_finished,
-            told=told,
-        )
+        channel = enrolment.channel
+        trainee = Trainee(enrolment, learner, standing, trainer.rest, channel.records, enrolment.first, channel.buffer)
+        trainee.draft, trainee.told = drafted, told
         trainer.enroll(trainee)
         return trainee
 
@@ -509,10 +539,14 @@ class Agent:
         live = standing.live
         if not record.learner or (live.version, live.origin) != (1, "declared") or standing.paused or standing.pinned:
             return None
-        from poet.stores.legacy_json import draft_of, legacy_parameters
+        from poet.stores.legacy_files import may_have_parameters
 
         key, space = record.key, record.space
         home = Path(os.path.expanduser("~"))  # not Path.home(): that raises where nobody has one
+        if not may_have_parameters(key.qualname, record.domain, root, home):
+            return None
+        from poet.stores.legacy_json import draft_of, legacy_parameters
+
         found = legacy_parameters(key.qualname, record.domain, root, home, declared=record.declared, space=space)
         draft = None if found is None else draft_of(found, live)
         try:
@@ -546,8 +580,9 @@ class Agent:
     def _renew_brakes(self) -> None:
         """Those of functions, and of dependencies: a function that is decorated twice may have named several."""
         known = (*(enrolment.brakes for enrolment in list(self.enrolments.values())), *list(self.dependencies.values()))
+        self._budgets = threading.RLock()
         for brakes in {id(brakes): brakes for brakes in known}.values():
-            brakes.renew(self.clock.now())
+            brakes.renew(self.clock.now(), self._budgets)
 
 
 def build(

@@ -21,6 +21,7 @@ from poet.seams import Probe
 from poet.settings import Settings, person
 
 if TYPE_CHECKING:
+    from poet.app import Enrolment
     from poet.calls.enforce import Enforce
     from poet.calls.listeners import Callback
     from poet.calls.perceive import Perceive
@@ -40,11 +41,11 @@ _default = build()
 class Handle:
     """``f.poet``: what a decorated function knows of itself, and the levers."""
 
-    __slots__ = ("_agent", "_cell", "_decorated", "_enrolment", "_function")
+    __slots__ = ("_agent", "_cell", "_function", "_options")
 
     def __init__(self, agent: Agent, function: Callable[..., Any], decorated: Decorated) -> None:
-        self._agent, self._function, self._decorated = agent, function, decorated
-        self._enrolment, self._cell = decorated.enrolment, decorated.cell
+        self._agent, self._function = agent, function
+        self._cell, self._options = decorated.cell, decorated.options
 
     @property
     def name(self) -> str:
@@ -107,9 +108,10 @@ class Handle:
         trainer = self._agent.open()
         with trainer.turn:
             trainer.round(last=True)
-            if trainee.learner is None:
+            learner = trainee.learner
+            if learner is None:
                 raise ConfigurationError(f"{self.name} does not learn: decorate it with enable_training=True")
-            return trainee.learner.explain(trainee.standing.live)
+            return learner.explain(trainee.standing.live)
 
     def replay(self, *, since: float = 0.0, **values: Value) -> Replay:
         """What other parameters would have made of the recorded calls: ``f.poet.replay(timeout=2.0, retries=1)``.
@@ -147,7 +149,8 @@ class Handle:
         if not (writer and mark and number.isascii() and number.isdecimal()):
             raise ConfigurationError(f"execution_id must be like '1a2b3c4d-7', got {execution_id!r}")
         trainee = self._trainee
-        trainee.feedback.append(Feedback(writer, int(number), float(score), self._agent.clock.wall()))
+        with self._agent.open().turn:
+            trainee.said(Feedback(writer, int(number), float(score), self._agent.clock.wall()))
 
     def versions(self) -> list[ParameterSet]:
         """All versions of the parameters, oldest first."""
@@ -185,7 +188,7 @@ class Handle:
         It shares the function's record, brakes and learning. Of a method: a function that takes the object first.
         Raises ConfigurationError off the bounds.
         """
-        variant = self._agent.variant(self._function, self._decorated, values)
+        variant = self._agent.variant(self._function, self._cell, self._options, values)
         call: Callable[..., Any] = _handled(self._agent, self._function, variant)
         return call
 
@@ -196,6 +199,11 @@ class Handle:
     def resume(self, reason: str = "by hand") -> ParameterSet:
         """Let learning change the values again."""
         return self._steer(paused=False, reason=reason)
+
+    @property
+    def _enrolment(self) -> Enrolment:
+        enrolment: Enrolment = self._cell.owner
+        return enrolment
 
     @property
     def _trainee(self) -> Trainee:
@@ -214,7 +222,7 @@ class Handle:
         brakes = self._cell.brakes
         calls, spent = brakes.bucket.recent(self._agent.clock.now())
         return {
-            "name": brakes.spec.name,
+            "name": brakes.name,
             "calls": round(calls),
             "extra_requests": round(spent),
             "breaker": None if brakes.circuit is None else brakes.circuit.state,
@@ -222,17 +230,18 @@ class Handle:
         }
 
     def _state(self, trainee: Trainee) -> str:
-        if trainee.learner is None:
+        if not trainee.learns:
             return "recording"
         if trainee.standing.paused:
             return "paused"
-        return "learning" if trainee.apply else "observing"
+        return "learning" if self._agent.open().applies else "observing"
 
     def _converged(self, trainee: Trainee) -> bool | None:
         """Whether no neighbour is expected to be better by more than ``convergence_threshold`` of a success's value."""
-        if trainee.learner is None:
+        learner = trainee.learner
+        if learner is None:
             return None
-        picture = trainee.learner.explain(trainee.standing.live)
+        picture = learner.explain(trainee.standing.live)
         if picture.live is None or picture.objective is None or not picture.neighbours:
             return None
         best = max(forecast.utility.value for forecast in picture.neighbours)

@@ -1,7 +1,7 @@
 """A call of an async function under one plan, in a task of asyncio; loaded with the first such function.
 
-Thousands of functions have a call of their own, so it holds what it reads every time, and nothing else: each name that
-an inner function takes from an outer one is a cell of 48 bytes. The rest is the module's, or the cell's.
+Thousands of functions have a call of their own, so it holds the body and the cell, and nothing else: each name that an
+inner function takes from an outer one takes 48 bytes. The rest is the module's, or the cell's.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 from poet.calls.cell import Cell
 from poet.calls.deadline import DEADLINE
 from poet.calls.hedge import Raced, sent_before
-from poet.calls.hedge_tasks import Lane, Race
+from poet.calls.hedge_tasks import Race
 from poet.calls.operate import FEATURES, Operation, expired
 from poet.calls.plan import Plan
-from poet.calls.watch import Guarded, Watches, was_cut_off
+from poet.calls.watch import Guarded, was_cut_off, watch_on
 from poet.errors import PoetTimeout, Shed
 from poet.model.execution import LATE, in_context
 
@@ -26,12 +26,8 @@ AsyncBody = Callable[..., Awaitable[Any]]
 _publish, _around, _features = DEADLINE.set, DEADLINE.get, FEATURES.get
 
 
-def async_call(body: AsyncBody, cell: Cell, now: Callable[[], float], *, hedges: bool) -> Callable[..., Any]:
-    """``body`` under ``cell``'s plan. hedges: whether the plan may ask for some."""
-    channel, sequence = cell.channel, cell.channel.count
-    brakes = cell.brakes if cell.brakes.guarded else None
-    lane = Lane(body, cell, now) if hedges else None
-    watches = Watches(now)
+def async_call(body: AsyncBody, cell: Cell) -> Callable[..., Any]:
+    """``body`` under ``cell``'s plan."""
 
     async def call(*args: Any, **kwargs: Any) -> Any:
         plan = cell.plan
@@ -43,8 +39,9 @@ def async_call(body: AsyncBody, cell: Cell, now: Callable[[], float], *, hedges:
         except RuntimeError:  # not asyncio's
             task = None
         if task is None:  # outside of the handler: else what the body raises would seem to come of that error
-            return await _elsewhere(body, cell, now, plan, args, kwargs)
+            return await _elsewhere(body, cell, plan, args, kwargs)
         cancelling = task.cancelling()
+        now = cell.now
         start = now()
         limit = start + plan.first
         if plan.probe_limit and cell.flip() < plan.probe_limit:
@@ -54,19 +51,22 @@ def async_call(body: AsyncBody, cell: Cell, now: Callable[[], float], *, hedges:
             if outer <= start:
                 raise expired(cell, plan, start)
             limit = outer
+        brakes = cell.guard
         if brakes is not None and (brakes.slots is not None or (brakes.circuit is not None and brakes.circuit.shut)):
             try:
                 brakes.enter(cell.name, start)
             except Shed as error:
                 Operation(cell, plan, start, limit, outer).shed(error, start)
                 raise
-        watch = watches.on(loop)
+        watch = cell.watch
+        if watch is None or watch.loop is not loop:
+            watch = watch_on(loop, cell)
         _publish(limit)
         race: Race | None = None
-        if lane is None or not plan.hedges:
+        if not (plan.hedges and cell.hedges):
             attempt = Guarded(limit, task)
         else:
-            attempt = race = Race(lane, plan, start, limit, loop, task, cancelling, args, kwargs)
+            attempt = race = Race(body, cell, plan, start, limit, loop, task, cancelling, args, kwargs)
         watch.enter(attempt, start)
         try:
             result = await body(*args, **kwargs) if race is None else await race.run()
@@ -109,7 +109,8 @@ def async_call(body: AsyncBody, cell: Cell, now: Callable[[], float], *, hedges:
             detail = None if end <= limit else LATE
             if cell.perceptive and (context := _features()):
                 detail = in_context(detail, context)
-            number = sequence()
+            channel = cell.channel
+            number = next(channel.sequence)
             channel.number = number + 1
             record = (number, start, end, plan.version, detail)
             channel.records.append(record)
@@ -117,16 +118,13 @@ def async_call(body: AsyncBody, cell: Cell, now: Callable[[], float], *, hedges:
             if number >= channel.full:
                 channel.trim(number)
             return result
-        return await _again(body, watches, lane, now, operation, pause, task, args, kwargs)
+        return await _again(body, operation, pause, task, args, kwargs)
 
     return call
 
 
 async def _again(
     body: AsyncBody,
-    watches: Watches,
-    lane: Lane | None,
-    now: Callable[[], float],
     operation: Operation,
     pause: float,
     task: Task[Any],
@@ -134,8 +132,8 @@ async def _again(
     kwargs: Any,
 ) -> Any:
     """The attempts after the first."""
-    loop, plan, outer = get_running_loop(), operation.plan, operation.outer
-    watch = watches.on(loop)
+    loop, cell, plan, outer = get_running_loop(), operation.cell, operation.plan, operation.outer
+    now, watch = cell.now, watch_on(loop, cell)
     while True:
         try:
             await pause_for(pause)
@@ -147,10 +145,10 @@ async def _again(
         limit = operation.begin(began)
         _publish(limit)
         race: Race | None = None
-        if lane is None or not plan.hedges:
+        if not (plan.hedges and cell.hedges):
             attempt = Guarded(limit, task)
         else:
-            attempt = race = Race(lane, plan, began, limit, loop, task, cancelling, args, kwargs)
+            attempt = race = Race(body, cell, plan, began, limit, loop, task, cancelling, args, kwargs)
         watch.enter(attempt, began)
         try:
             result = await body(*args, **kwargs) if race is None else await race.run()
@@ -160,7 +158,7 @@ async def _again(
             _publish(outer)
             sent = sent_before(error)
             if was_cut_off(attempt, task, cancelling, error):
-                timeout = PoetTimeout(operation.cell.name, limit - began)
+                timeout = PoetTimeout(cell.name, limit - began)
                 wait = operation.failed(timeout, end, cut_off=True, sent=sent)
                 if wait is None:
                     try:
@@ -185,10 +183,8 @@ async def _again(
             return result
 
 
-def _elsewhere(
-    body: AsyncBody, cell: Cell, now: Callable[[], float], plan: Plan, args: Any, kwargs: Any
-) -> Awaitable[Any]:
+def _elsewhere(body: AsyncBody, cell: Cell, plan: Plan, args: Any, kwargs: Any) -> Awaitable[Any]:
     """Under trio; anything else cannot be served."""
     from poet.calls.trio_call import call_under_trio
 
-    return call_under_trio(body, cell, now, plan, args, kwargs)
+    return call_under_trio(body, cell, cell.now, plan, args, kwargs)

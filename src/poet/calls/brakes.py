@@ -4,34 +4,61 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from threading import RLock
 
 from poet.calls.breaker import Circuit
 from poet.calls.budget import Bucket
 from poet.errors import Overloaded
-from poet.model.dependency import Dependency
+from poet.model.dependency import Budget, Dependency
 from poet.model.event import Event
 from poet.model.execution import Outcome
+
+USUAL = Budget()  # where none is declared
 
 
 class Brakes:
     """One dependency at work. An attempt that has entered leaves by ``answered`` or ``ended``, once."""
 
-    __slots__ = ("bucket", "circuit", "guarded", "slots", "spec")
+    __slots__ = ("_spec", "bucket", "circuit", "slots")
 
-    def __init__(self, spec: Dependency, now: float, tell: Callable[[Event], None]) -> None:
-        self.spec = spec
-        self.bucket = Bucket(spec.budget, now)
-        self.circuit = None if spec.breaker is None else Circuit(spec.name, spec.breaker, tell)
-        # Free places as things in a deque: taking and giving one back is atomic without a lock.
-        self.slots = None if spec.concurrency is None else deque([None] * spec.concurrency, spec.concurrency)
-        self.guarded = self.circuit is not None or self.slots is not None  # whether attempts need to enter
+    def __init__(
+        self, spec: Dependency | str, now: float, tell: Callable[[Event], None], lock: RLock | None = None
+    ) -> None:
+        """spec: only a name where nothing is declared, as for most of thousands of functions. lock: of the bucket."""
+        self._spec = spec
+        self.circuit: Circuit | None = None
+        self.slots: deque[None] | None = None
+        if isinstance(spec, str):
+            self.bucket = Bucket(USUAL, now, lock)
+            return
+        self.bucket = Bucket(spec.budget, now, lock)
+        if spec.breaker is not None:
+            self.circuit = Circuit(spec.name, spec.breaker, tell)
+        if spec.concurrency is not None:
+            # Free places as things in a deque: taking and giving one back is atomic without a lock.
+            self.slots = deque([None] * spec.concurrency, spec.concurrency)
 
-    def renew(self, now: float) -> None:
+    @property
+    def spec(self) -> Dependency:
+        """What was declared of the dependency."""
+        return Dependency(self._spec) if isinstance(self._spec, str) else self._spec
+
+    @property
+    def name(self) -> str:
+        """The dependency's."""
+        return self._spec if isinstance(self._spec, str) else self._spec.name
+
+    @property
+    def guarded(self) -> bool:
+        """Whether attempts need to enter."""
+        return self.circuit is not None or self.slots is not None
+
+    def renew(self, now: float, lock: RLock | None = None) -> None:
         """Begin anew, with nothing counted: after a fork, or between users' tests.
 
         In place, as every wrapper holds parts of it; a lock that another thread held at the fork is left behind.
         """
-        self.bucket.renew(now)
+        self.bucket.renew(now, lock)
         if self.circuit is not None:
             self.circuit.renew()
         if self.slots is not None:
@@ -51,7 +78,7 @@ class Brakes:
             try:
                 slots.pop()
             except IndexError:
-                raise Overloaded(function, f"attempts at {self.spec.name} run", self.spec.concurrency or 0) from None
+                raise Overloaded(function, f"attempts at {self.name} run", self.spec.concurrency or 0) from None
         if circuit is not None and circuit.shut:
             try:
                 circuit.admit(function, now)

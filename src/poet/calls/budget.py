@@ -35,27 +35,44 @@ class Bucket:
     succeeded is botocore's. They charge each retry in full until then, which starves slow and flaky services.
     """
 
-    __slots__ = ("_before", "_failing", "_lock", "_mark", "_seen", "_since", "_sources", "_spec", "_spent")
+    __slots__ = (
+        "_calls_before",
+        "_failing",
+        "_lock",
+        "_mark",
+        "_seen",
+        "_since",
+        "_sources",
+        "_spec",
+        "_spent",
+        "_spent_before",
+    )
 
-    def __init__(self, spec: Budget, now: float) -> None:
+    def __init__(self, spec: Budget, now: float, lock: threading.RLock | None = None) -> None:
+        """lock: shared with other buckets, as each takes a tenth of a kilobyte and is hardly ever held; None: its own.
+
+        It can be taken again by whoever holds it, as a stream may be closed by the garbage collector, wherever that
+        runs.
+        """
         self._spec = spec
-        self._sources: tuple[Counted, ...] = ()
-        self.renew(now)
+        self._sources: Counted | tuple[Counted, ...] = ()  # one for each of thousands of functions is not worth a tuple
+        self.renew(now, lock)
 
     def measure(self, source: Counted) -> None:
         """Count the calls of ``source``, too."""
-        if source not in self._sources:
-            with self._lock:
+        with self._lock:
+            known = self._all
+            if source not in known:
                 self._mark += source.number
                 self._seen += source.number
-                self._sources = (*self._sources, source)
+                self._sources = (*known, source) if known else source
 
-    def renew(self, now: float) -> None:
-        """Begin anew, with nothing counted."""
-        self._lock = threading.RLock()  # a stream may be closed by the garbage collector, wherever that runs
+    def renew(self, now: float, lock: threading.RLock | None = None) -> None:
+        """Begin anew, with nothing counted, and with this ``lock``; None: one of its own."""
+        self._lock = lock or threading.RLock()
         self._since, self._spent = now, 0.0  # of the window that runs
         self._mark = self._seen = self._total()  # calls when it began, and when an attempt last failed
-        self._before = (0.0, 0.0)  # calls and spent of the window before
+        self._calls_before = self._spent_before = 0.0  # of the window before
         self._failing = 1.0  # share of the last attempts that failed; nothing known counts as the worst
 
     def failed(self) -> None:
@@ -88,8 +105,8 @@ class Bucket:
             if self._spent >= held:
                 self._spent -= held
             else:  # spent before this window began
-                calls, spent = self._before
-                self._before, self._spent = (calls, max(0.0, spent + self._spent - held)), 0.0
+                self._spent_before = max(0.0, self._spent_before + self._spent - held)
+                self._spent = 0.0
 
     def spend(self, more: float) -> None:
         """Repetitions were in vain: ``more`` than was held for them."""
@@ -110,8 +127,14 @@ class Bucket:
             self._spent += held
             return held
 
+    @property
+    def _all(self) -> tuple[Counted, ...]:
+        sources = self._sources
+        return sources if isinstance(sources, tuple) else (sources,)
+
     def _total(self) -> int:
-        return sum(source.number for source in self._sources)
+        sources = self._sources
+        return sum(source.number for source in sources) if isinstance(sources, tuple) else sources.number
 
     def _recent(self, now: float) -> tuple[float, float]:
         total = self._total()
@@ -119,7 +142,8 @@ class Bucket:
         calls = total - self._mark
         if elapsed >= window:
             in_one = calls * window / elapsed  # nobody has looked for longer than a window: as if evenly spread
-            self._before = (in_one, self._spent if elapsed < 2 * window else 0.0)
+            self._calls_before = in_one
+            self._spent_before = self._spent if elapsed < 2 * window else 0.0
             self._since, self._mark, self._spent, elapsed, calls = now, total, 0.0, 0.0, 0
         left = 1 - max(0.0, elapsed) / window
-        return self._before[0] * left + calls, self._before[1] * left + self._spent
+        return self._calls_before * left + calls, self._spent_before * left + self._spent

@@ -49,7 +49,7 @@ def mark(error: BaseException, sent: Sent) -> None:
 
 def tell(cell: Cell, kind: Kind) -> None:
     """Tell the listeners of a hedge."""
-    cell.tell(Event(kind, cell.name, cell.brakes.spec.name))
+    cell.tell(Event(kind, cell.name, cell.brakes.name))
 
 
 def may_hedge(cell: Cell, now: float) -> bool:

@@ -20,28 +20,20 @@ from poet.calls.watch import Guarded
 from poet.model.execution import Attempt, Outcome
 
 
-class Lane:
-    """What all races of one function share."""
-
-    __slots__ = ("body", "cell", "now")
-
-    def __init__(self, body: Callable[..., Awaitable[Any]], cell: Cell, now: Callable[[], float]) -> None:
-        self.body, self.cell, self.now = body, cell, now
-
-
 class Race(Guarded):
     """One attempt and its copies. It expires first when a copy is due, and last at the attempt's limit."""
 
     __slots__ = (
         "_args",
         "_asked",
+        "_body",
         "_cancelling",
+        "_cell",
         "_context",
         "_copies",
         "_cutoff",
         "_due",
         "_kwargs",
-        "_lane",
         "_loop",
         "_plan",
         "_start",
@@ -51,7 +43,8 @@ class Race(Guarded):
 
     def __init__(
         self,
-        lane: Lane,
+        body: Callable[..., Awaitable[Any]],
+        cell: Cell,
         plan: Plan,
         start: float,
         cutoff: float,
@@ -70,7 +63,8 @@ class Race(Guarded):
         self.task: Task[Any] | None = task
         self.fired = False
         self.timer = None
-        self._lane, self._plan, self._start, self._cutoff = lane, plan, start, cutoff
+        self._body, self._cell = body, cell
+        self._plan, self._start, self._cutoff = plan, start, cutoff
         self._loop, self._cancelling, self._args, self._kwargs = loop, cancelling, args, kwargs
         self._context = copy_context()
         self._asked = 0  # cancellations of the task that were ours, as far as not taken back
@@ -81,16 +75,16 @@ class Race(Guarded):
 
     async def run(self) -> Any:
         """The attempt: ``Raced`` where copies were sent, else the result itself. Raises what the first request does."""
-        lane = self._lane
+        cell = self._cell
         try:
-            result = await lane.body(*self._args, **self._kwargs)
+            result = await self._body(*self._args, **self._kwargs)
         except CancelledError as error:
             if not self._take():  # the caller's, or the limit: not only ours
                 mark(error, Sent(self._over()))
                 raise
-            own = Outcome.CANCELLED, lane.now() - self._start
+            own = Outcome.CANCELLED, cell.now() - self._start
         except BaseException as error:
-            own = outcome_of(lane.cell, error), lane.now() - self._start
+            own = outcome_of(cell, error), cell.now() - self._start
             # Not behind the limit, where nothing rings any more: a copy that hangs would be waited for without end.
             if self._winner is None and not self.fired and own[0] in WORTH_RETRYING and self._running:
                 try:
@@ -117,12 +111,13 @@ class Race(Guarded):
         """A copy is due, or the limit has come."""
         if self.task is None:
             return
-        now = self._lane.now()
+        now = self._cell.now()
         if self._due > self._plan.hedges or now >= self._cutoff:
             self.fired = True
             self._cancel()
             return
-        if self._winner is None and may_hedge(self._lane.cell, now):
+        # Listeners are told where the call is: a timer has a context of its own.
+        if self._winner is None and self._context.run(may_hedge, self._cell, now):
             self._send(now)
         self._due += 1
         next_one = self._cutoff
@@ -163,19 +158,19 @@ class Race(Guarded):
     def _send(self, now: float) -> None:
         copy = Copy(now, now - self._start)
         copy.work = self._loop.create_task(self._copy(), context=self._context.copy())
-        copy.work.add_done_callback(lambda task: self._ended(copy, task))
+        copy.work.add_done_callback(lambda task: self._ended(copy, task), context=self._context)
         if self._copies is None:
             self._copies = []
         self._copies.append(copy)
 
     async def _copy(self) -> Any:
-        return await self._lane.body(*self._args, **self._kwargs)
+        return await self._body(*self._args, **self._kwargs)
 
     def _ended(self, copy: Copy, task: Task[Any]) -> None:
         error = None if task.cancelled() else task.exception()  # asked for in any case: else asyncio complains
         if copy.attempt is not None:  # given up before
             return
-        cell, now = self._lane.cell, self._lane.now()
+        cell, now = self._cell, self._cell.now()
         if task.cancelled():
             outcome = Outcome.CANCELLED
         else:
@@ -195,4 +190,4 @@ class Race(Guarded):
         """The attempt is over: give up the copies that still run. What became of all."""
         if self._copies is None:
             return ()
-        return give_up(self._copies, self._lane.now(), self._lane.cell, Task.cancel)
+        return give_up(self._copies, self._cell.now(), self._cell, Task.cancel)

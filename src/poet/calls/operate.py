@@ -261,9 +261,7 @@ class Operation:
         cell = self.cell
         if not error and self.error is not None:
             error = type(self.error).__name__
-        cell.tell(
-            Event(kind, cell.name, cell.brakes.spec.name, attempt, seconds, wait, pushback, outcome, error, detail)
-        )
+        cell.tell(Event(kind, cell.name, cell.brakes.name, attempt, seconds, wait, pushback, outcome, error, detail))
 
 
 def _had_no_effect(error: BaseException) -> bool:

@@ -373,7 +373,7 @@ class Course:
         event = Event(
             "attempt_failed",
             cell.name,
-            cell.brakes.spec.name,
+            cell.brakes.name,
             1 if self._operation is None else self._operation.number,
             now - self._began,
             outcome=outcome.name.lower(),
@@ -434,10 +434,10 @@ def _asyncio_driver(now: Callable[[], float], name: str) -> Callable[[], Driver 
     from asyncio import current_task, get_running_loop
     from asyncio import sleep as pause_for
 
-    from poet.calls.watch import Guarded, Watches, was_cut_off
+    from poet.calls.watch import Guarded, Watches, was_cut_off, watch_on
 
     def limited() -> Within:
-        watch_on = Watches(now).on
+        watches = Watches(now)
 
         async def within(step: Awaitable[Any], limit: float, start: float) -> Any:
             loop = get_running_loop()
@@ -445,7 +445,7 @@ def _asyncio_driver(now: Callable[[], float], name: str) -> Callable[[], Driver 
             if task is None:
                 raise _homeless(name)
             cancelling = task.cancelling()
-            watch = watch_on(loop)
+            watch = watch_on(loop, watches)
             attempt = Guarded(limit, task)
             watch.enter(attempt, start)
             try:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from asyncio import AbstractEventLoop, CancelledError, Task, TimerHandle
 from collections.abc import Callable
-from typing import Any
+from contextvars import Context
+from typing import Any, Protocol
 
 
 class Guarded:
@@ -42,10 +43,11 @@ def was_cut_off(attempt: Guarded, task: Task[Any], cancelling: int, error: BaseE
 class Watch:
     """The attempts of one function that run on one event loop."""
 
-    __slots__ = ("_ended", "_latest", "_now", "_queue", "_rings", "_timer", "loop")
+    __slots__ = ("_ended", "_latest", "_now", "_queue", "_rings", "_timer", "loop", "others")
 
-    def __init__(self, loop: AbstractEventLoop, now: Callable[[], float]) -> None:
-        self.loop, self._now = loop, now
+    def __init__(self, loop: AbstractEventLoop, now: Callable[[], float], others: tuple[Watch, ...] = ()) -> None:
+        """others: the function's watches on other loops."""
+        self.loop, self._now, self.others = loop, now, others
         # No deque: an empty one takes 0.8 kB, and most of thousands of functions are idle most of the time.
         self._queue: list[Guarded] = []
         self._ended = 0  # attempts in the queue that have ended: less than half of them, so that one at least runs
@@ -58,7 +60,7 @@ class Watch:
         limit = attempt.limit
         if self._queue:
             if limit < self._latest:  # shorter than that of one before which still runs
-                attempt.timer = self.loop.call_later(limit - start, attempt.expire)
+                attempt.timer = self.loop.call_later(limit - start, attempt.expire, context=Context())
                 return
         elif limit < self._rings:  # none armed, or one that was for longer limits
             if self._timer is not None:
@@ -99,8 +101,9 @@ class Watch:
             self._timer, self._rings = None, math.inf
 
     def _arm(self, limit: float, now: float) -> None:
+        """In a context of its own: a timer outlives the attempt, and would keep all that the caller's context holds."""
         self._rings = limit
-        self._timer = self.loop.call_later(limit - now, self._ring)
+        self._timer = self.loop.call_later(limit - now, self._ring, context=Context())
 
     def _sweep(self) -> None:
         """Drop the ended ones: memory follows what runs, not what ran. O(1) per attempt, over many of them."""
@@ -108,21 +111,35 @@ class Watch:
         self._ended = 0
 
 
-class Watches:
-    """One watch per event loop: hardly ever more than one, and then one per thread."""
+class Holder(Protocol):
+    """Who keeps the watches of its attempts: the newest one, which knows the others."""
 
-    __slots__ = ("_now", "_watches")
+    watch: Watch | None
+
+    @property
+    def now(self) -> Callable[[], float]:
+        """The clock that limits are moments of [s]."""
+
+
+class Watches:
+    """A holder that is nothing else."""
+
+    __slots__ = ("now", "watch")
 
     def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self._watches: tuple[Watch, ...] = ()
+        self.now = now
+        self.watch: Watch | None = None
 
-    def on(self, loop: AbstractEventLoop) -> Watch:
-        """The watch of a loop that runs."""
-        for watch in self._watches:
-            if watch.loop is loop:
-                return watch
-        watch = Watch(loop, self._now)
-        # Where two threads meet here, one watch is forgotten: what it guards still ends by its timer.
-        self._watches = (*[other for other in self._watches if not other.loop.is_closed()], watch)
-        return watch
+
+def watch_on(loop: AbstractEventLoop, holder: Holder) -> Watch:
+    """The watch of a loop that runs: there is hardly ever more than one, and then one per thread."""
+    newest = holder.watch
+    known = () if newest is None else (newest, *newest.others)
+    for watch in known:
+        if watch.loop is loop:
+            return watch
+    # Where two threads meet here, one watch is forgotten: what it guards still ends by its timer.
+    watch = holder.watch = Watch(loop, holder.now, tuple(other for other in known if not other.loop.is_closed()))
+    for other in known:
+        other.others = ()
+    return watch

@@ -18,7 +18,7 @@ from poet.calls.perceive import Perceiver
 from poet.calls.plan import Plan
 from poet.errors import ConfigurationError, Shed
 from poet.model.execution import LATE, in_context
-from poet.seams import SYSTEM_CLOCK, Clock
+from poet.seams import SYSTEM_CLOCK
 
 Body = Callable[..., Any]
 Mode = Literal["cooperative", "thread", "signal", "process"]
@@ -31,11 +31,9 @@ _publish, _around, _features = DEADLINE.set, DEADLINE.get, FEATURES.get
 class Stages:
     """What a function's call is made of beside the function."""
 
-    clock: Clock = SYSTEM_CLOCK
     mode: Mode = "cooperative"  # how a sync function's limit is enforced
     timeout_arg: Any = None  # the argument that is told the remaining seconds
     key_arg: str | None = None  # the argument that is told the call's idempotency key
-    hedges: bool = False  # whether the plan may ask for hedges
     perceiver: Perceiver | None = None
     enforcer: Enforcer | None = None
     repeats: bool = False  # whether the enforcer asks for repetition of results
@@ -53,9 +51,9 @@ def kind_of(function: Body) -> Kind:
 
 def wrap(function: Body, cell: Cell, stages: Stages) -> Body:
     """``function``, one that may be wrapped, under ``cell``'s plan and with the same signature."""
-    kind, clock = kind_of(function), stages.clock
+    kind, clock = kind_of(function), cell.clock
     is_async = kind == "async"
-    plain = body = function if clock is SYSTEM_CLOCK else _in_time(function, clock, kind)
+    plain = body = function if clock is SYSTEM_CLOCK else _in_time(function, cell.now, kind)
     warm: Callable[[float], None] | None = None
     if stages.mode == "thread":
         from poet.calls.workers import threaded
@@ -88,9 +86,9 @@ def wrap(function: Body, cell: Cell, stages: Stages) -> Body:
     if is_async:
         from poet.calls.async_call import async_call  # the import of asyncio costs tens of milliseconds
 
-        call = async_call(body, cell, clock.now, hedges=stages.hedges)
+        call = async_call(body, cell)
     else:
-        call = _sync_call(body, plain, cell, stages, warm)
+        call = _sync_call(body, plain, cell, warm)
     if stages.repeats:
         call = _giving(call, is_async)
     if put_key is not None:
@@ -108,20 +106,15 @@ def refuse_what_cannot_be_wrapped(function: Body) -> None:
         raise ConfigurationError(f"@poet decorates functions and methods, got {function!r}")
 
 
-def _sync_call(
-    body: Body, plain: Body, cell: Cell, stages: Stages, warm: Callable[[float], None] | None = None
-) -> Body:
+def _sync_call(body: Body, plain: Body, cell: Cell, warm: Callable[[float], None] | None = None) -> Body:
     """warm: called before an attempt is begun, with the moment that it must not wait beyond."""
-    # What ``call`` takes from here is a cell of 48 bytes for each of thousands of functions: what it hardly ever reads
-    # it takes from elsewhere.
-    now, sleep = stages.clock.now, stages.clock.sleep
-    channel, sequence = cell.channel, cell.channel.count
-    brakes = cell.brakes if cell.brakes.guarded else None
+    # What ``call`` takes from here takes 48 bytes for each of thousands of functions; so it reads what it can off the
+    # cell.
     race: Callable[[Plan, Any, Any], Any] | None = None
-    if stages.hedges:
+    if cell.hedges:
         from poet.calls.hedge_threads import racing
 
-        race = racing(plain, cell, now)
+        race = racing(plain, cell, cell.now)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         plan = cell.plan
@@ -129,6 +122,7 @@ def _sync_call(
             return plain(*args, **kwargs)
         if warm is not None:
             warm(_around())
+        now = cell.now
         start = now()
         limit = start + plan.first
         if plan.probe_limit and cell.flip() < plan.probe_limit:
@@ -138,6 +132,7 @@ def _sync_call(
             if outer <= start:
                 raise expired(cell, plan, start)
             limit = outer
+        brakes = cell.guard
         if brakes is not None and (brakes.slots is not None or (brakes.circuit is not None and brakes.circuit.shut)):
             try:
                 brakes.enter(cell.name, start)
@@ -172,7 +167,8 @@ def _sync_call(
             detail = None if end <= limit else LATE
             if cell.perceptive and (context := _features()):
                 detail = in_context(detail, context)
-            number = sequence()
+            channel = cell.channel
+            number = next(channel.sequence)
             channel.number = number + 1
             record = (number, start, end, plan.version, detail)
             channel.records.append(record)
@@ -180,7 +176,7 @@ def _sync_call(
             if number >= channel.full:
                 channel.trim(number)
             return result
-        return _again(body, race, warm, now, sleep, operation, pause, args, kwargs)
+        return _again(body, race, warm, operation, pause, args, kwargs)
 
     return call
 
@@ -189,18 +185,17 @@ def _again(
     body: Body,
     race: Callable[[Plan, Any, Any], Any] | None,
     warm: Callable[[float], None] | None,
-    now: Callable[[], float],
-    sleep: Callable[[float], None],
     operation: Operation,
     pause: float,
     args: Any,
     kwargs: Any,
 ) -> Any:
     """The attempts after the first."""
-    plan, outer = operation.plan, operation.outer
+    cell, plan, outer = operation.cell, operation.plan, operation.outer
+    now = cell.now
     while True:
         try:
-            sleep(pause)
+            cell.clock.sleep(pause)
             if warm is not None:
                 warm(operation.end)
         except BaseException as error:
@@ -227,29 +222,28 @@ def _again(
             return result
 
 
-def _in_time(body: Body, clock: Clock, kind: Kind) -> Body:
-    """``body`` with ``remaining()`` read from ``clock``: needed for virtual clocks only."""
+def _in_time(body: Body, now: Callable[[], float], kind: Kind) -> Body:
+    """``body`` with ``remaining()`` read from ``now``: needed for virtual clocks only."""
     if kind == "async":
+        return functools.partial(_in_time_async, body, now)
+    # a generator's items are timed one by one, by the stream itself
+    return functools.partial(_in_time_sync, body, now) if kind == "sync" else body
 
-        async def in_time_async(*args: Any, **kwargs: Any) -> Any:
-            token = TIME.set(clock.now)
-            try:
-                return await body(*args, **kwargs)
-            finally:
-                TIME.reset(token)
 
-        return in_time_async
-    if kind != "sync":
-        return body  # a generator's items are timed one by one, by the stream itself
+async def _in_time_async(body: Body, now: Callable[[], float], /, *args: Any, **kwargs: Any) -> Any:
+    token = TIME.set(now)
+    try:
+        return await body(*args, **kwargs)
+    finally:
+        TIME.reset(token)
 
-    def in_time(*args: Any, **kwargs: Any) -> Any:
-        token = TIME.set(clock.now)
-        try:
-            return body(*args, **kwargs)
-        finally:
-            TIME.reset(token)
 
-    return in_time
+def _in_time_sync(body: Body, now: Callable[[], float], /, *args: Any, **kwargs: Any) -> Any:
+    token = TIME.set(now)
+    try:
+        return body(*args, **kwargs)
+    finally:
+        TIME.reset(token)
 
 
 def _enforced(body: Body, enforcer: Enforcer, is_async: bool) -> Body:

@@ -149,12 +149,12 @@ def _export(words: object, now: float) -> Export:
 def _take_in(words: object, settings: Settings, now: float) -> Document:
     """Import into the project's store, which is made where there is none. A dry run makes none."""
     from poet.cli import transfer
-    from poet.stores import legacy_json
+    from poet.stores import legacy_files
 
     named: str | None = getattr(words, "path", None)
     dry: bool = getattr(words, "dry_run", False)
     home = Path(os.path.expanduser("~"))  # not Path.home(): that raises where nobody has one
-    theirs = (settings.root / legacy_json.PROJECT, home / legacy_json.HOME)
+    theirs = (settings.root / legacy_files.PROJECT, home / legacy_files.HOME)
     asked = transfer.Import(
         now=now,
         author=person(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from poet.errors import StaleParameters
@@ -220,7 +219,7 @@ def judge_legacy(found: LegacyParameters, record: FunctionRecord, standing: Stan
         why_not = "these values are live already"
     if why_not is not None or draft is None:
         return Verdict(record.key, False, why_not or "", (), dict(live))
-    draft = replace(draft, values_=values, author=receiving.author)
+    draft = draft.changed(values_=values, author=receiving.author)
     incoming = Incoming(record, draft, None, standing.generation)
     return Verdict(
         record.key, True, "the original POET had learned it", found.notes, dict(live), values, False, incoming

@@ -65,7 +65,7 @@ _CUT_OFF = (Outcome.TIMEOUT, Outcome.CANCELLED)
 
 # Of thousands of functions few are busy at a time. A picture takes 35 kB and is drawn in 0.1 ms; it is asked for at
 # every look. A watch takes 15 kB and is asked for by every execution; whose has no place here draws one a round.
-_PICTURES: Recent[Kept, Picture] = Recent(8)
+_PICTURES: Recent[Kept, Picture] = Recent(4)
 _WATCHES: Recent[Kept, Watch] = Recent(32)
 
 
@@ -154,9 +154,9 @@ class Evidence:
                 _WATCHES.drop(self._kept)
 
     @property
-    def answers(self) -> tuple[float, ...]:
+    def answers(self) -> Sequence[float]:
         """Seconds of the first few answers."""
-        return tuple(self._answers)
+        return self._answers.tolist()
 
     # ------------------------------------------------------------ observing
 

@@ -421,7 +421,9 @@ class OnlineLearner:
         strain = evidence.strain
         listening = strain if strain is not None and strain.listening else None
         picture, tried, limits = evidence.picture(), before, self._limits(live)
-        if listening is not None:  # neither retries nor copies are in use; of the timeout it counts whether it is too short
+        if (
+            listening is not None
+        ):  # neither retries nor copies are in use; of the timeout it counts whether it is too short
             tried = before._replace(retries=0, hedges=0, hedge_delay=0.0)
             limits = choice.Limits(before.timeout, max(before.timeout, limits.high), 0, 0, (), self._cap)
         hopeless = listening is not None and not choice.slowed(picture, listening.quick)

@@ -109,7 +109,10 @@ class POETExecutor:
         """
         if self._handle is None or not self.config.enable_training or self._is_off:
             return None
-        return self._handle._agent.trainee(self._handle._enrolment).learner
+        agent = self._handle._agent
+        trainee = agent.trainee(self._handle._enrolment)
+        with agent.open().turn:
+            return trainee.learner
 
     def get_metrics(self) -> dict[str, Any] | None:
         """Total, rates, mean time [s] and retries of this process's executions; None where none are recorded."""

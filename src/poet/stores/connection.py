@@ -28,7 +28,8 @@ from poet.stores.rows import Damage
 
 PATIENCE = 10.0  # longest wait for another writer [s]
 _FORK_PATIENCE = 5.0  # longest that a fork waits for a transaction of ours to end [s]
-_CACHE = 512  # kB of pages that are kept; what else is asked for the system's own cache has, some microseconds away
+_CACHE = 256  # kB of pages that are kept; what else is asked for the system's own cache has, some microseconds away
+_STATEMENTS = 32  # that are kept compiled, some 5 kB each; storing and learning take turns with two dozen
 _LOG_LIMIT = 4 << 20  # bytes that an idle write-ahead log may occupy
 _HEADER = struct.Struct(">16xH10xI28xI4xI28x")  # size of a page, pages, user version, application id: see
 # https://sqlite.org/fileformat2.html, section 1.3
@@ -215,7 +216,14 @@ class Database:
             raise
 
     def _connect(self, address: str, *, uri: bool) -> sqlite3.Connection:
-        return sqlite3.connect(address, uri=uri, timeout=self.patience, isolation_level=None, check_same_thread=False)
+        return sqlite3.connect(
+            address,
+            uri=uri,
+            timeout=self.patience,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=_STATEMENTS,
+        )
 
     def _adopt(self, connection: sqlite3.Connection) -> sqlite3.Connection:
         self._connection, self._durable = connection, False

@@ -17,9 +17,8 @@ from poet.model.parameters import ParameterSet
 from poet.model.tunable import Value
 from poet.seams import FunctionRecord
 from poet.stores.fitting import fit, is_number, shown
+from poet.stores.legacy_files import HOME, PARAMETERS, PROJECT, parameters_name
 
-PROJECT, HOME = Path(".poet"), Path(".opendxa") / "poet"  # below the project's folder and the user's
-PARAMETERS = "_params.json"  # how the name of a parameter file ends
 METRICS = "metrics"  # folder of executions, below both
 HISTORY, EXECUTIONS, SUMS = "performance_history.jsonl", "poe_metrics_", "current_metrics.json"
 
@@ -58,18 +57,6 @@ class Told(NamedTuple):
 
 
 # --- parameters ------------------------------------------------------------------------------------------------------
-
-
-def parameters_name(function_name: str, domain: str | None) -> str | None:
-    """The name of the file in which the original kept a function's parameters; None where there can be none.
-
-    >>> parameters_name("Shop.ask", "llm_optimization"), parameters_name("ask", None), parameters_name("a/b", None)
-    ('ask_llm_optimization_params.json', 'ask_params.json', None)
-    """
-    name = function_name.rpartition(".")[2] + (f"_{domain}" if domain else "")
-    if not name or any(letter in name for letter in "/\\\0"):
-        return None
-    return name + PARAMETERS
 
 
 def legacy_parameters(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from operator import lt
 
 from poet.model.execution import Execution
@@ -38,7 +37,7 @@ def change(at: float, action: str, version: int, author: str, reason: str) -> Ch
 
 def next_version(draft: ParameterSet, live: ParameterSet, newest: int, at: float) -> ParameterSet:
     """``draft`` as the version after ``newest``, a child of ``live``; made at ``at`` [Unix s] where it does not say."""
-    return replace(draft, version=newest + 1, parent=live.version, created=draft.created or at)
+    return draft.changed(version=newest + 1, parent=live.version, created=draft.created or at)
 
 
 def pinned_draft(live: ParameterSet, pinned: Mapping[str, Value], author: str, reason: str) -> ParameterSet:

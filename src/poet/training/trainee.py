@@ -1,22 +1,61 @@
-"""One function as the trainer sees it."""
+"""One function as the trainer sees it.
+
+Of thousands of functions few are busy at a time: what is only looked at when there is something to train is kept in a
+few pieces of bytes, as every object takes 16 to 60 bytes beside what it says.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from math import inf
+from collections.abc import Mapping, Sequence
+from math import inf, isnan, nan
+from struct import Struct
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 from poet.model.execution import Execution, Feedback, Outcome, Record, from_record
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
 from poet.model.tunable import Value
 from poet.seams import FunctionRecord, Learner, Probe
+from poet.training.rest import Rest
+
+T = TypeVar("T")
+
+
+class Subject(Protocol):
+    """The function that is trained."""
+
+    @property
+    def key(self) -> FunctionKey:
+        """Who it is."""
+
+    @property
+    def record(self) -> FunctionRecord:
+        """What a store keeps of it."""
+
+    @property
+    def dependency(self) -> str:
+        """What it calls."""
+
+    @property
+    def rate(self) -> float:
+        """Weight of the newest execution in the moving averages, in (0, 1] [1]."""
+
+    @property
+    def tracked(self) -> bool:
+        """Whether a tally is kept."""
+
+    @property
+    def kept(self) -> bool:
+        """Whether executions are stored."""
+
+    def deliver(self, parameters: ParameterSet, probe: Probe) -> None:
+        """Hand parameters down to the call path."""
 
 
 class Inbox:
     """Takes finished calls from the call path's buffer, in the order of their sequence, and counts what was dropped."""
 
-    __slots__ = ("_first", "_held", "_most", "_next", "_records", "_taken")
+    __slots__ = ("_held", "_lost", "_most", "_next", "_records")
 
     def __init__(self, records: list[Record], first: int = 0, most: int | None = None) -> None:
         """first: the sequence that the next call will draw, or that the first one drew.
@@ -25,13 +64,13 @@ class Inbox:
         """
         self._records, self._most = records, most
         self._held: Sequence[Record] = ()
-        self._next = self._first = first  # first sequence that was not taken yet
-        self._taken = 0
+        self._next = first  # first sequence that was not taken yet
+        self._lost = 0  # sequences below, by now, of which nothing came
 
     @property
     def dropped(self) -> int:
         """Executions that a full buffer has lost so far."""
-        return max(0, self._next - self._first - self._taken)
+        return max(0, self._lost)
 
     def take(self, writer: str, epoch: float, *, all_of_it: bool = False) -> list[Execution]:
         """The executions that have come in, oldest first.
@@ -41,6 +80,8 @@ class Inbox:
         """
         held = self._held
         patience = held[-1][0] if held else -1  # up to here the gaps have had their round
+        if not (self._records or held):  # of thousands of functions most are idle
+            return []
         waiting = self._records[:]
         # Calls append meanwhile, behind these. Where one has just trimmed a full buffer, more of them go, unseen: they
         # count as dropped, as those that were trimmed.
@@ -56,9 +97,9 @@ class Inbox:
                 break
             following = max(following, sequence + 1)
             ready += 1
-        self._held = waiting[ready:]
+        self._held = waiting[ready:] or ()
+        self._lost += following - self._next - ready
         self._next = following
-        self._taken += ready
         return [from_record(record, writer, epoch) for record in waiting[:ready]]
 
 
@@ -100,47 +141,153 @@ class Tally:
             self.seconds = seconds if self.seconds is None else self.seconds + self.rate * (seconds - self.seconds)
         self.last = max(self.last, execution.started)
 
+    def packed(self) -> bytes:
+        """All of it but the rate, in an eighth of the room."""
+        unknown = nan
+        success = unknown if self.success is None else self.success
+        seconds = unknown if self.seconds is None else self.seconds
+        return _TALLY.pack(self.requests, self.hedges, success, seconds, self.last, *self.outcomes)
 
-@dataclass(slots=True, kw_only=True)
-class Trainee:
+    @classmethod
+    def unpacked(cls, packed: bytes, rate: float) -> Tally:
+        """The inverse of ``packed``."""
+        tally = cls(rate)
+        tally.requests, tally.hedges, success, seconds, tally.last, *tally.outcomes = _TALLY.unpack(packed)
+        tally.success = None if isnan(success) else success
+        tally.seconds = None if isnan(seconds) else seconds
+        tally.calls, tally.shed = sum(tally.outcomes), tally.outcomes[Outcome.SHED]
+        tally.failures = tally.calls - sum(tally.outcomes[outcome] for outcome in Outcome if outcome.good)
+        return tally
+
+
+_TALLY = Struct(f"=qqddd{len(Outcome)}q")
+
+
+class _Booked(Generic[T]):
+    """One of the numbers that a trainee keeps in one piece."""
+
+    def __init__(self, place: int) -> None:
+        self._place = place
+
+    @overload
+    def __get__(self, trainee: None, owner: type) -> _Booked[T]: ...
+
+    @overload
+    def __get__(self, trainee: Trainee, owner: type) -> T: ...
+
+    def __get__(self, trainee: Trainee | None, owner: type) -> Any:
+        return self if trainee is None else _BOOKS.unpack(trainee._books)[self._place]
+
+    def __set__(self, trainee: Trainee, value: T) -> None:
+        books: list[Any] = list(_BOOKS.unpack(trainee._books))
+        books[self._place] = value
+        trainee._books = _BOOKS.pack(*books)
+
+
+_BOOKS = Struct("=dddqqqq???")
+_NO_TALLY = Tally(1.0).packed()
+
+
+class Trainee(Inbox):
     """What the trainer keeps of one function. Touched by one thread at a time, under the trainer's lock."""
 
-    record: FunctionRecord
-    inbox: Inbox
-    tally: Tally
-    tracked: bool  # whether the tally is kept
-    learner: Learner | None  # None: executions are kept, nothing is learned
-    history: bool  # whether executions are stored
-    apply: bool  # whether suggestions are published
-    deliver: Callable[[ParameterSet, Probe], None]  # hands parameters down to the call path
-    standing: Standing
-    dependency: str = ""  # what the function calls
-    # tells who listens of finished calls of a function, by its name, of a dependency
-    heard: Callable[[str, str, Sequence[Execution]], None] = lambda function, dependency, executions: None
-    # No deques: empty ones take 0.8 kB each.
-    unsaved: list[Execution] = field(default_factory=list)
-    feedback: list[Feedback] = field(default_factory=list)  # that the store does not have yet
-    span: tuple[float, float] = (0.0, 0.0)  # starts of the oldest and the newest execution learned from [Unix s]
-    taught: bool = False  # whether the learner knows more than the store
-    news: int = 0  # executions since the others were told of any
-    shared: int = 0  # executions that they were told of, by this process
-    exchanged: float = -inf  # when they were told last, on the monotonic clock [s]
-    contributions: int = 0  # that were handed out
-    told: int = 0  # digest of what all knew after the last of them
-    company: bool = False  # whether others have told of this function since
-    pending: bytes | None = None  # the last of them, where it is not known whether the store has it
-    draft: bool = False  # whether the live version is one that the store has not taken yet
+    __slots__ = ("_books", "_learner", "_rest", "_tally", "feedback", "pending", "standing", "subject", "unsaved")
+
+    def __init__(
+        self,
+        subject: Subject,
+        learner: Learner | None,
+        standing: Standing,
+        rest: Rest,
+        records: list[Record],
+        first: int = 0,
+        most: int | None = None,
+    ) -> None:
+        """learner: None: executions are kept, nothing is learned. rest: where it sleeps.
+
+        records, first, most: of the inbox.
+        """
+        super().__init__(records, first, most)
+        self.subject, self.standing = subject, standing
+        self._rest = rest
+        self._learner: Learner | bytes | None = None
+        self.learner = learner
+        # None: nothing, as an empty list takes 56 bytes
+        self.unsaved: list[Execution] | None = None  # executions that the store does not have yet
+        self.feedback: list[Feedback] | None = None  # that the store does not have yet
+        self.pending: bytes | None = None  # the last contribution, where it is not known whether the store has it
+        self._tally = _NO_TALLY
+        self._books = _BOOKS.pack(*standing.live.span, -inf, 0, 0, 0, 0, False, False, False)
+
+    exchanged = _Booked[float](2)  # when the others were told last, on the monotonic clock [s]
+    news = _Booked[int](3)  # executions since they were told of any
+    shared = _Booked[int](4)  # executions that they were told of, by this process
+    contributions = _Booked[int](5)  # that were handed out
+    told = _Booked[int](6)  # digest of what all knew after the last of them
+    taught = _Booked[bool](7)  # whether the learner knows more than the store
+    company = _Booked[bool](8)  # whether others have told of this function since
+    draft = _Booked[bool](9)  # whether the live version is one that the store has not taken yet
 
     @property
     def key(self) -> FunctionKey:
         """Who the function is."""
-        return self.record.key
+        return self.subject.key
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is a learner."""
+        return self._learner is not None
+
+    @property
+    def learner(self) -> Learner | None:
+        """The learner, awake, to be used at once: it may be at rest again, and another object, later."""
+        learner = self._learner
+        if isinstance(learner, bytes):
+            learner = self._learner = self._rest.unpacked(learner)
+        if learner is not None:
+            self._rest.woken(self)
+        return learner
+
+    @learner.setter
+    def learner(self, learner: Learner | None) -> None:
+        self._learner = learner
+        if learner is not None:
+            self._rest.woken(self)
+
+    def sleep(self) -> None:
+        """Put the learner to rest."""
+        learner = self._learner
+        if learner is not None and not isinstance(learner, bytes):
+            self._learner = self._rest.packed(learner) or learner
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Starts of the oldest and the newest execution learned from, Unix time [s]; 0: none."""
+        oldest, newest, *_ = _BOOKS.unpack(self._books)
+        return oldest, newest
+
+    @property
+    def tally(self) -> Tally:
+        """What was counted so far."""
+        return Tally.unpacked(self._tally, self.subject.rate)
+
+    def count(self, executions: Sequence[Execution]) -> None:
+        """Count these in."""
+        tally = self.tally
+        for execution in executions:
+            tally.add(execution)
+        self._tally = tally.packed()
+
+    def said(self, feedback: Feedback) -> None:
+        """This is for the store."""
+        self.feedback = [*(self.feedback or ()), feedback]
 
     def seen(self, executions: Sequence[Execution]) -> None:
         """These are taught now."""
-        self.news += len(executions)
-        oldest = self.span[0] or min(execution.started for execution in executions)
-        self.span = (oldest, max(self.span[1], *[execution.started for execution in executions]))
+        oldest, newest, exchanged, news, *others = _BOOKS.unpack(self._books)
+        oldest = oldest or min(execution.started for execution in executions)
+        newest = max(newest, *[execution.started for execution in executions])
+        self._books = _BOOKS.pack(oldest, newest, exchanged, news + len(executions), *others)
 
     def with_pins(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """The live values, changed to ``values`` where nothing is pinned."""

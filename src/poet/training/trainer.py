@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from poet.errors import StaleParameters, StoreAway, StoreError, UnknownFunction
+from poet.model.execution import Execution
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
 from poet.seams import Clock, Learner, Probe, ProcessReport, Store, Suggestion, Upkeep
 from poet.settings import Settings, upkeep_at
+from poet.training.rest import Rest
 from poet.training.trainee import Trainee
 
 T = TypeVar("T")
@@ -60,8 +62,22 @@ class Trainer:
     ``round`` and ``flush`` run in the caller's thread, which makes a simulation repeatable.
     """
 
-    def __init__(self, store: Store, settings: Settings, clock: Clock, report: Callable[[], ProcessReport]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        clock: Clock,
+        report: Callable[[], ProcessReport],
+        heard: Callable[[str, str, Sequence[Execution]], None] = lambda function, dependency, executions: None,
+    ) -> None:
+        """report: how this process fares.
+
+        heard: tells who listens of finished calls of a function, by its name, of a dependency.
+        """
         self.store, self.settings, self.clock = store, settings, clock
+        self.applies = settings.learning == "on"  # whether suggestions are published
+        self.rest = Rest()
+        self._heard = heard
         self.faults = Faults()
         self.trainees: dict[FunctionKey, Trainee] = {}
         self.turn = threading.RLock()
@@ -81,7 +97,7 @@ class Trainer:
     @property
     def dropped(self) -> int:
         """Executions lost because a buffer or the spool was full."""
-        return self._lost + sum(trainee.inbox.dropped for trainee in list(self.trainees.values()))
+        return self._lost + sum(trainee.dropped for trainee in list(self.trainees.values()))
 
     def enroll(self, trainee: Trainee) -> None:
         """From now on ``trainee`` is trained. Its parameters are delivered at once."""
@@ -126,12 +142,16 @@ class Trainer:
             epoch = self.clock.wall() - self.clock.now()
             writer = self._report().writer
             self._follow(now=last)
+            now = self.clock.now()
+            storing = last or now - self._stored >= self.settings.store_interval
+            # One function after the other, so that the executions of no more than one take room at a time.
             for trainee in list(self.trainees.values()):
                 self._train(trainee, writer, epoch, all_of_it=last)
-            now = self.clock.now()
-            if last or now - self._stored >= self.settings.store_interval:
+                if storing:
+                    self._store(trainee, last=last)
+            if storing:
                 self._stored = now
-                self._store(last=last)
+                self._guarded("store", lambda: self.store.report(self._report()))
 
     def maintain(self) -> Upkeep | None:
         """Keep the store in order: retention, compaction, late scores. None where it cannot be done now."""
@@ -171,22 +191,25 @@ class Trainer:
                     self._follow()
 
     def _train(self, trainee: Trainee, writer: str, epoch: float, *, all_of_it: bool) -> None:
-        executions = trainee.inbox.take(writer, epoch, all_of_it=all_of_it)
+        executions = trainee.take(writer, epoch, all_of_it=all_of_it)
         if not executions:
             return
-        trainee.heard(trainee.key.name, trainee.dependency, executions)
+        subject = trainee.subject
+        self._heard(subject.key.name, subject.dependency, executions)
         trainee.seen(executions)
-        if trainee.tracked:
-            for execution in executions:
-                trainee.tally.add(execution)
-        if trainee.history:
-            trainee.unsaved.extend(executions)
+        if subject.tracked:
+            trainee.count(executions)
+        if subject.kept:
+            if trainee.unsaved is None:
+                trainee.unsaved = executions
+            else:
+                trainee.unsaved += executions
         learner = trainee.learner
         if learner is None:
             return
         self._guarded("learning", lambda: learner.update(executions))
         trainee.taught = True
-        if not trainee.apply or trainee.standing.paused or not self._may_look(trainee, learner, now=all_of_it):
+        if not self.applies or trainee.standing.paused or not self._may_look(trainee, learner, now=all_of_it):
             return
         suggestion = self._guarded("learning", lambda: learner.suggest(trainee.standing.live))
         if suggestion is not None:
@@ -238,32 +261,33 @@ class Trainer:
             self.adopt(trainee.key, standing)
 
     def _deliver(self, trainee: Trainee) -> None:
-        learner, standing = trainee.learner, trainee.standing
+        standing = trainee.standing
         probe: Probe | None = None
-        if learner is not None and trainee.apply and not standing.paused:
-            probe = self._guarded("learning", learner.probe)
-        self._guarded("delivery", lambda: trainee.deliver(standing.live, probe or Probe()))
+        if self.applies and not standing.paused:
+            learner = trainee.learner
+            if learner is not None:
+                probe = self._guarded("learning", learner.probe)
+        self._guarded("delivery", lambda: trainee.subject.deliver(standing.live, probe or Probe()))
 
-    def _store(self, *, last: bool = False) -> None:
-        for trainee in list(self.trainees.values()):
-            excess = len(trainee.unsaved) - SPOOL * self.settings.buffer
-            if excess > 0:
-                del trainee.unsaved[:excess]
-                self._lost += excess
-            try:
-                self._save(trainee)
-                self._exchange(trainee, now=last)
-            except UnknownFunction as error:  # someone has removed the store's file, and a new one was made
-                self._fault("store", error)
-                self._guarded("store", lambda: self.store.register(trainee.record))  # noqa: B023 - called at once
-            except StoreError as error:
-                self._fault("store", error)
-            except ValueError as error:  # executions that no store can keep: to offer them again would not help
-                self._fault("store", error)
-                self._lost += len(trainee.unsaved)
-                trainee.unsaved.clear()
-                trainee.feedback.clear()
-        self._guarded("store", lambda: self.store.report(self._report()))
+    def _store(self, trainee: Trainee, *, last: bool) -> None:
+        """Hand over what the store lacks of one function, and let the others know what was learned."""
+        unsaved = trainee.unsaved
+        excess = len(unsaved or ()) - SPOOL * self.settings.buffer
+        if unsaved and excess > 0:
+            del unsaved[:excess]
+            self._lost += excess
+        try:
+            self._save(trainee)
+            self._exchange(trainee, now=last)
+        except UnknownFunction as error:  # someone has removed the store's file, and a new one was made
+            self._fault("store", error)
+            self._guarded("store", lambda: self.store.register(trainee.subject.record))
+        except StoreError as error:
+            self._fault("store", error)
+        except ValueError as error:  # executions that no store can keep: to offer them again would not help
+            self._fault("store", error)
+            self._lost += len(trainee.unsaved or ())
+            trainee.unsaved = trainee.feedback = None
 
     def _save(self, trainee: Trainee) -> None:
         """Hand over what the store lacks. Raises StoreError; then it is kept for the next time."""
@@ -282,22 +306,24 @@ class Trainer:
                 self.adopt(trainee.key, standing)
         if trainee.unsaved:
             self.store.append(trainee.key, list(trainee.unsaved))
-            trainee.unsaved = []
+            trainee.unsaved = None
         if trainee.feedback:
-            said = list(trainee.feedback)
-            self.store.score(trainee.key, said)
-            del trainee.feedback[: len(said)]  # others may say more meanwhile
+            self.store.score(trainee.key, trainee.feedback)
+            trainee.feedback = None
 
     def _exchange(self, trainee: Trainee, *, now: bool) -> None:
         """Let others know what was seen, and learn what they have seen. Raises StoreError; it is tried again then.
 
         Where little is new it waits a while, as what is shared is read, merged and written as a whole; but not ``now``.
         """
-        learner, moment = trainee.learner, self.clock.now()
-        if learner is None or not (trainee.taught or trainee.pending):
+        if not (trainee.taught or trainee.pending):
             return
+        moment = self.clock.now()
         fresh = trainee.news < max(1.0, NEWS * trainee.shared)
         if fresh and moment - trainee.exchanged < NEWS_AFTER and not now:
+            return
+        learner = trainee.learner
+        if learner is None:
             return
         writer = self._report().writer
         if now and self.store.away:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 import poet
 from houses import House
+from poet.calls.brakes import Brakes
 from poet.calls.budget import Bucket
 from poet.errors import ConfigurationError
 from poet.model.dependency import Budget, Dependency
@@ -218,3 +220,21 @@ def test_a_budget_begins_anew_where_it_is_told_to() -> None:
     bucket.renew(0.0)
     assert bucket.take_whole(0.0)
     assert poet.Budget is Budget
+
+
+def test_budgets_may_share_a_lock_and_each_counts_its_own() -> None:
+    lock = threading.RLock()
+    first, second = Bucket(Budget(floor=1), 0.0, lock), Bucket(Budget(floor=1), 0.0, lock)
+    with lock:  # as where the garbage collector closes a stream in the midst of it
+        assert first.take_whole(0.0)
+        assert not first.take_whole(0.0)
+        assert second.take_whole(0.0)
+    first.renew(0.0, threading.RLock())
+    with lock:
+        assert first.take_whole(0.0)
+
+
+def test_a_function_without_a_dependency_is_its_own_by_name() -> None:
+    brakes = Brakes("ask", 0.0, lambda event: None)
+    assert (brakes.name, brakes.spec, brakes.guarded, brakes.running) == ("ask", Dependency("ask"), False, 0)
+    assert Brakes(Dependency("shop", concurrency=2), 0.0, lambda event: None).guarded

@@ -733,3 +733,26 @@ def test_a_hedged_call_that_is_switched_off_by_hand_goes_on_without() -> None:
 
     run(main(), house.clock)
     assert sent == 1
+
+
+def test_listeners_hear_of_a_hedge_in_the_context_of_its_call() -> None:
+    house, request = House(), ContextVar("request", default="none")
+    heard: list[tuple[str, str]] = []
+    house.agent.listeners.add(lambda event: heard.append((event.kind, request.get())))
+    lengths = iter((9.0, 1.0, 9.0, 1.0))
+
+    async def body() -> None:
+        await asyncio.sleep(next(lengths))
+
+    ask = custom(house, body)
+
+    async def main(name: str) -> None:
+        request.set(name)
+        await ask()
+
+    async def both() -> None:
+        await asyncio.gather(main("first"))
+        await asyncio.gather(main("second"))
+
+    run(both(), house.clock)
+    assert heard == [("hedge", "first"), ("hedge_won", "first"), ("hedge", "second"), ("hedge_won", "second")]

@@ -9,13 +9,14 @@ import threading
 import weakref
 from asyncio import SelectorEventLoop
 from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
 
 from houses import House
 from poet import Breaker, Budget, Dependency, Integer, PoetTimeout, Real
-from poet.calls.watch import Watches
+from poet.calls.watch import Watches, watch_on
 from poet.calls.workers import CREW, Job
 from poet.model.execution import Outcome
 from poet.seams import SYSTEM_CLOCK
@@ -240,15 +241,15 @@ def test_two_event_loops_that_begin_at_once_get_their_watches() -> None:
 
         def is_closed(self) -> bool:
             if others:
-                watches.on(others.pop())
+                watch_on(others.pop(), watches)
             return super().is_closed()
 
     loops = [Slow(), SelectorEventLoop(), SelectorEventLoop()]
     others: list[Any] = []
     watches = Watches(SYSTEM_CLOCK.now)
-    watches.on(loops[0])
+    watch_on(loops[0], watches)
     others.append(loops[1])
-    assert watches.on(loops[2]) is watches.on(loops[2])
+    assert watch_on(loops[2], watches) is watch_on(loops[2], watches)
     for loop in loops:
         loop.close()
 
@@ -307,3 +308,46 @@ def test_a_variant_knows_its_values_before_its_first_call() -> None:
 
     assert ask.poet.using(timeout=1.0).poet.parameters["timeout"] == 1.0
     assert ask.poet.parameters["timeout"] == 30.0
+
+
+def test_the_timer_of_a_limit_keeps_nothing_of_its_caller_alive() -> None:
+    class Request:
+        """What a caller's context holds."""
+
+    house, request = House(), ContextVar[Request | None]("request", default=None)
+
+    @house.poet(timeout=30.0)
+    async def ask() -> None:
+        await asyncio.sleep(0.1)
+
+    async def handle() -> weakref.ref[Request]:
+        held = Request()
+        request.set(held)
+        await ask()
+        return weakref.ref(held)
+
+    async def main() -> None:
+        dead = await asyncio.create_task(handle())
+        await asyncio.sleep(0)  # the loop lets go of what it did last
+        assert house.clock.now() < 130.0  # the timer is armed
+        assert dead() is None
+
+    run(main(), house.clock)
+
+
+def test_only_the_first_wrapper_of_a_function_outlives_it() -> None:
+    house = House()
+
+    def make() -> Any:
+        @house.poet(name="ask")
+        def ask() -> None: ...
+
+        ask()
+        return ask
+
+    kept = make()
+    (enrolment,) = house.agent.enrolments.values()
+    others = [make() for _ in range(3)]
+    assert len(enrolment.cells) == 4
+    del others
+    assert enrolment.cells == [kept.poet._cell]

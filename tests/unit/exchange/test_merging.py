@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -243,7 +242,7 @@ def test_a_torn_file_of_the_original_is_left_with_the_reason() -> None:
 
 
 def test_an_import_rests_on_what_it_says_and_its_bounds_are_the_receivers() -> None:
-    live = replace(parcels.learned(60), values_={"timeout": 1.0})
+    live = parcels.learned(60).changed(values_={"timeout": 1.0})
     store = parcels.filled()
     [verdict] = take(store, parcels.packaged(ASK, live))
     assert verdict.after == {**DECLARED, "timeout": 1.0}

@@ -6,7 +6,6 @@ import json
 import pickle
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -37,7 +36,7 @@ def refusal(data: bytes) -> str:
 
 def test_what_is_written_is_read_back() -> None:
     functions = (  # a version's parent is of no meaning elsewhere
-        parcels.packaged(parcels.ASK, replace(parcels.learned(300), parent=None), parcels.knowledge()),
+        parcels.packaged(parcels.ASK, parcels.learned(300).changed(parent=None), parcels.knowledge()),
         Packaged(parcels.record(parcels.REPORT, domain="reports"), ParameterSet(values_=parcels.DECLARED), None),
     )
     package = read(write(functions, written_by="poet 1", created=shop.NOW).encode(), "team.json")

@@ -258,6 +258,8 @@ def test_its_end_is_asked_for() -> None:
 
 # --- whatever happens -------------------------------------------------------------------------------------------------
 
+Batch = tuple[int, float, float, bool, float]  # calls, share of bad ones, extra requests, whether more is wanted, limit
+
 steps = st.lists(
     st.tuples(st.integers(1, 128), st.floats(0, 1), st.floats(0, 3), st.booleans(), st.floats(0.002, 120.0)),
     min_size=1,

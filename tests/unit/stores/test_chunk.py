@@ -386,3 +386,17 @@ def test_a_thousand_executions_with_features_stay_below_twenty_kilobytes() -> No
     assert len(chunk.encode(realistic(rng, features))) < 20_000
     rng = random.Random(7)
     assert len(chunk.encode(realistic(rng, lambda: features()[:3]))) < 9_000
+
+
+def test_chunks_of_twenty_leave_no_hoard_of_tuples_behind() -> None:
+    # CPython 3.11 keeps 2000 tuples of that length once they were freed, and never uses them again.
+    rows = [plain(i) for i in range(20)]
+    chunk.encode(rows)
+    tracemalloc.start()
+    try:
+        for _ in range(200):
+            chunk.encode(rows)
+        left, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert left < 50_000

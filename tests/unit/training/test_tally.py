@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from poet.model.execution import Attempt, Execution, Outcome
 from poet.training.trainee import Tally
@@ -42,3 +44,25 @@ def test_averages_follow_the_newest_calls() -> None:
     tally.add(call(Outcome.SUCCESS, 1.0))
     tally.add(call(Outcome.ERROR, 2.0))
     assert (tally.success, tally.seconds) == (0.75, 1.25)
+
+
+OUTCOMES = st.lists(st.tuples(st.sampled_from(Outcome), st.floats(0, 1e6)), max_size=20)
+
+
+@given(OUTCOMES, OUTCOMES)
+def test_a_tally_in_one_piece_goes_on_as_if_it_never_was(
+    before: list[tuple[Outcome, float]], after: list[tuple[Outcome, float]]
+) -> None:
+    whole, packed = Tally(0.3), Tally(0.3).packed()
+    for outcome, seconds in before:
+        whole.add(call(outcome, seconds))
+        tally = Tally.unpacked(packed, 0.3)
+        tally.add(call(outcome, seconds))
+        packed = tally.packed()
+    tally = Tally.unpacked(packed, 0.3)
+    for outcome, seconds in after:
+        whole.add(call(outcome, seconds))
+        tally.add(call(outcome, seconds))
+    assert {name: getattr(tally, name) for name in Tally.__slots__} == {
+        name: getattr(whole, name) for name in Tally.__slots__
+    }

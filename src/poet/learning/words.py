@@ -15,6 +15,7 @@ from poet.learning.evidence import Evidence
 from poet.learning.folding import Picture
 from poet.learning.guesses import Plan
 from poet.learning.hedge_survey import Scope, Setting, surveyed
+from poet.learning.strain import ENOUGH, LISTEN, Strain
 from poet.model.drawing import Bin
 from poet.model.explanation import Explanation, Forecast
 from poet.model.objective import PATIENCE
@@ -94,6 +95,7 @@ def explanation(
         *_failures_in_words(failures),
         *copies,
         *(_neighbour_in_words(here, other) for other in others),
+        *_load_in_words(evidence.strain),
         _scale_in_words(wish),
     )
     return Explanation(
@@ -243,6 +245,28 @@ def _differences(here: Prospect, other: Prospect) -> str:
         f"{new} instead of {old.removeprefix('success ').removesuffix(' requests')}" for new, old in pairs if new != old
     ]
     return ", ".join(said) or "next to nothing would change"
+
+
+def _load_in_words(strain: Strain | None) -> Sequence[str]:
+    """How many extra requests may be sent, where that is less than plans might want, and why."""
+    if strain is None or strain.allowed >= ENOUGH:
+        return ()
+    if strain.listening:
+        said = (
+            "For now no retries and no copies are sent: first attempts fare far worse than usual. "
+            f"If they recover within some {LISTEN} calls, the trouble was of our own making."
+        )
+    elif strain.feared:
+        said = (
+            f"No more than {strain.allowed:.2g} extra requests per call are planned: "
+            "once more of them made first attempts worse, and without them these recovered."
+        )
+    else:
+        said = (
+            f"Up to {strain.allowed:.2g} extra requests per call are planned, or as many as the declared values send; "
+            "more of them while first attempts stay as good."
+        )
+    return (said,)
 
 
 def _scale_in_words(wish: Wish) -> str:

@@ -291,8 +291,11 @@ class OnlineLearner:
             other._functions = {name: _Named.of(self._child(name), facts, blob) for name, facts, blob in parts}
         except _NO_KIND as error:
             raise ValueError(f"this is no state of an online learner ({error}); it was left unread") from error
-        if self._evidence.calls:  # what others have found of their load does not end our own experiments
-            other._evidence.strain = self._evidence.strain
+        strain = self._evidence.strain
+        if self._evidence.calls and strain is not None:  # what others have found does not end our own experiments
+            strain.elsewhere(other._evidence.calls - self._evidence.calls)
+            strain.under(other._evidence.limit)
+            other._evidence.strain = strain
         for name in ("evidence", "functions", "live", "longing", "looks", "next_look", "step", "turn", "typical"):
             setattr(self, f"_{name}", getattr(other, f"_{name}"))
         self._untold_looks = 0
@@ -570,7 +573,7 @@ class OnlineLearner:
         timeout, retries, backoff = self._plan_of(live)
         low, high = self._bounds("timeout", timeout)
         if not self._evidence.answers:  # nobody knows how long one takes: to give up sooner might miss them all
-            low = min(max(low, self._plan_of(self._declared)[0]), high)
+            low = min(max(low, timeout, self._plan_of(self._declared)[0]), high)
         fewest, most = self._bounds("retries", retries)
         shortest, longest = self._bounds("backoff", backoff)
         backoffs = tuple(each for each in BACKOFFS if shortest <= each <= min(longest, self._cap))
@@ -670,7 +673,7 @@ class OnlineLearner:
         schedule = _Schedule.of(facts)
         self._evidence.take_in(news.read(facts, blob))
         if self._evidence.strain is not None and "strain" in facts:
-            self._evidence.strain = Strain.of(facts["strain"])
+            self._evidence.strain = Strain.of(facts["strain"]).after(self._evidence.strain)
         if self._typical is None:
             self._typical = schedule.typical
         if schedule.looks:

@@ -13,7 +13,7 @@ only, as those are what an extra request can do harm to:
   as long.
 
 Standard library only. Counts calls, knows no clock. Of processes that learn together each makes these experiments for
-itself; what it found is told with its next contribution, for whoever starts later.
+itself, by calls of its own; what it found is told with its next contribution, for whoever starts later.
 """
 
 from __future__ import annotations
@@ -171,6 +171,16 @@ class Strain:
         self.allowed *= STEP
         self._until = calls + PATIENCE
         return True
+
+    def elsewhere(self, calls: int) -> None:
+        """So many ``calls`` were made by others, or, below 0, were not: it waits for calls of its own."""
+        self._until, self._quiet = (max(0, call + calls) for call in (self._until, self._quiet))
+
+    def after(self, before: Strain) -> Strain:
+        """This, which is newer than ``before`` of somebody else, and does not forget what that one has found."""
+        if before.feared and not self.feared:
+            self.feared, self.allowed = True, before.allowed
+        return self
 
     def dump(self) -> dict[str, Any]:
         """All of it, as scalars and lists."""

@@ -420,7 +420,7 @@ class OnlineLearner:
         if listening:  # neither retries nor copies are in use; of the timeout it counts whether it is too short
             tried = before._replace(retries=0, hedges=0, hedge_delay=0.0)
             limits = choice.Limits(before.timeout, max(before.timeout, limits.high), 0, 0, (), self._cap)
-        hopeless = listening and not choice.slowed(picture, strain.quick)
+        hopeless = strain is not None and listening and not choice.slowed(picture, strain.quick)
         if wish is not None and not hopeless:
             verdict = choice.decide(
                 picture,

@@ -1,4 +1,4 @@
-"""What is chosen of all four parameters: the backoff by how long errors last, within bounds, and within what is allowed."""
+"""What is chosen of all four parameters: the backoff by how long errors last, all within bounds and what is allowed."""
 
 from __future__ import annotations
 

@@ -265,6 +265,9 @@ steps = st.lists(
 )
 
 
+Batch = tuple[int, float, float, bool, float]
+
+
 def _told(strain: Strain, batches: Sequence[Batch], seed: int) -> list[tuple[int, bool]]:
     """Blocks of calls with a share of bad ones and extra requests per call; calls so far, and whether it listens."""
     dice, calls, seen = random.Random(seed), 0, []

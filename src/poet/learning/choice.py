@@ -198,7 +198,7 @@ class _Survey(NamedTuple):
     short: bool  # what is live gives too little success: that is mended first
     floor: float  # least success that is asked for ...
     asked: float  # ... as a share of the best reachable one
-    timeouts: Array  # that were scored [s]
+    timeouts: Array  # that were scored, within the bounds [s]
     curve: Array  # (BINS,) chance of an answer by each knot
     bound: bool = False  # something better would send more requests than are allowed
     forced: bool = False  # the live plan sends more, and must go
@@ -281,9 +281,9 @@ def _surveyed(case: _Case, reach: float, *, thorough: bool) -> _Survey:
     ranking = _promising(case, tables, reach)
     if ranking is None:
         return _Survey((), False, 0.0, 1.0, times, curve, _ranked(case, tables, reach, 1).bound)
-    plans = dict.fromkeys([*ranking.plans, *_cautious(ranking.plans[0], live, times)])
+    plans = dict.fromkeys([*ranking.plans, *_cautious(ranking.plans[0], live, within)])
     found = ranking.floor, ranking.asked
-    return _Survey(list(plans), ranking.short, *found, times, curve, ranking.bound, ranking.forced)
+    return _Survey(list(plans), ranking.short, *found, within, curve, ranking.bound, ranking.forced)
 
 
 def _promising(case: _Case, tables: Sequence[_Table], reach: float) -> _Ranking | None:

@@ -251,9 +251,10 @@ class OnlineLearner:
         timeout, retries, _ = self._live
         strain = self._evidence.strain
         if strain is not None and strain.listening:
-            stretch = max(1.0, min(STRETCH, self._bounds("timeout", timeout)[1] / timeout))
-            limit = min(MOST_PROBED, 2 * self._exploration) if stretch > 1 else 0.0
-            return Probe(limit=limit, stretch=stretch, calm=True)
+            stretch = min(STRETCH, self._bounds("timeout", timeout)[1] / timeout)
+            if stretch <= 1.05 or timeout >= self._plan_of(self._declared)[0]:
+                return Probe(calm=True)
+            return Probe(limit=min(MOST_PROBED, 2 * self._exploration), stretch=stretch, calm=True)
         if (timeout, retries) == self._plan_of(self._declared)[:2]:
             return Probe()
         bounds = self._bounds("timeout", timeout), self._bounds("retries", retries)
@@ -298,8 +299,11 @@ class OnlineLearner:
             other._functions = {name: _Named.of(self._child(name), facts, blob) for name, facts, blob in parts}
         except _NO_KIND as error:
             raise ValueError(f"this is no state of an online learner ({error}); it was left unread") from error
-        if self._evidence.calls:  # what others have found of their load does not end our own experiments
-            other._evidence.strain = self._evidence.strain
+        strain = self._evidence.strain
+        if self._evidence.calls and strain is not None:  # what others have found does not end our own experiments
+            strain.elsewhere(other._evidence.calls - self._evidence.calls)
+            strain.under(other._evidence.limit)
+            other._evidence.strain = strain
         for name in ("evidence", "functions", "live", "longing", "looks", "next_look", "step", "turn", "typical"):
             setattr(self, f"_{name}", getattr(other, f"_{name}"))
         self._untold_looks = 0
@@ -421,9 +425,7 @@ class OnlineLearner:
         strain = evidence.strain
         listening = strain if strain is not None and strain.listening else None
         picture, tried, limits = evidence.picture(), before, self._limits(live)
-        if (
-            listening is not None
-        ):  # neither retries nor copies are in use; of the timeout it counts whether it is too short
+        if listening is not None:  # neither retries nor copies are in use; is the timeout too short?
             tried = before._replace(retries=0, hedges=0, hedge_delay=0.0)
             limits = choice.Limits(before.timeout, max(before.timeout, limits.high), 0, 0, (), self._cap)
         hopeless = listening is not None and not choice.slowed(picture, listening.quick)
@@ -579,7 +581,7 @@ class OnlineLearner:
         timeout, retries, backoff = self._plan_of(live)
         low, high = self._bounds("timeout", timeout)
         if not self._evidence.answers:  # nobody knows how long one takes: to give up sooner might miss them all
-            low = min(max(low, self._plan_of(self._declared)[0]), high)
+            low = min(max(low, timeout, self._plan_of(self._declared)[0]), high)
         fewest, most = self._bounds("retries", retries)
         shortest, longest = self._bounds("backoff", backoff)
         backoffs = tuple(each for each in BACKOFFS if shortest <= each <= min(longest, self._cap))
@@ -679,7 +681,7 @@ class OnlineLearner:
         schedule = _Schedule.of(facts)
         self._evidence.take_in(news.read(facts, blob))
         if self._evidence.strain is not None and "strain" in facts:
-            self._evidence.strain = Strain.of(facts["strain"])
+            self._evidence.strain = Strain.of(facts["strain"]).after(self._evidence.strain)
         if self._typical is None:
             self._typical = schedule.typical
         if schedule.looks:
@@ -803,6 +805,8 @@ class _Named:
         probe = learner.probe()
         dice = random.Random(learner._seed * 1_000_003 + learner._evidence.calls)
         told = dict(live)
+        if probe.calm:
+            told |= {name: 0 for name in ("retries", "hedges") if name in told}  # within their bounds, see below
         if "retries" in told and dice.random() < probe.retry:
             told["retries"] = int(told["retries"]) + 1
         elif "timeout" in told and dice.random() < probe.limit:

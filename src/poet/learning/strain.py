@@ -7,13 +7,13 @@ only, as those are what an extra request can do harm to:
 
 - *raising*: how many extra requests a plan may send per call begins low and is raised step by step, as long as plans
   want more and first attempts stay as good as before;
-- *listening*: where first attempts are far worse than usual while many extra requests are sent, none are sent for some
-  calls. If first attempts recover within these, the trouble was of our own making: from then on few are sent, and the
-  next trouble is met by listening at once. If they do not, its cause lies outside, and the next experiment waits twice
-  as long.
+- *listening*: where first attempts are far worse than usual while many extra requests are sent, it is first looked how
+  bad they are, for some twenty calls, and then no extra ones are sent for some calls. If first attempts recover within
+  these, the trouble was of our own making: from then on few are sent, and the next trouble is met in the same way where
+  only few are sent. If they do not, its cause lies outside, and the next experiment waits twice as long.
 
 Standard library only. Counts calls, knows no clock. Of processes that learn together each makes these experiments for
-itself; what it found is told with its next contribution, for whoever starts later.
+itself, by calls of its own; what it found is told with its next contribution, for whoever starts later.
 """
 
 from __future__ import annotations
@@ -46,10 +46,11 @@ RENEW = 1000  # calls without trouble after which it is taken anew
 SHARE = 0.9  # of the first attempts that are answered as quickly as usual
 
 _KEEP = 0.5 ** (1 / 20.0)  # of how first attempts fare, per first attempt
-_LISTENING_KEEP = 0.5 ** (1 / 8.0)  # the same while listening: how they fare now counts
+_LISTENING_KEEP = 0.5 ** (1 / 14.0)  # the same while listening: how they fare now counts
 _EXTRA_KEEP = 0.5 ** (1 / 60.0)  # of the extra requests, per call
 _APART = 0.2  # difference of two shares that counts ...
 _SURE = 3.0  # ... if it is so many standard errors, too
+ONSET = 14.0  # first attempts since trouble began that tell how bad it is
 _FEW = 5.0  # first attempts that say nothing yet
 
 
@@ -57,6 +58,7 @@ _NUMBERS: Mapping[str, type] = {
     "allowed": float,
     "listening": bool,
     "feared": bool,
+    "_onset": bool,
     "_usual": float,
     "_bad": float,
     "_weight": float,
@@ -89,6 +91,7 @@ class Strain:
         "_extra",
         "_gap",
         "_hold",
+        "_onset",
         "_quiet",
         "_until",
         "_usual",
@@ -108,6 +111,7 @@ class Strain:
         self._usual = 0.0  # share of first attempts that are usually not answered by ``quick``
         self._bad = self._weight = 0.0  # of first attempts of late
         self._extra = 0.0  # requests per call, of late
+        self._onset = False  # whether trouble has begun, and it is looked how bad it is
         self._before = 0.0  # share of bad ones before listening
         self._begun = 0  # call at which listening began
         self._until = 0  # call at which listening is to end, or the next experiment may begin
@@ -157,12 +161,18 @@ class Strain:
             self._weight = keep * self._weight + 1.0
         if self.listening:
             return self._judged(calls)
+        if self._onset and self._weight < ONSET:
+            return False
         if not self._troubled():
+            self._onset = False
             return False
         self._quiet = calls
         if calls < self._until or self._extra < (SUSPECT if self.feared else AMPLIFIED):
             return False
-        self.listening, self._before = True, self.share
+        if not self._onset:  # of late there were mostly good ones: how bad it is now is seen by what comes from here on
+            self._onset, self._bad, self._weight = True, 0.0, 0.0
+            return False
+        self.listening, self._before, self._onset = True, self.share, False
         self._until = calls + LISTEN + int(DRAIN * math.log2(max(1.0, self._extra / AMPLIFIED)))
         self._begun = calls
         return True
@@ -175,6 +185,16 @@ class Strain:
         self.allowed *= STEP
         self._until = calls + PATIENCE
         return True
+
+    def elsewhere(self, calls: int) -> None:
+        """So many ``calls`` were made by others, or, below 0, were not: it waits for calls of its own."""
+        self._until, self._quiet = (max(0, call + calls) for call in (self._until, self._quiet))
+
+    def after(self, before: Strain) -> Strain:
+        """This, which is newer than ``before`` of somebody else, and does not forget what that one has found."""
+        if before.feared and not self.feared:
+            self.feared, self.allowed = True, before.allowed
+        return self
 
     def dump(self) -> dict[str, Any]:
         """All of it, as scalars and lists."""
@@ -203,7 +223,9 @@ class Strain:
     def _judged(self, calls: int) -> bool:
         """Whether listening has come to an end."""
         now, before = self.share, self._before
-        doubt = math.sqrt((max(now * (1 - now), 0.02) + max(before * (1 - before), 0.02)) / max(self._weight, 1.0))
+        doubt = math.sqrt(
+            max(now * (1 - now), 0.02) / max(self._weight, 1.0) + max(before * (1 - before), 0.02) / ONSET
+        )
         if before - now > max(_APART, _SURE * doubt) and not self._troubled():
             self.feared, self.allowed = True, START
             self._until, self._hold, self._gap = calls + self._hold, 3 * self._hold, GAP

@@ -109,15 +109,15 @@ def perform(values: Mapping[str, object], latencies: Sequence[float], pauses: Se
     """The attempts of one call, as the call path makes them: its requests take ``latencies`` in turn [s].
 
     values: ``timeout``, ``retries``, ``backoff``, ``hedges`` and ``hedge_delay``, and for this call alone, as in
-        ``poet.sim.play``, ``limit_stretch``, ``extra_retry`` and ``calm``. pauses: before each retry, as a share of
-        its bound.
+        ``poet.sim.play``, ``limit_stretch``, ``extra_retry`` and ``calm``.
+    pauses: before each retry, as a share of its bound.
     """
     known = numbers(values)
     timeout, backoff = known["timeout"] * known.get("limit_stretch", 1.0), known.get("backoff", 0.0)
     retries = int(known["retries"] + known.get("extra_retry", 0))
-    if known.get("calm"):
-        retries, known["hedges"] = 0, 0.0
     hedges, delay, dice = int(known.get("hedges", 0)), known.get("hedge_delay", 0.0), iter(latencies)
+    if values.get("calm", False):
+        retries = hedges = 0
     attempts: list[Attempt] = []
     for retry in range(retries + 1):
         pause = pauses[retry] * min(BACKOFF_CAP, backoff * 2.0 ** (retry - 1)) if retry else 0.0

@@ -19,6 +19,7 @@ from poet.learning import online_learner
 from poet.learning.basic_rule import BasicRule
 from poet.learning.notes import RECENT
 from poet.learning.online_learner import ExecutionFeedback, OnlineLearner
+from poet.learning.strain import Strain
 from poet.model.execution import Attempt, Execution, Outcome
 from poet.model.objective import Objective
 from poet.model.tunable import Integer, Real, Space, Value
@@ -532,3 +533,102 @@ def test_what_is_no_contribution_to_a_rule_is_refused(garbage: bytes, value: obj
         except ValueError:
             continue
         rule.load(state)
+
+
+# --- whether trouble is of our own making ----------------------------------------------------------------------------
+
+
+def strained(learner: OnlineLearner) -> Strain:
+    strain = learner._evidence.strain
+    assert strain is not None
+    return strain
+
+
+def trouble(seed: int, n: int) -> list[Execution]:
+    """Nearly all first attempts err, and so do most of the many retries."""
+    dice = random.Random(seed)
+    error = Attempt(Outcome.ERROR, 0.01)
+    return [call(number, *[error] * 4) if dice.random() < 0.9 else steady(number, 1)[0] for number in range(n)]
+
+
+def listening() -> OnlineLearner:
+    """A learner that has begun to listen."""
+    learner = OnlineLearner(objective=WORTH)
+    learner.update(steady(0, 150))
+    for execution in trouble(1, 100):
+        learner.update([execution])
+        if strained(learner).listening:
+            return learner
+    raise AssertionError("it does not listen")
+
+
+def test_what_one_has_found_is_told_to_whoever_starts_later() -> None:
+    finder, pool = OnlineLearner(objective=WORTH), Pool()
+    finder.update(steady(0, 150))
+    strained(finder).feared, strained(finder).allowed = True, 0.2
+    pool.exchange(finder)
+    late = read(pool.state, lambda: OnlineLearner(objective=WORTH))
+    assert strained(late).feared
+    assert strained(late).allowed == 0.2
+    assert strained(late).quick == strained(finder).quick
+
+
+def test_what_one_has_found_is_not_forgotten_when_others_tell_that_have_not() -> None:
+    finder, other, pool = OnlineLearner(objective=WORTH), OnlineLearner(objective=WORTH), Pool()
+    finder.update(steady(0, 150))
+    strained(finder).feared = True
+    other.update(steady(1, 150))
+    strained(other).allowed = 0.8
+    pool.exchange(finder)
+    pool.exchange(other)
+    assert strained(read(pool.state)).feared
+    assert strained(read(pool.state)).allowed == strained(finder).allowed
+    assert not strained(other).feared  # who has made experiments of its own goes on with these
+
+
+def test_an_exchange_does_not_end_a_running_listening() -> None:
+    """Others make a thousand calls meanwhile: it listens for as many calls of its own as it would alone."""
+    alone, learner, other, pool = listening(), listening(), OnlineLearner(objective=WORTH), Pool()
+    other.update(steady(5, 1000))
+    pool.exchange(other)
+    left = strained(learner).ends - learner._evidence.calls
+    pool.exchange(learner)
+    assert learner._evidence.calls > 1100
+    assert strained(learner).listening
+    assert learner.probe().calm
+    assert strained(learner).ends - learner._evidence.calls == left
+    still = {id(alone): 0, id(learner): 0}
+    for each in (alone, learner):
+        for execution in trouble(2, 400):
+            if not strained(each).listening:
+                break
+            each.update([execution._replace(attempts=execution.attempts[:1])])
+            still[id(each)] += 1
+    assert still[id(alone)] == still[id(learner)] <= 400
+    assert not strained(learner).listening
+
+
+def test_a_listening_of_others_is_not_ours() -> None:
+    listener, other, pool = listening(), OnlineLearner(objective=WORTH), Pool()
+    other.update(steady(3, 100))
+    pool.exchange(listener)
+    pool.exchange(other)
+    assert not strained(other).listening
+    assert not other.probe().calm
+
+
+def test_who_does_not_mind_load_understands_those_who_do_and_the_other_way_round() -> None:
+    minding, careless = OnlineLearner(objective=WORTH), OnlineLearner(objective=WORTH, mind_load=False)
+    for learner in (minding, careless):
+        learner.update(steady(0, 90))
+    told = [learner.contribution() for learner in (minding, careless)]
+    for judge in (minding, careless):
+        state: bytes | None = None
+        for each in told:
+            assert each is not None
+            state = judge.merged(state, each)
+        assert state is not None
+        judge.load(state)
+        assert judge._evidence.calls == 180
+    assert careless._evidence.strain is None
+    assert minding._evidence.strain is not None

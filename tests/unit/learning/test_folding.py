@@ -87,7 +87,8 @@ def cells(outcome: Outcome, took: float) -> list[tuple[int, float]]:
     if KIND[outcome] != CENSORED:
         return [(KIND[outcome] * BINS + bin_, 1.0)]
     share = position(took, bin_) / FINE
-    return [(CENSORED * BINS + bin_, 1 - share), (CENSORED * BINS + bin_ + 1, share)]
+    part = [(CENSORED * BINS + bin_ + 1, share)] if share else []
+    return [(CENSORED * BINS + bin_, 1 - share), *part]
 
 
 @given(calls, st.booleans(), st.integers(0, 45))

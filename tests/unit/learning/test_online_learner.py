@@ -133,6 +133,26 @@ def test_a_derived_cost_never_makes_giving_up_worthwhile() -> None:
     assert run >= 20
 
 
+@pytest.mark.parametrize("slower", [3.0, 10.0, 30.0])
+def test_whoever_listens_does_not_stay_locked_out(slower: float) -> None:
+    """20 answers in a row within 45 calls; to wait for what listening tells alone would take a hundred. Seven seeds."""
+    for seed in (0, 2, 5, 7, 8, 9, 11):
+        learner = OnlineLearner(seed=seed)
+        live, _ = taught(learner, 200, seed)
+        dice, run, needed = random.Random(seed + 1), 0, 0
+        while run < 20:
+            probe = learner.probe()
+            timeout = float(live["timeout"]) * (probe.stretch if dice.random() < probe.limit else 1.0)
+            retries = 0 if probe.calm else int(live["retries"])
+            execution = hanging(dice, needed, timeout, retries, hang=0.0, median=0.2 * slower)
+            run = run + 1 if execution.outcome.good else 0
+            learner.update([execution])
+            suggestion = learner.suggest(live)
+            live = dict(suggestion.values) if suggestion else live
+            needed += 1
+            assert needed <= 45
+
+
 def test_nothing_is_proposed_before_there_is_evidence() -> None:
     learner = OnlineLearner(objective=WORTH)
     assert learner.suggest(LIVE) is None
@@ -433,6 +453,23 @@ def test_a_probe_is_for_one_call_and_is_not_built_upon() -> None:
             longest = max(longest, float(current["timeout"]))  # type: ignore[arg-type]
         assert current["retries"] <= 5  # type: ignore[operator]
     assert longest < 20.0
+
+
+def test_a_function_of_update_parameters_that_listens_is_told_to_do_without_retries() -> None:
+    learner = OnlineLearner(objective=WORTH, space=Space(timeout=Real(0.1, 60.0), retries=Integer(1, 5)))
+    live: dict[str, object] = {"timeout": 30.0, "retries": 3}
+    for number in range(60):
+        live = learner.update_parameters(feedback("f", number, 0.2 + number / 1000), live)
+    named = learner._functions["f"]
+    strain = named.learner._evidence.strain
+    assert strain is not None
+    before = dict(named.kept)
+    strain.listening, strain._until = True, 10_000
+    live = learner.update_parameters(feedback("f", 60, 0.2), live)
+    assert live["retries"] == 1  # no fewer than the bounds allow
+    assert dict(named.kept) == before
+    strain.listening = False
+    assert learner.update_parameters(feedback("f", 61, 0.2), live)["retries"] == before["retries"]
 
 
 def test_functions_of_update_parameters_survive_a_dump() -> None:

@@ -5,12 +5,15 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from poet.learning.online_learner import OnlineLearner
 from poet.model.execution import Attempt, Execution, Outcome
+from poet.seams import Probe
 from poet.sim.evaluate import expected_utility, oracle, oracle_series
 from poet.sim.play import Fixed, PercentileRule, changes, perform, play, regret, share
 from poet.sim.scenarios import SCENARIOS, START, step_slowdown
 from poet.sim.services import Dice, Mode, Plan, Service
 from poet.testing.clock import VirtualClock
+from poet.testing.learners import Learned
 
 
 class Recorder(Fixed):
@@ -229,3 +232,46 @@ def test_a_percentile_rule_locks_itself_out_after_a_slow_down_where_patience_doe
 
 def test_nothing_played_is_an_empty_record() -> None:
     assert len(play(SCENARIOS["bimodal"], Fixed(), 0, 0).utility) == 0
+
+
+# --- without retries and copies ---------------------------------------------------------------------------------------
+
+
+class Calm:
+    """Keeps its parameters, and is calm in every second call."""
+
+    def __init__(self) -> None:
+        self.seen: list[Execution] = []
+
+    def parameters(self, t: int) -> Mapping[str, object]:
+        return {"timeout": 2.0, "retries": 4, "backoff": 0.1, "hedge_delay": 0.3, "calm": t % 2 == 0}
+
+    def observe(self, execution: Execution) -> None:
+        self.seen.append(execution)
+
+
+def test_a_calm_call_sends_one_request_and_counts_as_a_probe() -> None:
+    policy = Calm()
+    record = play(SCENARIOS["flaky20"], policy, 0, 400)
+    assert (record.requests[::2] == 1).all()
+    assert record.requests[1::2].max() > 1
+    assert all(len(execution.attempts) == 1 for execution in policy.seen[::2])
+    assert record.probed[::2].all()
+    assert not record.probed[1::2].any()
+    assert (record.retries == 4).all()  # the parameters, without the probe
+    assert record.success[::2].mean() < record.success[1::2].mean()
+
+
+def test_a_learner_that_listens_is_calm() -> None:
+    scenario = SCENARIOS["flaky20"]
+    learner = OnlineLearner(objective=scenario.objective)
+    policy = Learned(learner)
+    assert not policy.parameters(0)["calm"]
+    play(scenario, policy, 0, 50)
+    strain = learner._evidence.strain
+    assert strain is not None
+    strain.listening, strain._until = True, 10_000
+    assert learner.probe().calm
+    record = play(scenario, policy, 1, 30)
+    assert (record.requests == 1).all()
+    assert OnlineLearner(mind_load=False).probe() == Probe()

@@ -84,7 +84,7 @@ _STEP = 3.0  # calls from one look to the next, growing while nothing changes
 _RESTED_STEP = 48.0  # the same after a change, where much is known
 _LONGING_STEP = 16.0
 YOUNG = 60  # calls since the start, or an alarm, during which every look is thorough
-_LONGEST_STEP = 384.0
+_LONGEST_STEP = 768.0
 _THOROUGH = 4  # looks, as far apart as they get, of which one weighs all that may be done about slow attempts
 
 _MAGIC = b"POETonl1"
@@ -455,9 +455,9 @@ class OnlineLearner:
         plan = decided if hedge is None else hedge.plan
         turned = hedge is not None and bool(hedge.plan.hedges) != bool(before.hedges)
         if decision is not None or turned or evidence.urgent > 1:
-            self._step = max(_STEP, min(evidence.quiet / 16, _RESTED_STEP))
+            self._step = max(_STEP, min(evidence.quiet / 8, _RESTED_STEP))
         elif not evidence.urgent:
-            self._step = min(_LONGEST_STEP, self._step * 1.6 + 1)
+            self._step = min(_LONGEST_STEP, self._step * 2.0 + 1)
         self._next_look = self._following(_STEP if evidence.urgent else self._step)
         evidence.urgent = 0
         if wish is None or plan == before:
@@ -476,7 +476,7 @@ class OnlineLearner:
     def _following(self, step: float) -> int:
         """The call at which to look again."""
         step = min(step, _LONGING_STEP) if self._longing else step
-        return self._evidence.calls + int(min(step, max(_FIRST_LOOK, self._evidence.calls // 4)))
+        return self._evidence.calls + int(min(step, max(_FIRST_LOOK, self._evidence.calls // 3)))
 
     def _hedged(self, plan: Plan, live: Mapping[str, Value], wish: Wish, *, thorough: bool) -> Choice | None:
         """Other hedges, to go with ``plan``; None where these stay.

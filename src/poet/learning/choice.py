@@ -154,7 +154,7 @@ class _Case(NamedTuple):
     @property
     def most(self) -> int:
         """Retries that are looked at: up to ``FURTHER`` more than the live ones; what pays there is looked at next."""
-        return max(min(self.limits.most, self.live.retries + FURTHER), self.live.retries)
+        return max(min(self.limits.most, self.live.retries + FURTHER), self.live.retries, self.limits.fewest)
 
     def judged(self, outlook: Outlook, *, by_success: bool) -> Array:
         """Worth of each candidate per call; a refused call ends at once, whatever the plan."""

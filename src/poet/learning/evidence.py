@@ -481,7 +481,7 @@ class Evidence:
         if facts["folded"] is True:
             refused = Ewma(*numbers(facts["refused"], range(2, 3)))
             retried = numbers(facts["retried"], range(2, 3))
-            self._keep(states.unpacked(blob[size:], refused, (retried[0], retried[1])))
+            self._keep(states.unpacked(blob[size:], refused, (retried[0], retried[1]), earlier="watch" in facts))
         elif len(blob) != size:
             raise ValueError(f"{len(blob) - size} bytes too many")
         else:

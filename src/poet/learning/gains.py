@@ -240,6 +240,8 @@ def read(facts: Mapping[str, Any], blob: bytes) -> Gain:
     fresh = facts["fresh"] is True
     if stale[0] != NEVER or mixed > BLOCK or not (fresh or stale == NOTHING.stale):
         raise ValueError(f"no gain: {stale!r}, {mixed!r}")
+    if levels != LEVELS and facts["errors"] is True:
+        beliefs[0] = repetition.resampled(beliefs[0])
     return Gain(
         calls,
         Sparse(cells, counts),

@@ -122,8 +122,8 @@ def packed(state: State) -> bytes:
     return b"".join(array.tobytes() for array in (state.counts, state.record, state.errors, state.repeats))
 
 
-def unpacked(blob: bytes, refused: Ewma, retried: tuple[float, float]) -> State:
-    """The inverse of ``packed``. Raises ValueError where ``blob`` is none."""
+def unpacked(blob: bytes, refused: Ewma, retried: tuple[float, float], *, earlier: bool = False) -> State:
+    """The inverse of ``packed``. Raises ValueError where ``blob`` is none. earlier: by a release of another grid."""
     start = empty()
     size = start.counts.nbytes
     counts = np.frombuffer(blob[:size], np.float32)
@@ -136,6 +136,8 @@ def unpacked(blob: bytes, refused: Ewma, retried: tuple[float, float]) -> State:
         raise ValueError("a number is out of range")
     parts = np.split(rest, ends[:-1])
     record, errors, repeats = (part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
+    if earlier and not np.array_equal(errors, repetition.PRIOR.errors):
+        errors = repetition.PRIOR.errors + repetition.resampled(errors - repetition.PRIOR.errors)
     errors, repeats = (  # copied, as each would hold all of them; most functions never retry
         prior if np.array_equal(belief, prior) else belief.copy()
         for belief, prior in zip((errors, repeats), repetition.PRIOR, strict=True)

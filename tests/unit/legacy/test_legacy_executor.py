@@ -152,7 +152,7 @@ def test_a_parameter_has_converged_where_no_neighbour_gains_the_threshold() -> N
                 if other.values[name] != picture.live.values[name]
             ]
             assert converged == (max(gains) < threshold)
-    assert set(fetch.get_learning_status()["convergence_status"]) == {"retries", "timeout"}
+    assert set(fetch.get_learning_status()["convergence_status"]) == {"backoff", "retries", "timeout"}
 
 
 def test_the_basic_rule_claims_no_convergence() -> None:

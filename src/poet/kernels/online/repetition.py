@@ -17,6 +17,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 PERMANENT: Array = np.array([0.0, 0.03, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97])  # share of the errors [1]
+PERMANENT_BEFORE: Array = np.array([0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9, 0.99])  # of earlier releases
 PERSISTENCE: Array = np.array([0.0, 0.05, 0.15, 0.5, 1.5, 5.0, 15.0])  # m [s]
 REPEATS: Array = np.linspace(0.0, 1.0, 11)  # chance that latency repeats [1]
 _NO_RETRY = (0.0, 0.0, 0.0)  # fills up the shorter sequences
@@ -42,6 +43,12 @@ def prior() -> Beliefs:
 
 
 PRIOR = prior()
+
+
+def resampled(evidence: Array) -> Array:
+    """What an earlier release added to its prior, on its grid, on ours: (n_permanent, n_persistence) both."""
+    result: Array = np.stack([np.interp(PERMANENT, PERMANENT_BEFORE, column) for column in evidence.T], axis=1)
+    return result
 
 
 def normalised(log_posterior: Array) -> Array:

@@ -186,7 +186,7 @@ def told(report: Report) -> Iterator[str]:
     for policy in POLICIES:
         yield f"  mean of the six, {policy:12s}{mean_share(lives, SIX, policy):8.4f}"
     yield ""
-    yield "The other scenarios (overload: our own requests slow it down; unsolved)"
+    yield "The other scenarios (in overload our own requests slow the service down)"
     yield from table(lives, OTHERS)
     yield ""
     strange = [f"random_{n}" for n in RANDOM]

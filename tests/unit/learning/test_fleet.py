@@ -320,7 +320,7 @@ def test_together_they_look_about_as_often_as_one() -> None:
         alone.suggest(LIVE)
         looks += alone._looks - before
     pool, together = spread(lambda: OnlineLearner(objective=WORTH), calls, 8, 3.0, seed=1)
-    assert looks / 2 <= together <= 2 * looks
+    assert looks / 2 <= together <= 2.5 * looks  # together they look between exchanges, too, while little is known
     assert read(pool.state)._looks == together
 
 

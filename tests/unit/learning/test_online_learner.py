@@ -135,7 +135,7 @@ def test_a_derived_cost_never_makes_giving_up_worthwhile() -> None:
 
 @pytest.mark.parametrize("slower", [3.0, 10.0, 30.0])
 def test_whoever_listens_does_not_stay_locked_out(slower: float) -> None:
-    """20 answers in a row within 45 calls; to wait for what listening tells alone would take a hundred. Seven seeds."""
+    """20 answers in a row within 50 calls; to wait for what listening tells alone would take a hundred. Seven seeds."""
     for seed in (0, 2, 5, 7, 8, 9, 11):
         learner = OnlineLearner(seed=seed)
         live, _ = taught(learner, 200, seed)
@@ -150,7 +150,7 @@ def test_whoever_listens_does_not_stay_locked_out(slower: float) -> None:
             suggestion = learner.suggest(live)
             live = dict(suggestion.values) if suggestion else live
             needed += 1
-            assert needed <= 45
+            assert needed <= 50
 
 
 def test_nothing_is_proposed_before_there_is_evidence() -> None:

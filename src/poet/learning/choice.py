@@ -28,6 +28,7 @@ UNMODELLED = 0.08  # share of its width by which a gain's interval is longer at 
 # leaves out they do not know; set so that on simulated services it holds as often as it says
 FURTHER = 2  # retries beyond the live ones that are looked at
 SCREEN = 40  # paired draws for the best few
+ALIKE = 1e-4  # of a success's value: by so little less a pause or a delay is as good as the best
 OPTIMA = 24  # draws whose own optima make the interval of each parameter
 CONFIRM = 128  # fresh draws for the chosen one: the best of many looks better than it is
 FEW = 6  # candidates that are worth drawing for
@@ -430,6 +431,7 @@ def _optima(case: _Case, times: Array, plan: Plan, seen: int, rng: np.random.Gen
     world = drawn_worlds(case.picture, OPTIMA, float(times[-1]), rng)
     bounds = pauses(plan.backoff, limits.cap, case.most)
     whole = case.judged(foreseen(world, plan.way, Grid.of(times), bounds), by_success=False)
+    spans: dict[str, tuple[Array, Array]] = {}
     fewest = _fewest(case)
     at_timeout = whole[fewest : min(limits.most, case.most) + 1, :, int(np.searchsorted(times, plan.timeout))]
     found = {
@@ -442,31 +444,40 @@ def _optima(case: _Case, times: Array, plan: Plan, seen: int, rng: np.random.Gen
         one = Grid.of(np.array([plan.timeout]))
         each_way = foreseen(world.times(choices), plan.way, one, np.tile(each, (1, OPTIMA)))
         scores = case.judged(Outlook(*(table[-1, :, 0] for table in each_way)), by_success=False)
-        found["backoff"] = np.array(limits.backoffs)[scores.reshape(OPTIMA, choices).argmax(axis=1)]
+        spans["backoff"] = np.array(limits.backoffs), scores.reshape(OPTIMA, choices)
     if limits.hedging is not None and plan.hedges:
         delays = [each for each in KNOTS[1:].tolist() if limits.hedging.low <= each <= limits.hedging.high]
         delays = [each for each in delays if plan.hedges * each < plan.timeout][-MOST_DELAYS:] or [plan.hedge_delay]
         ways = Ways.of(*((plan.hedges, delay) for delay in delays))
         part = hedged(world, Grid.of(np.array([plan.timeout])), bounds, ways)
         scores = case.judged(Outlook(*(table[plan.retries, :, :, 0] for table in part)), by_success=False)
-        found["hedge_delay"] = np.array(delays)[scores.argmax(axis=1)]
+        spans["hedge_delay"] = np.array(delays), scores
     told = {name: estimate(draws, seen)._replace(value=getattr(plan, name)) for name, draws in found.items()}
-    if "backoff" in told:  # the best one may lie between two that were tried
-        told["backoff"] = _widened(told["backoff"], limits.backoffs)
+    alike = ALIKE * case.wish.objective.value
+    for name, (values, scores) in spans.items():
+        told[name] = _spanned(getattr(plan, name), values, scores, alike, seen)
     return told
+
+
+def _spanned(value: float, values: Array, scores: Array, alike: float, seen: int) -> Estimate:
+    """``value``, with the span of those that are the best, or as good to ``alike``, by draws: (n_draws, n_values).
+
+    values: that were tried, rising. Such optima are flat: which of several alike is the best in a draw says little, and
+    the best may lie between two that were tried, or before the first.
+    """
+    good = scores >= scores.max(axis=1, keepdims=True) - alike
+    lows, highs = values[good.argmax(axis=1)], values[::-1][good[:, ::-1].argmax(axis=1)]
+    low = quantile(sorted(lows.tolist()), (1 - LEVEL) / 2)
+    high = quantile(sorted(highs.tolist()), (1 + LEVEL) / 2)
+    low = max((each for each in values.tolist() if each < low), default=0.0)
+    high = min((each for each in values.tolist() if each > high), default=high)
+    return Estimate(value, min(low, value), max(high, value), seen, LEVEL)
 
 
 def _doubted(gain: Estimate) -> Estimate:
     """The estimate with what is not modelled."""
     more = UNMODELLED * (gain.high - gain.low)
     return gain._replace(low=gain.low - more, high=gain.high + more)
-
-
-def _widened(estimate: Estimate, tried: Sequence[float]) -> Estimate:
-    """The interval, up to the next values on both sides among those that were ``tried``, which rise."""
-    low = max((each for each in tried if each < estimate.low), default=estimate.low)
-    high = min((each for each in tried if each > estimate.high), default=estimate.high)
-    return estimate._replace(low=min(low, estimate.value), high=max(high, estimate.value))
 
 
 # ---------------------------------------------------------------------------------------------------- candidates

@@ -55,8 +55,8 @@ _SLACK = 64  # single durations beyond those that count, so that they need not b
 
 _HEARD = 4.0  # evidence for something having changed that makes it worth counting it exactly [nats]
 _WATCH = 6.0  # evidence for "much worse" that makes it worth looking at once [nats]
-_ALARM = 13.5  # evidence for a change [nats]: by chance, once in exp(13.5) = 730,000 calls or more seldom, for each
-_LAGS = 16.0  # the same, of the shortest memory against another
+_ALARM = 12.5  # evidence for a change [nats]: by chance, once in exp(12.5) = 270,000 calls or more seldom, for each
+_LAGS = 22.0  # the same, of the shortest memory against another
 _STALE = 2.0  # evidence against a memory that makes it stale once there is an alarm [nats]
 _ALARM_AFTER = 20  # calls that come first
 _ALARM_PAUSE = 25  # calls between two alarms

@@ -51,6 +51,7 @@ _EXTRA_KEEP = 0.5 ** (1 / 60.0)  # of the extra requests, per call
 _APART = 0.2  # difference of two shares that counts ...
 _SURE = 3.0  # ... if it is so many standard errors, too
 ONSET = 14.0  # first attempts since trouble began that tell how bad it is
+_FINE = 10_000  # steps in which chances are kept, as thousands of functions keep some
 _FEW = 5.0  # first attempts that say nothing yet
 
 
@@ -107,7 +108,7 @@ class Strain:
         self.listening = False
         self.feared = False  # whether trouble was of our own making before
         self.quick = math.inf  # time by which first attempts are judged, at most the timeout in force [s]
-        self._curve = array("d")  # chance of an answer by each knot, as usual; empty: not known yet
+        self._curve = array("H")  # chance of an answer by each knot, as usual [1/_FINE]; empty: not known yet
         self._usual = 0.0  # share of first attempts that are usually not answered by ``quick``
         self._bad = self._weight = 0.0  # of first attempts of late
         self._extra = 0.0  # requests per call, of late
@@ -136,7 +137,7 @@ class Strain:
 
     def knows(self, curve: Sequence[float], limit: float, calls: int) -> None:
         """From now on ``curve``, the chance of an answer by each knot, is usual. limit: timeout in force [s]."""
-        self._curve, self._quiet = array("d", (round(each, 4) for each in curve)), calls
+        self._curve, self._quiet = array("H", (round(each * _FINE) for each in curve)), calls
         self.under(limit)
 
     def under(self, limit: float) -> None:
@@ -145,7 +146,7 @@ class Strain:
             return
         place = min(bisect_left(self._curve, SHARE * self._curve[-1]), bin_of(limit), BINS - 1)
         quick = EDGES[place - 1] if place else EDGES[0]
-        self._usual = 1.0 - self._curve[place]
+        self._usual = 1.0 - self._curve[place] / _FINE
         if quick != self.quick:
             self.quick = quick
             self._bad = self._weight = 0.0
@@ -200,7 +201,7 @@ class Strain:
         """All of it, as scalars and lists."""
         facts: dict[str, Any] = {name.strip("_"): getattr(self, name) for name in _NUMBERS}
         facts["quick"] = self.quick if self.quick < math.inf else None
-        facts["curve"] = [round(each, 4) for each in self._curve]
+        facts["curve"] = [each / _FINE for each in self._curve]
         return facts
 
     @classmethod
@@ -217,7 +218,7 @@ class Strain:
         curve = numbers(facts["curve"], range(BINS + 1))
         if len(curve) not in (0, BINS) or any(each > 1 for each in curve):
             raise ValueError("no curve of chances")
-        strain._curve = array("d", curve)
+        strain._curve = array("H", (round(each * _FINE) for each in curve))
         return strain
 
     def _judged(self, calls: int) -> bool:

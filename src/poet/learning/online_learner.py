@@ -95,7 +95,7 @@ _LENGTHS = struct.Struct("<III")  # name, facts, arrays
 
 
 class OnlineLearner:
-    """Learns ``timeout`` and ``retries`` of one function from its executions; implements ``poet.seams.Learner``.
+    """Learns ``timeout``, ``retries`` and ``backoff`` of one function; implements ``poet.seams.Learner``.
 
     Where ``hedges`` is in the space it learns whether to send copies of slow requests, too, how many and when.
 

@@ -82,7 +82,9 @@ def blocks(values: Sequence[float | None], lowest: float, highest: float) -> str
         if value is None:
             drawn.append(" ")
         else:
-            level = int(len(BLOCKS) * (value - lowest) / span) if span > 0 else len(BLOCKS) - 1
+            # cut off first: by the smallest spans that there are a quotient has no end
+            part = min(max(value - lowest, 0.0), span) / span if span > 0 else 1.0
+            level = int(len(BLOCKS) * part)
             drawn.append(BLOCKS[min(max(level, 0), len(BLOCKS) - 1)])
     return "".join(drawn)
 

@@ -23,7 +23,7 @@ class Replay(NamedTuple):
     first: float  # start of the oldest of them, Unix time [s]; 0: there are none
     last: float  # and of the newest
     left_out: Mapping[str, int]  # calls that no parameter decides, by reason: "shed", "cancelled", "unknown"
-    held: int  # failed calls that something else than their retries ended: a deadline, a budget, a breaker
+    held: int  # failed calls that something else than their retries ended: a deadline, a budget, a breaker …
     late: int  # calls whose answer came behind its limit and was used all the same
     objective: Objective | None  # with its latency cost; None: there is no scale of latency
     recorded: Mapping[str, float]  # by ``FIGURES``

@@ -104,8 +104,8 @@ def _target(told: Replay) -> Iterable[str]:
 def _odd(told: Replay) -> Iterable[str]:
     if told.held:
         yield (
-            f"{told.held} failed with retries left: something else ended them – a deadline, a budget, a breaker, a spell "
-            "without retries –, and here they end there, too."
+            f"{told.held} failed with retries left: something else ended them – a deadline, a budget, a breaker, a "
+            "spell without retries –, and here they end there, too."
         )
     if told.late:
         yield (

@@ -76,9 +76,9 @@ def _normal_cdf(x: Floats) -> Floats:
 
 
 def _score(mode: Mode, x: Floats) -> Floats:
-    """Standard normal score of ``x`` >= 0 [s]; minus infinity at 0."""
+    """Standard normal score of ``x`` >= 0 [s]; minus infinity at 0, and at what rounding has left a hair below."""
     with np.errstate(divide="ignore"):
-        return np.asarray((np.log(x) - math.log(mode.median)) / mode.sigma)
+        return np.asarray((np.log(np.maximum(x, 0.0)) - math.log(mode.median)) / mode.sigma)
 
 
 def _ended_by(modes: Sequence[Mode], x: Floats) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,9 @@ GATE = 0.9  # least posterior probability that a change does no harm
 SHORT_GATE = 0.7  # the same, where success is short: to wait for certainty costs answers
 LEVEL = 0.9  # of the intervals we report
 LEAST_GAIN = 0.002  # mean gain of a change, as a share of a success's value: the optimum is flat, small steps are noise
-UNMODELLED = 0.08  # share of its width by which a gain's interval is longer at both ends than draws say: what the model
-# leaves out they do not know; set so that on simulated services it holds as often as it says
+# Share of its width by which a gain's interval is longer at both ends than draws say: what the model leaves out they do
+# not know. Set so that on simulated services it holds as often as it says.
+UNMODELLED = 0.08
 FURTHER = 2  # retries beyond the live ones that are looked at
 SCREEN = 40  # paired draws for the best few
 ALIKE = 1e-4  # of a success's value: by so little less a pause or a delay is as good as the best
@@ -35,7 +36,9 @@ FEW = 6  # candidates that are worth drawing for
 BACKOFFS_ALIKE = 4  # as many candidates may differ in nothing else
 MOST_CAUTION = 10  # bins by which the best timeout is lengthened to look whether that is safer
 LONGING = 5.0  # least gains that a longer timeout must promise, for the probes to look there more often
-LATELY = 0.1  # share of the attempts of late that says so
+LATELY = (
+    0.1  # share of the attempts of late whose answers came late, from which on a longer timeout is more than a hope
+)
 SURE = 0.15  # timeouts by which less than this share of the answers has come are not worth scoring
 COARSE = 2  # bins from one timeout to the next in a first survey
 MOST_DELAYS = 30  # bins before the timeout within which the posterior's own optimum of a hedge delay is sought
@@ -47,19 +50,19 @@ TESTED = 8  # retried calls that must have been seen before retries may be given
 HARM = (
     0.25  # loss, in least gains, that counts as none: who insures against a hang loses next to nothing where none comes
 )
-RISK = 0.3  # share of its mean gain that a change may lose
+RISK = 0.3  # share of what its mean gain is above ``LARGE`` that a change may lose while little is known
+LARGE = 2.5  # least gains
 YOUNG = 60  # calls since the start, or a change, during which a large gain may be risky: to wait costs more
-LARGE = 2.5
 # Least share of the best reachable success that a plan must have. A latency cost of our own making buys no failures, a
 # declared one few: latencies come in bursts, so that giving up pays less than the picture says.
 LEAST_SUCCESS_DERIVED = 0.99
 LEAST_SUCCESS_DECLARED = 0.9
 # A service that fails most of the time whatever one does is not to be chased. But neither may it be given up: who fails
 # nearly always sees nothing any more, and would never learn that it pays again to wait.
-# Where it is missing by a declared cost, it has a price instead: so much is never paid for it as for a success itself.
-MISSED = 0.5  # values of a success
 SOUND = 0.9  # best reachable success below which a service counts as failing
 LEAST_SUCCESS_FAILING = 0.5
+# By a declared cost none of these is a floor: a success that is missing below it costs so many values of its own more.
+MISSED = 0.5
 
 
 class Hedging(NamedTuple):
@@ -83,6 +86,10 @@ class Limits(NamedTuple):
     hedging: Hedging | None = None  # None: the hedges stay as they are
     extra: float = math.inf  # requests per call beyond the first that a plan may send
     vouched: Plan | None = None  # a plan as many as which it may send in any case; None: none, not even the live one
+
+    def extra_beside(self, spent: float) -> float:
+        """Requests per call beyond the first that a plan may send where the live one sends ``spent``."""
+        return self.extra if self.vouched is None else max(self.extra, spent)
 
 
 class Wish(NamedTuple):
@@ -135,7 +142,7 @@ class Verdict(NamedTuple):
     bound: bool = False  # something better would send more requests than are allowed
 
 
-class _Case(NamedTuple):
+class Case(NamedTuple):
     """What a look is about."""
 
     picture: Picture
@@ -173,7 +180,7 @@ class _Case(NamedTuple):
         return result
 
 
-class _Table(NamedTuple):
+class Table(NamedTuple):
     """Candidates that were scored together on the mean picture."""
 
     timeouts: Array  # (n_timeouts,) [s]
@@ -225,7 +232,7 @@ def decide(
     longest timeout by which reachable success is judged [s]; seen: executions, of them ``fresh`` since the last change.
     thorough: whether to look at all there is, or only where what is next to the live plan promises something.
     """
-    case = _Case(picture, live, limits, wish, gate, retried, RISK if fresh < YOUNG else 0.0)
+    case = Case(picture, live, limits, wish, gate, retried, RISK if fresh < YOUNG else 0.0)
     survey = _surveyed(case, reach, thorough=thorough)
     if not survey.plans:
         return Verdict(None, bound=survey.bound)
@@ -251,7 +258,7 @@ def decide(
     )
 
 
-def _surveyed(case: _Case, reach: float, *, thorough: bool) -> _Survey:
+def _surveyed(case: Case, reach: float, *, thorough: bool) -> _Survey:
     """Score candidates on the mean picture: all backoffs at the live way to hedge, then all ways at the best one."""
     world, live, limits = mean_world(case.picture), case.live, case.limits
     if limits.vouched is not None and math.isfinite(limits.extra):
@@ -262,23 +269,23 @@ def _surveyed(case: _Case, reach: float, *, thorough: bool) -> _Survey:
     within = times[(times >= limits.low) & (times <= limits.high)]  # the live one may be beyond
     coarse = rising([*within[::-COARSE].tolist(), live.timeout])
     backoffs = rising([*case.limits.backoffs, live.backoff]).tolist()
-    ways = [live.way] if case.limits.hedging is None else _free_ways(case, curve, times)
+    ways = [live.way] if case.limits.hedging is None else free_ways(case, curve, times)
     if not thorough:
         place = backoffs.index(live.backoff)
         beside = [(backoff, live.way) for backoff in backoffs[max(0, place - 1) : place + 2]]
-        tables = [_table(case, world, coarse, beside)]
+        tables = [scored_table(case, world, coarse, beside)]
         if len(ways) > 1:
-            tables.append(_table(case, world, np.array([live.timeout]), [(live.backoff, way) for way in ways]))
+            tables.append(scored_table(case, world, np.array([live.timeout]), [(live.backoff, way) for way in ways]))
         if not _promising(case, tables, reach):
             return _Survey((), False, 0.0, 1.0, times, curve)
-    tables = [_table(case, world, coarse, [(backoff, live.way) for backoff in backoffs])]
+    tables = [scored_table(case, world, coarse, [(backoff, live.way) for backoff in backoffs])]
     if len(ways) > 1:
         best = _ranked(case, tables, reach, 1).plans[0]
-        tables.append(_table(case, world, coarse, [(best.backoff, way) for way in ways]))
+        tables.append(scored_table(case, world, coarse, [(best.backoff, way) for way in ways]))
     best = _ranked(case, tables, reach, 1).plans[0]
     place = int(np.searchsorted(times, best.timeout))
     near = times[max(0, place - NEAR) : place + NEAR + 1]
-    tables.append(_table(case, world, near, [(backoff, best.way) for backoff in backoffs]))
+    tables.append(scored_table(case, world, near, [(backoff, best.way) for backoff in backoffs]))
     ranking = _promising(case, tables, reach)
     if ranking is None:
         return _Survey((), False, 0.0, 1.0, times, curve, _ranked(case, tables, reach, 1).bound)
@@ -287,7 +294,7 @@ def _surveyed(case: _Case, reach: float, *, thorough: bool) -> _Survey:
     return _Survey(list(plans), ranking.short, *found, within, curve, ranking.bound, ranking.forced)
 
 
-def _promising(case: _Case, tables: Sequence[_Table], reach: float) -> _Ranking | None:
+def _promising(case: Case, tables: Sequence[Table], reach: float) -> _Ranking | None:
     """The best candidates where one is better than the live one, which is in the first table, by more than noise."""
     ranking = _ranked(case, tables, reach, FEW)
     now = tables[0].place(case.live)
@@ -315,17 +322,17 @@ def _breathe() -> None:
     time.sleep(0)
 
 
-def _table(case: _Case, world: World, times: Array, others: Sequence[tuple[float, tuple[int, float]]]) -> _Table:
+def scored_table(case: Case, world: World, times: Array, others: Sequence[tuple[float, tuple[int, float]]]) -> Table:
     """Score all of them: others that differ in backoff, or in their way to hedge, but not in both."""
     _breathe()
     grid = Grid.of(times)
     backoffs, ways = zip(*others, strict=True)
     if len(set(ways)) == 1:
         bounds = np.stack([pauses(backoff, case.limits.cap, case.most) for backoff in backoffs], axis=1)
-        return _Table(times, others, foreseen(world.times(len(others)), ways[0], grid, bounds))
+        return Table(times, others, foreseen(world.times(len(others)), ways[0], grid, bounds))
     bounds = pauses(backoffs[0], case.limits.cap, case.most)
     whole = hedged(world, grid, bounds, Ways.of(*ways))
-    return _Table(times, others, Outlook(*(part[:, 0] for part in whole)))
+    return Table(times, others, Outlook(*(part[:, 0] for part in whole)))
 
 
 class _Ranking(NamedTuple):
@@ -340,13 +347,13 @@ class _Ranking(NamedTuple):
     forced: bool = False  # the live one sends more, and must go
 
 
-def _ranked(case: _Case, tables: Sequence[_Table], reach: float, few: int) -> _Ranking:
+def _ranked(case: Case, tables: Sequence[Table], reach: float, few: int) -> _Ranking:
     """The best ``few`` of all candidates. The live one is in the first table."""
-    possible = [_allowed(case, table) for table in tables]
+    possible = [candidates_of(case, table) for table in tables]
     if not any(fits.any() for fits in possible):  # within the bounds no copy is ever due, and they cannot be tuned
         possible = [_bounded(case, table) for table in tables]
     spent = float(tables[0].outlook.requests[tables[0].place(case.live)]) - 1.0
-    extra = case.limits.extra if case.limits.vouched is None else max(case.limits.extra, spent)
+    extra = case.limits.extra_beside(spent)
     allowed = [
         fits & (table.outlook.requests - 1.0 <= extra + 1e-9) for table, fits in zip(tables, possible, strict=True)
     ]
@@ -389,11 +396,11 @@ def _ranked(case: _Case, tables: Sequence[_Table], reach: float, few: int) -> _R
     return _Ranking([plan for _, plan in best], best[0][0], floor, asked, bound=bound, forced=forced)
 
 
-def _utility(case: _Case, table: _Table) -> Array:
+def _utility(case: Case, table: Table) -> Array:
     return case.judged(table.outlook, by_success=False)
 
 
-def _screened(case: _Case, survey: _Survey, rng: np.random.Generator) -> tuple[Plan | None, bool]:
+def _screened(case: Case, survey: _Survey, rng: np.random.Generator) -> tuple[Plan | None, bool]:
     """The best of the few most promising candidates, by paired draws, and whether a longer timeout is longed for."""
     now, *scores = _scores(case, (case.live, *survey.plans), SCREEN, rng, by_success=survey.short)
     gains = np.array(scores) - now
@@ -412,7 +419,7 @@ def _screened(case: _Case, survey: _Survey, rng: np.random.Generator) -> tuple[P
     return survey.plans[chosen], longing
 
 
-def _scores(case: _Case, plans: Sequence[Plan], n: int, rng: np.random.Generator, *, by_success: bool) -> Array:
+def _scores(case: Case, plans: Sequence[Plan], n: int, rng: np.random.Generator, *, by_success: bool) -> Array:
     """Worth of each of ``plans`` by ``n`` fresh draws, the same for all: (n_plans, n).
 
     The best of many looks better than it is; fresh draws know nothing of the many.
@@ -423,7 +430,7 @@ def _scores(case: _Case, plans: Sequence[Plan], n: int, rng: np.random.Generator
     return case.judged(scored(world, plans, case.limits.cap), by_success=by_success)
 
 
-def _optima(case: _Case, times: Array, plan: Plan, seen: int, rng: np.random.Generator) -> dict[str, Estimate]:
+def _optima(case: Case, times: Array, plan: Plan, seen: int, rng: np.random.Generator) -> dict[str, Estimate]:
     """For each parameter the values that each of some draws would choose for it, the others being as in ``plan``."""
     limits = case.limits
     place = int(np.searchsorted(times, plan.timeout))
@@ -497,7 +504,7 @@ def timeouts(limits: Limits, live: float, curve: Array, *, hard: bool = True) ->
     return rising([*edges, limits.low, limits.high, live])
 
 
-def _free_ways(case: _Case, curve: Array, times: Array) -> list[tuple[int, float]]:
+def free_ways(case: Case, curve: Array, times: Array) -> list[tuple[int, float]]:
     """Ways to hedge: none, and copies after each edge behind which enough attempts were seen to be left."""
     hedging, live = case.limits.hedging, case.live
     assert hedging is not None
@@ -517,7 +524,7 @@ def _free_ways(case: _Case, curve: Array, times: Array) -> list[tuple[int, float
     return ways
 
 
-def _fewest(case: _Case) -> int:
+def _fewest(case: Case) -> int:
     """Least retries that may be chosen."""
     if case.retried < TESTED and case.live.retries >= 1:
         # whoever gives up retries unseen never learns what they are worth
@@ -525,14 +532,14 @@ def _fewest(case: _Case) -> int:
     return case.limits.fewest
 
 
-def _allowed(case: _Case, table: _Table) -> npt.NDArray[np.bool_]:
+def candidates_of(case: Case, table: Table) -> npt.NDArray[np.bool_]:
     """Candidates within the hard bounds, each once: as the table's outlook."""
     # a copy that is never due is none
     due = np.array([copies * delay for _, (copies, delay) in table.others])[:, None] < table.timeouts
     return _bounded(case, table) & due
 
 
-def _bounded(case: _Case, table: _Table) -> npt.NDArray[np.bool_]:
+def _bounded(case: Case, table: Table) -> npt.NDArray[np.bool_]:
     """Candidates within the hard bounds of timeout and retries: as the table's outlook."""
     limits, number = case.limits, np.arange(case.most + 1)
     rows = (number >= _fewest(case)) & (number <= limits.most)
@@ -605,9 +612,3 @@ def rounded(timeout: float, limits: Limits) -> float:
     """A readable timeout within the bounds [s]."""
     near = readable(timeout)
     return near if limits.low <= near <= limits.high and math.isfinite(near) else timeout
-
-
-# What ``targets`` has in common with the choice by utility.
-Case: TypeAlias = _Case
-Table: TypeAlias = _Table
-allowed, free_ways, scored_table = _allowed, _free_ways, _table

@@ -64,10 +64,7 @@ DECLARED: Mapping[str, Value] = {"timeout": 30.0, "retries": 3, "backoff": 0.1}
 STRETCH = 2.44  # longer limit of a probe: four bins, so that what it sees pays for the wait
 CURIOUS = 6.0  # how many retried calls satisfy most of the first curiosity about retries
 MOST_PROBED = 0.5  # share of calls
-IN_TIME = (
-    0.05,
-    0.3,
-)  # times as many retries and longer limits to look beyond under a latency target: calls miss it by them
+IN_TIME = 0.05, 0.3  # times as many retries, longer limits, are probed under a latency target: calls miss it by them
 GENEROUS = 10.0  # usual latencies from which on a declared timeout says how long anybody would wait
 STEADFAST = 100.0  # usual latencies that are waited for where it does not say so
 LONGING = 4.0  # times as many longer limits where a longer timeout seems better and too little was seen of it

@@ -193,7 +193,7 @@ def _surveyed(case: Case, target: _Target, world: World, times: Array, reach: fl
 
 def _judged(case: Case, target: _Target, world: World, table: Table) -> _Judged:
     """Which share of the calls misses, for each candidate of ``table``."""
-    possible, unknown = choice.allowed(case, table), np.full(table.outlook.success.shape, np.nan)
+    possible, unknown = choice.candidates_of(case, table), np.full(table.outlook.success.shape, np.nan)
     if target.latency is None:
         doomed = float(world.permanent[0] * min(world.failed[0, -1], 0.98))
         return _Judged(table, possible, np.maximum(1 - table.outlook.success / (1 - doomed), 0.0), unknown)
@@ -232,7 +232,7 @@ def _ranked(case: Case, target: _Target, world: World, tables: Sequence[_Judged]
     first = tables[0]
     now = first.table.place(case.live)
     spent = float(first.table.outlook.requests[now]) - 1.0
-    extra = case.limits.extra if case.limits.vouched is None else max(case.limits.extra, spent)
+    extra = case.limits.extra_beside(spent)
     least = 1.0
     for each in tables:
         fits = each.possible & (each.table.outlook.requests - 1.0 <= extra + 1e-9)

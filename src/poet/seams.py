@@ -9,10 +9,12 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from poet.model.aggregate import Hour
 from poet.model.estimate import Estimate
-from poet.model.execution import Execution, Feedback
+from poet.model.execution import Context, Execution, Feedback
 from poet.model.explanation import Explanation
 from poet.model.function import FunctionKey
 from poet.model.parameters import Alias, AliasName, Change, ParameterSet, Standing
+from poet.model.policy import Policy
+from poet.model.trial import Recommendation, Trial
 from poet.model.tunable import Value
 
 
@@ -56,6 +58,7 @@ class Probe(NamedTuple):
     limit: float = 0.0  # probability that a call's attempts get a longer limit, in [0, 1]
     stretch: float = 1.0  # that limit as a multiple of the timeout, >= 1
     calm: bool = False  # no retries and no copies for now, so that it shows what first attempts do without them
+    policy: Policy | None = None  # how calls pick declared tunables; None: always the version's own
 
 
 class Learner(Protocol):
@@ -93,6 +96,38 @@ class Learner(Protocol):
 
         None: nobody knows anything yet. Changes nothing in this learner. Contributions may come in any order; what they
         add up to hardly depends on it. Raises ValueError where one of the two is not of this kind.
+        """
+
+
+class Tuner(Protocol):
+    """Finds good values of a function's declared tunables from scored calls. Used by one thread at a time; seeded."""
+
+    def update(self, trials: Sequence[Trial]) -> None:
+        """Fold them in, oldest first. Never changes them; passes over those whose score or slack is not finite."""
+
+    def suggest(self, context: Context = ()) -> dict[str, Value]:
+        """What to try next in such a call, the best known included: within bounds, all tunables named."""
+
+    def recommend(self, context: Context = ()) -> Recommendation:
+        """What is best in such a call, or in all calls together where the context is empty or was never seen."""
+
+    def expected(self, values: Mapping[str, Value], context: Context = ()) -> float:
+        """Posterior mean score of ``values``, tried or not [utility]."""
+
+    def policy(self, share: float, tries: int) -> Policy:
+        """How calls pick values until the next one is made.
+
+        share: of calls that may try something out, in [0, 1]; 0: each as it is believed to be best in its context.
+        tries: most sets of values to try, >= 1.
+        """
+
+    def dump(self) -> bytes:
+        """All it knows; readable by ``load`` of this and later releases, whose space may have changed."""
+
+    def load(self, state: bytes) -> tuple[str, ...]:
+        """Take up where ``dump`` left off; what had to be dropped, as the space is another one, in words.
+
+        Raises ValueError, unchanged, where ``state`` is not of this kind.
         """
 
 

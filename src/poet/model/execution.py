@@ -50,8 +50,10 @@ class Execution(NamedTuple):
     attempts: tuple[Attempt, ...]  # at least one
     error: str = ""  # the type's name where it failed
     context: Context = ()  # features that ``perceive`` declared, by name
-    draw: int = 0  # that explored values came from, in [0, 2**62), see ``model.exploration``; 0: the version's own
+    draw: int = 0  # which of the policy's tries it was, in [0, 2**62); 0: none
     score: float | None = None  # what the answer was worth, 0 worst .. 1 best; None: nobody has said
+    values: Context = ()  # tunables that it used otherwise than its version says, by name: tried, or the caller's own
+    goals: tuple[tuple[str, float], ...] = ()  # what it was scored by, by name, where there are several
 
     @property
     def id(self) -> str:

@@ -1,0 +1,1 @@
+"""Learners of declared tunables, one seam: ``poet.seams.Tuner``."""

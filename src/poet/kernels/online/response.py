@@ -1,0 +1,114 @@
+"""A response surface: what scores are like about one place, by regression on (place, score) pairs as they come.
+
+A quadratic without cross terms in numbers and an effect of each option of a choice (Box & Wilson 1951), in several
+memories that fade at different paces and are trusted by how well each foretold the newest scores (fixed share: Herbster
+& Warmuth 1998). The sums keep their size however many pairs come, pairs may come late and in any order, and several
+scores of one place (a score, and what constrains it) share them. Where the numbers' part alone is used this is the
+second-order simultaneous perturbation of Spall 2000 in regression form: gradient and curvature are read from the sums
+and not from one pair of calls, so that calls that end late or never do no harm.
+
+Columns: 1, then one per option, then one per number ``x - centre``, then one per number ``(x - centre)^2 / 2``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+FREEDOM = 5.0  # of the t law by which memories are compared: single wild scores convince nobody [1]
+
+
+class Surface(NamedTuple):
+    """Fading sums of one regression with ``p`` columns and ``k`` scores in ``m`` memories. Frozen."""
+
+    information: Array  # (m, p, p) sums of weight column column' [1]
+    moment: Array  # (m, p, k) sums of weight column score [score]
+    squares: Array  # (m, k) sums of weight score^2 [score squared]
+    weight: Array  # (m,) sums of weights [1]
+
+    @classmethod
+    def empty(cls, memories: int, columns: int, scores: int) -> Surface:
+        """Nothing seen."""
+        return cls(
+            np.zeros((memories, columns, columns)),
+            np.zeros((memories, columns, scores)),
+            np.zeros((memories, scores)),
+            np.zeros(memories),
+        )
+
+
+def observe(state: Surface, column: Array, scores: Array, keep: Array, weight: float = 1.0) -> Surface:
+    """The surface when the place ``column``, (p,), had ``scores``, (k,).
+
+    keep: (m,), what is left of each memory when one more pair comes, in (0, 1]. weight: of the pair, in [0, 1].
+    """
+    seen = weight * column
+    return Surface(
+        keep[:, None, None] * state.information + np.multiply.outer(seen, column),
+        keep[:, None, None] * state.moment + np.multiply.outer(seen, scores),
+        keep[:, None] * state.squares + weight * scores * scores,
+        keep * state.weight + weight,
+    )
+
+
+def faded(state: Surface, keep: float) -> Surface:
+    """The surface when all that it has seen weighs ``keep`` in [0, 1] of what it did."""
+    return Surface(*(keep * sums for sums in state))
+
+
+def recentred(state: Surface, shift: Array, first: int) -> Surface:
+    """The same sums about a centre that lies ``shift``, (d,), further on; exact.
+
+    first: the first of the ``2 d`` columns of numbers, whose last is the last of all.
+    """
+    p, d = state.information.shape[1], len(shift)
+    change = np.eye(p)
+    slopes = np.arange(first, first + d)
+    change[slopes, 0] = -shift
+    change[slopes + d, 0] = 0.5 * shift * shift
+    change[slopes + d, slopes] = -shift
+    return state._replace(information=change @ state.information @ change.T, moment=change @ state.moment)
+
+
+class Posterior(NamedTuple):
+    """What a surface says of each memory's coefficients: normal, with the noise's variance as a factor."""
+
+    mean: Array  # (m, p, k) [score]
+    covariance: Array  # (m, p, p) in units of the noise's variance [1]
+    root: Array  # (m, p, p) a factor R of it: R R' = covariance
+    noise: Array  # (m, k) standard deviation of one score, > 0 [score]
+
+
+def posterior(state: Surface, precision: Array, least_noise: Array) -> Posterior:
+    """Coefficients under independent normal priors about 0 (a Normal-Gamma law: Bishop 2006, section 3.3).
+
+    precision: (p,) of the priors, > 0, in units of the inverse noise variance: how many pairs each is worth.
+    least_noise: (k,) > 0, below which no noise is believed to lie [score].
+    """
+    matrix = state.information + np.diag(precision)
+    lower = np.linalg.inv(np.linalg.cholesky(matrix))  # of order 48 at most: too small for BLAS to spread over threads
+    root = lower.transpose(0, 2, 1)
+    covariance = root @ lower
+    mean = covariance @ state.moment
+    rest = np.maximum(state.squares - np.einsum("mpk,mpk->mk", mean, state.moment), 0.0)
+    # two pairs' worth of the least noise keep the scale from collapsing on the first few scores
+    noise = np.sqrt((rest + 2.0 * least_noise**2) / (state.weight[:, None] + 1.0))
+    return Posterior(mean, covariance, root, np.maximum(noise, least_noise))
+
+
+def log_likelihood(post: Posterior, column: Array, score: float) -> Array:
+    """How well each memory foretells the first score at ``column``: (m,), but for a constant."""
+    mean = post.mean[:, :, 0] @ column
+    spread = post.noise[:, 0] * np.sqrt(1.0 + np.einsum("p,mpq,q->m", column, post.covariance, column))
+    z = (score - mean) / spread
+    return np.asarray(-np.log(spread) - 0.5 * (FREEDOM + 1.0) * np.log1p(z * z / FREEDOM))
+
+
+def trusted(trust: Array, log_likelihoods: Array, share: float) -> Array:
+    """The memories' weights, (m,), after each foretold a score that well; ``share`` in [0, 1] is dealt out anew."""
+    weights = trust * np.exp(log_likelihoods - log_likelihoods.max())
+    return np.asarray((1.0 - share) * weights / weights.sum() + share / len(trust))

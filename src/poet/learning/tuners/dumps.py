@@ -1,0 +1,126 @@
+"""How tuners write down what they know: a head in JSON, arrays as they are, and a checksum over both."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from poet.model.tunable import Choice, Integer, Real, Tunable, Value
+
+Array = npt.NDArray[np.float64]
+
+_HEAD = struct.Struct(">8sIII")  # magic and kind; checksum of the rest; bytes of the head in JSON, of all
+
+
+def packed(kind: str, head: Mapping[str, Any], arrays: Sequence[Array] = ()) -> bytes:
+    """``head`` (of what JSON knows; numbers finite) and ``arrays``; exact. kind: four characters."""
+    shapes = [list(array.shape) for array in arrays]
+    text = json.dumps({**head, "shapes": shapes}, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    body = text + b"".join(np.ascontiguousarray(array, dtype="<f8").tobytes() for array in arrays)
+    return _HEAD.pack(b"POET" + kind.encode(), zlib.crc32(body), len(text), len(body)) + body
+
+
+def unpacked(kind: str, state: bytes) -> tuple[dict[str, Any], list[Array]]:
+    """What ``packed`` was given. Raises ValueError where ``state`` is not of this kind, or was damaged."""
+    if len(state) < _HEAD.size:
+        raise ValueError(f"no state of a tuner: {len(state)} bytes are too few")
+    magic, checksum, length, size = _HEAD.unpack_from(state)
+    body = state[_HEAD.size :]
+    if magic != b"POET" + kind.encode() or len(body) != size or zlib.crc32(body) != checksum:
+        raise ValueError(f"no state of this kind of tuner ({kind}), or a damaged one")
+    head = json.loads(body[:length])
+    arrays, start = [], length
+    for shape in head.pop("shapes"):
+        count = math.prod(shape)
+        arrays.append(np.frombuffer(body, dtype="<f8", count=count, offset=start).reshape(shape).astype(float))
+        start += 8 * count
+    return head, arrays
+
+
+class Scale(NamedTuple):
+    """What a tunable's values meant when they were learned from."""
+
+    kind: str  # "number" or "choice"
+    low: float = 0.0
+    high: float = 1.0
+    log: bool = False
+    options: tuple[Value, ...] = ()
+
+    @classmethod
+    def of(cls, tunable: Tunable) -> Scale:
+        """That of a tunable."""
+        if isinstance(tunable, Choice):
+            return cls("choice", options=tunable.options)
+        return cls("number", float(tunable.low), float(tunable.high), tunable.log)
+
+    def moved(self, now: Scale) -> tuple[float, float] | None:
+        """``a, b``: a place x in [0, 1] of this range is at ``a + b x`` of ``now``; None: the scales do not compare."""
+        if self.kind != "number" or now.kind != "number" or self.log != now.log:
+            return None
+        low, high, there, far = (
+            (math.log(end) if self.log else end) for end in (self.low, self.high, now.low, now.high)
+        )
+        if far == there or high == low:
+            return None
+        return (low - there) / (far - there), (high - low) / (far - there)
+
+
+def scales(tunables: Mapping[str, Tunable]) -> dict[str, list[Any]]:
+    """The scales of all tunables, for a head."""
+    return {name: [*Scale.of(tunable)] for name, tunable in tunables.items()}
+
+
+def scales_of(head: Mapping[str, Any]) -> dict[str, Scale]:
+    """The scales again, in the order in which the tunables stood."""
+    return {
+        name: Scale(kind, float(low), float(high), bool(log), tuple(options))
+        for name, (kind, low, high, log, options) in head.items()
+    }
+
+
+def same_option(one: Value, other: Value) -> bool:
+    """Whether two options are the same one: 1, 1.0 and True are three."""
+    return one == other and type(one) is type(other)
+
+
+def levels(tunable: Tunable, most: int) -> tuple[Value, ...] | None:
+    """All values of a tunable; None where they are more than ``most``, or not to be counted."""
+    if isinstance(tunable, Choice):
+        return tunable.options if len(tunable.options) <= most else None
+    if isinstance(tunable, Integer):
+        count = (tunable.high - tunable.low) // tunable.step + 1
+        return tuple(tunable.low + k * tunable.step for k in range(count)) if count <= most else None
+    assert isinstance(tunable, Real)
+    if tunable.low == tunable.high:
+        return (float(tunable.low),)
+    if tunable.step is None:
+        return None
+    count = math.floor((tunable.high - tunable.low) / tunable.step + 1e-9) + 1
+    if count > most:
+        return None
+    return tuple(dict.fromkeys(tunable.clip(tunable.low + k * tunable.step) for k in range(count)))
+
+
+def rng_state(rng: np.random.Generator) -> list[int]:
+    """Where a PCG64 generator stands."""
+    state: Any = rng.bit_generator.state
+    return [state["state"]["state"], state["state"]["inc"], state["has_uint32"], state["uinteger"]]
+
+
+def rng_of(state: Sequence[int]) -> np.random.Generator:
+    """A generator that stands there."""
+    rng = np.random.Generator(np.random.PCG64(0))
+    rng.bit_generator.state = {
+        "bit_generator": "PCG64",
+        "state": {"state": int(state[0]), "inc": int(state[1])},
+        "has_uint32": int(state[2]),
+        "uinteger": int(state[3]),
+    }
+    return rng

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from poet.calls.brakes import Brakes
 from poet.calls.cell import Cell, Channel
-from poet.calls.choosing import Chooser, Chosen, Reader, Scorer, Tuner, compiled
+from poet.calls.choosing import Chooser, Chosen, Reader, Scorer, Single, compiled
 from poet.calls.declaring import OPERATIONAL, plain_annotations
 from poet.calls.enforce import Enforcer
 from poet.calls.listeners import Listeners
@@ -238,7 +238,8 @@ class Agent:
             reader = Reader(name, context, fault)
         if options.score is not None:
             scorer = Scorer(name, options.score, options.goals, fault)
-        make = Chooser if perceptive or reader is not None else Tuner
+        single = len(options.own or ()) == 1 and reader is None and not perceptive
+        make = Single if single else Chooser
         return make(
             name,
             own=options.own or (),
@@ -317,7 +318,7 @@ class Agent:
         if chooser is None:
             return Plan(parameters, cell.space, probe, cell.deadline, instant=instant)
         return compiled(
-            chooser.own,
+            chooser,
             parameters,
             said,
             probe.policy,

@@ -260,7 +260,8 @@ class Options:
         limits = bounds.get("timeout")
         if isinstance(limits, Real) and "timeout" not in tunables and timeout == TIMEOUT:  # nobody said another one
             timeout = limits.clip(timeout)
-        fitted = replace(self, hedging=hedging, own=own, timeout=timeout, tunables={**bounds, **tunables} or None)
+        known = {**bounds, **tunables} if bounds else self.tunables
+        fitted = replace(self, hedging=hedging, own=own, timeout=timeout, tunables=known)
         fitted._check_features(function)
         return fitted
 

@@ -37,7 +37,8 @@ def async_call(body: AsyncBody, cell: Cell) -> Callable[..., Any]:
         told = None
         if (chooser := cell.chooser) is not None:
             told = chooser.choose(plan, args, kwargs)
-            plan = told[0]
+            if told is not None:
+                plan = told[0]
         try:
             loop = get_running_loop()
             task = current_task(loop)

@@ -16,7 +16,7 @@ from poet.model.cells import Features, by_features, text_of
 from poet.model.execution import LONGEST_TEXT, MOST_FEATURES, UNTOLD, Context, Detail, Goals, Plainly, detailed, kept
 from poet.model.objective import Goal, scored
 from poet.model.parameters import ParameterSet
-from poet.model.policy import Pick, Policy
+from poet.model.policy import Pick, Policy, Tries
 from poet.model.tunable import Tunable, Value
 
 Fault = Callable[[str, BaseException], None]  # counts what went wrong beside a call
@@ -40,13 +40,16 @@ class Entry(NamedTuple):
 class Chosen(Plan):
     """The plan of a function that has a ``Chooser``, in one context or in all that have no plan of their own."""
 
-    __slots__ = ("cells", "entries", "policy", "said", "usual")
+    __slots__ = ("cells", "entries", "policy", "said", "share", "silent", "usual", "value")
 
     cells: Cells | None  # plans of contexts; None: none has one
     entries: dict[int, Entry]  # of the policy's sets of values, by their identity
     policy: Policy | None
     said: Mapping[str, Value]  # values of the function's own tunables by its version
+    share: float  # of calls that the policy is asked about, in [0, 1]
+    silent: bool  # whether there is nothing to tell of a call that uses what is usual
     usual: Entry  # where nothing is tried
+    value: Value  # of the only tunable, where there is one
 
     def entry(self, pick: Pick, own: tuple[Own, ...]) -> Entry:
         """The values of a pick, within the bounds whatever it says."""
@@ -192,20 +195,34 @@ class Chooser:
         self._flip, self._fault = flip, fault
         self._first = min((each.place for each in own), default=NOWHERE)  # of them among the positional arguments
 
-    def choose(self, plan: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Told:
-        """What a call uses. Writes the values of own tunables into ``kwargs``, the call's own, but for those given.
+    def choose(self, plan: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Told | None:
+        """What a call uses; None: its plan as it is, and there is nothing to tell.
 
+        Writes the values of own tunables into ``kwargs``, the call's own, but for those that the caller gives.
         plan: a ``Chosen``.
         """
-        context = FEATURES.get() if self._perceptive else ()
+        parent, context = plan, FEATURES.get() if self._perceptive else ()
         if self._reader is not None:
             context = self._reader.features(args, kwargs, context)
         if plan.cells is not None and context:
             plan = plan.cells.plan(context, plan)
+        if plan.share and (uniform := self._flip()) < plan.share:
+            return self._trying(plan, context, uniform, args, kwargs)
+        entry = plan.usual
+        given = entry.given
+        if len(args) <= self._first and (not kwargs or kwargs.keys().isdisjoint(given)):
+            kwargs.update(given)
+            return None if plan.silent and not context and plan is parent else (plan, context, 0, entry.otherwise)
+        return self._partly(plan, context, entry, 0, args, kwargs)
+
+    def _trying(
+        self, plan: Chosen, context: Context, uniform: float, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Told:
+        """What a call uses that the policy is asked about."""
         entry, draw = plan.usual, 0
         if plan.policy is not None:
             try:
-                pick = plan.policy.pick(context, self._flip())
+                pick = plan.policy.pick(context, uniform)
                 if pick.values:
                     entry, draw = plan.entry(pick, self.own), pick.draw
             except Exception as error:  # noqa: BLE001 - learning never breaks a call
@@ -254,31 +271,27 @@ class Chooser:
         return detailed(plainly, context, draw, otherwise, scores)
 
 
-class Tuner(Chooser):
-    """The same, the quick way, for functions that have tunables of their own and no context."""
+class Single(Chooser):
+    """The same, the quick way, for functions that have one tunable of their own and no context."""
 
-    __slots__ = ()
+    __slots__ = ("_only",)
 
-    def choose(self, plan: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Told:
-        """What a call uses. plan: a ``Chosen``."""
-        entry, draw = plan.usual, 0
-        policy = plan.policy
-        if policy is not None:
-            try:
-                pick = policy.pick((), self._flip())
-                if pick.values:
-                    entry, draw = plan.entry(pick, self.own), pick.draw
-            except Exception as error:  # noqa: BLE001 - learning never breaks a call
-                self._fault(f"policy of {self._name}", error)
-        given = entry.given
-        if len(args) <= self._first and (not kwargs or kwargs.keys().isdisjoint(given)):
-            kwargs.update(given)
-            return plan, (), draw, entry.otherwise
-        return self._partly(plan, (), entry, draw, args, kwargs)
+    def __init__(self, name: str, *, own: tuple[Own, ...], **more: Any) -> None:
+        super().__init__(name, own=own, **more)
+        self._only = own[0].name
+
+    def choose(self, plan: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Told | None:
+        """What a call uses."""
+        if plan.share and (uniform := self._flip()) < plan.share:
+            return self._trying(plan, (), uniform, args, kwargs)
+        if self._only in kwargs or len(args) > self._first:
+            return self._partly(plan, (), plan.usual, 0, args, kwargs)
+        kwargs[self._only] = plan.value
+        return None if plan.silent else (plan, (), 0, plan.usual.otherwise)
 
 
 def compiled(
-    own: tuple[Own, ...],
+    chooser: Chooser,
     parameters: ParameterSet,
     said: ParameterSet,
     policy: Policy | None,
@@ -289,6 +302,7 @@ def compiled(
     said: what the version says, which ``parameters`` may differ from, as in a variant of the function. plan: makes one
     of which only its own part is missing.
     """
+    own, silent = chooser.own, chooser.scorer is None
     special, meant = by_features(parameters), by_features(said)
 
     def made(cells: Sequence[Features]) -> Chosen:
@@ -301,6 +315,9 @@ def compiled(
         chosen.said = {n: _within(tunable, n, version.get(n), default) for n, tunable, default, _ in own}
         ours = {n: _within(tunable, n, values.get(n), chosen.said[n]) for n, tunable, _, _ in own}
         chosen.usual = _entry(ours, ours, chosen.said)
+        chosen.value = next(iter(ours.values()), "")
+        chosen.silent = silent and not chosen.usual.otherwise
+        chosen.share = 0.0 if policy is None else policy.share if isinstance(policy, Tries) else 1.0
         return chosen
 
     root = made(())

@@ -49,7 +49,7 @@ def declared(
     tunable_names = [name for name, p in parameters.items() if p.default is not p.empty and p.kind in _INJECTABLE]
     for name in wanted:
         if name not in parameters:
-            raise ConfigurationError(f"no tunable {name!r}: {nearest(name, (*OPERATIONAL, *tunable_names))}")
+            raise ConfigurationError(f"no tunable {name!r}: {nearest(name, {*OPERATIONAL, *tunable_names})}")
     own: list[Own] = []
     bounds: dict[str, Tunable] = {}
     for index, (name, parameter) in enumerate(parameters.items()):

@@ -126,7 +126,8 @@ def _sync_call(body: Body, plain: Body, cell: Cell, warm: Callable[[float], None
         told = None
         if (chooser := cell.chooser) is not None:
             told = chooser.choose(plan, args, kwargs)
-            plan = told[0]
+            if told is not None:
+                plan = told[0]
         if warm is not None:
             warm(_around())
         now = cell.now

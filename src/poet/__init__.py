@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from poet.model.estimate import Estimate
     from poet.model.event import Event
     from poet.model.execution import Attempt, Execution, Outcome
-    from poet.model.objective import Objective
+    from poet.model.objective import Goal, Objective
     from poet.model.tunable import Choice, Integer, Real, Space
 
 # Loaded when first asked for, so that `import poet` costs next to nothing and never loads numpy.
@@ -113,7 +113,7 @@ _HOMES = {
     "poet.model.estimate": ("Estimate",),
     "poet.model.event": ("Event",),
     "poet.model.execution": ("Attempt", "Execution", "Outcome"),
-    "poet.model.objective": ("Objective",),
+    "poet.model.objective": ("Goal", "Objective"),
     "poet.model.tunable": ("Choice", "Integer", "Real", "Space"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -130,6 +130,7 @@ __all__ = [
     "Estimate",
     "Event",
     "Execution",
+    "Goal",
     "Handle",
     "InputRejected",
     "Integer",

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 from poet.calls.brakes import Brakes
 from poet.calls.cell import Cell, Channel
+from poet.calls.choosing import Chooser, Chosen, Reader, Scorer, Single, compiled
+from poet.calls.declaring import OPERATIONAL, plain_annotations
 from poet.calls.enforce import Enforcer
 from poet.calls.listeners import Listeners
 from poet.calls.perceive import Perceiver
@@ -30,13 +32,15 @@ from poet.errors import (
     StoreCorrupt,
     StoreTooNew,
     StoreUnavailable,
+    nearest,
 )
+from poet.model.cells import base_of, features_of, held
 from poet.model.dependency import Dependency
 from poet.model.event import Event
 from poet.model.function import FunctionKey
-from poet.model.objective import Objective
-from poet.model.parameters import ParameterSet, Standing
-from poet.model.tunable import Integer, Real, Space, Tunable, Value
+from poet.model.objective import Goal, Objective
+from poet.model.parameters import Origin, ParameterSet, Standing
+from poet.model.tunable import Choice, Integer, Real, Space, Tunable, Value
 from poet.options import Options
 from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Incoming, Learner, Probe, ProcessReport, Store
 from poet.settings import Settings, is_served, shown_store, store_path
@@ -94,6 +98,8 @@ class Enrolment:
             seconds=0.0,
             last_call=0.0,
             space=_bounds(options.space),
+            choices=_choices(options.space),
+            goals={name: _as_numbers(goal) for name, goal in (options.goals or {}).items()},
         )
 
     @property
@@ -197,7 +203,7 @@ class Agent:
         """``function`` under this agent. Raises ConfigurationError."""
         refuse_what_cannot_be_wrapped(function)
         fitted = options.fitted(function)
-        key = FunctionKey.of(function, options.name)
+        key = FunctionKey.of(function, options.name, plain_annotations(function, fitted.own) if fitted.own else {})
         options = fitted.unnamed()
         enrolment = self.enrolments.get(key)
         if enrolment is None or options.dependency is not None:
@@ -209,17 +215,70 @@ class Agent:
             channel = Channel(self._buffer_size() if keep else 0)
             enrolment = self.enrolments.setdefault(key, Enrolment(key, options, channel, brakes))
         brakes.bucket.measure(enrolment.channel)
-        cell = self._cell(enrolment, options, brakes, {})
+        cell = self._cell(enrolment, options, brakes, {}, self._chooser(function, key.name, options))
         return Decorated(self._wrapped(function, options, cell), cell, options)
 
     def variant(
         self, function: Callable[..., Any], known: Cell, options: Options, values: Mapping[str, Value]
     ) -> Decorated:
         """``function``, decorated before, with ``values`` in place of the live ones. Raises ConfigurationError."""
-        cell = self._cell(known.owner, options, known.brakes, options.space.check(values))
+        fixed = self.checked(known, options, values)
+        cell = self._cell(known.owner, options, known.brakes, fixed, known.chooser)
         return Decorated(self._wrapped(function, options, cell), cell, options)
 
-    def _cell(self, enrolment: Enrolment, options: Options, brakes: Brakes, fixed: Mapping[str, Value]) -> Cell:
+    def _chooser(self, function: Callable[..., Any], name: str, options: Options) -> Chooser | None:
+        """What its calls use and tell beside their plan; None: nothing."""
+        perceptive = options.perceive is not None
+        if not (options.own or perceptive or options.context is not None or options.score is not None):
+            return None
+        fault = self.fault
+        reader = scorer = None
+        if options.context is not None:
+            context = options.context if callable(options.context) else options.features(function)
+            reader = Reader(name, context, fault)
+        if options.score is not None:
+            scorer = Scorer(name, options.score, options.goals, fault)
+        single = len(options.own or ()) == 1 and reader is None and not perceptive
+        make = Single if single else Chooser
+        return make(
+            name,
+            own=options.own or (),
+            perceptive=perceptive,
+            reader=reader,
+            scorer=scorer,
+            flip=self._shared.flip,
+            fault=fault,
+        )
+
+    def checked(self, cell: Cell, options: Options, values: Mapping[str, object]) -> dict[str, Value]:
+        """``values`` that a person wants to hold. Raises ConfigurationError off the bounds.
+
+        Those for some contexts only need a function that knows them.
+        """
+        for name in values:
+            features = [feature for feature, _ in features_of(name)]
+            if not features:
+                continue
+            if options.context is None and options.perceive is None:
+                raise ConfigurationError(
+                    f"{cell.name} has no contexts: say {base_of(name)!r} in place of {name!r}, or declare context="
+                )
+            if options.context is None or callable(options.context) or options.perceive is not None:
+                continue  # what features there will be is not known here
+            known = (options.context,) if isinstance(options.context, str) else options.context
+            for feature in features:
+                if feature not in known:
+                    raise ConfigurationError(f"{name!r}: no feature {feature!r}: {nearest(feature, known)}")
+        return options.space.check(values)
+
+    def _cell(
+        self,
+        enrolment: Enrolment,
+        options: Options,
+        brakes: Brakes,
+        fixed: Mapping[str, Value],
+        chooser: Chooser | None,
+    ) -> Cell:
         """fixed: values that hold whatever is live."""
         shared = self._shared
         cell = Cell(
@@ -239,24 +298,38 @@ class Agent:
             fixed=fixed,
             idempotent=options.idempotent,
             cost_limit=options.cost_limit,
-            perceptive=options.perceive is not None,
+            chooser=chooser,
             hedges=options.hedging,
         )
         enrolment.add(cell)
         return cell
 
     def _compiled(self, cell: Cell, parameters: ParameterSet, probe: Probe) -> Plan:
+        said = parameters
         if cell.fixed:
-            parameters, probe = parameters.changed(values_={**parameters, **cell.fixed}), Probe()
+            parameters, probe = parameters.changed(values_=held(parameters, cell.fixed)), Probe()
         if self.attempts is not None:
-            retries = min(self.attempts - 1, int(parameters.number("retries")))
-            calm = {**parameters, "retries": retries, "hedges": 0}
-            return Plan(parameters.changed(values_=calm), cell.space, Probe(), cell.deadline, instant=True)
-        return Plan(parameters, cell.space, probe, cell.deadline)
+            most = self.attempts - 1
+            calm = {**parameters, "hedges": 0}
+            for name in {"retries", *(name for name in parameters if base_of(name) in ("retries", "hedges"))}:
+                calm[name] = min(most, int(parameters.number(name))) if base_of(name) == "retries" else 0
+            parameters, probe = parameters.changed(values_=calm), Probe()
+        instant, chooser = self.attempts is not None, cell.chooser
+        if chooser is None:
+            return Plan(parameters, cell.space, probe, cell.deadline, instant=instant)
+        return compiled(
+            chooser,
+            parameters,
+            said,
+            probe.policy,
+            lambda values: Chosen(values, cell.space, probe, cell.deadline, instant=instant),
+        )
 
     def _wrapped(self, function: Callable[..., Any], options: Options, cell: Cell) -> Callable[..., Any]:
         perceive, refine = _domain_checks(function, options)
-        perceiver = enforcer = None
+        perceiver = enforcer = normal = None
+        if perceive is not None and options.own:  # it sees what the function gets, learned values included
+            normal, perceive = Perceiver(cell.name, None, perceive), None
         if options.perceive is not None or perceive is not None:
             perceiver = Perceiver(cell.name, options.perceive, perceive)
         if options.enforce is not None or options.repeat or refine is not None:
@@ -268,6 +341,7 @@ class Agent:
             timeout_arg=options.timeout_arg,
             key_arg=options.key_arg,
             perceiver=perceiver,
+            normal=normal,
             enforcer=enforcer,
             repeats=bool(options.repeat),
             between=options.item_timeout,
@@ -687,20 +761,54 @@ def reconciled(standing: Standing, options: Options, now: float) -> ParameterSet
     """What should be live instead, now that the code says ``options``; None: all is well. now: Unix time [s].
 
     Who edits the declared values of a function that has not learned others means them. Learned values leave with the
-    training. Nothing stays outside of bounds that were drawn closer.
+    training. Nothing stays outside of bounds that were drawn closer. A parameter that is no tunable any more, or an
+    option that is none, leaves with what was learned of it; one that is new begins with its default.
     """
     live = standing.live
-    declared = {**options.declared, **standing.pinned}
+    pinned, _ = _fitting(standing.pinned, options)
+    declared = held(options.declared, pinned)
+    fitting, lost = _fitting(live, options)
     if live.origin == "declared" and dict(live) != declared:
         values, reason = declared, "declared in the code"
     elif live.origin == "learned" and not options.enable_training:
         values, reason = declared, "training is switched off in the code"
     else:
-        values, reason = {**live, **options.space.clip(live)}, "brought within the declared bounds"
+        values = {**{own.name: own.default for own in options.own or ()}, **fitting}
+        reason = "brought within the declared bounds"
+        new = [name for name in values if name not in live and name not in lost]
+        if lost or new:
+            reason = "; ".join(
+                [f"{name} {live[name]!r} is dropped: {why}" for name, why in lost.items()]
+                + [f"{name} is new" for name in new]
+            )
     if values == dict(live):
         return None
-    origin = live.origin if reason.startswith("brought") else "declared"
+    origin: Origin = "declared" if reason.endswith("in the code") else live.origin
     return ParameterSet(values_=values, parent=live.version, origin=origin, reason=reason, created=now)
+
+
+def _fitting(values: Mapping[str, Value], options: Options) -> tuple[dict[str, Value], dict[str, str]]:
+    """Those that the code still has, within its bounds; and why the others are dropped, by name."""
+    space = options.space
+    kept: dict[str, Value] = {}
+    lost: dict[str, str] = {}
+    for name, value in values.items():
+        tunable = space.get(base_of(name))
+        if tunable is None:
+            if base_of(name) in OPERATIONAL:  # of hedges that the function cannot have for now
+                kept[name] = value
+            else:
+                lost[name] = "no tunable any more"
+        elif isinstance(tunable, Choice):
+            if value in tunable.options:
+                kept[name] = value
+            else:
+                lost[name] = "no option any more"
+        elif isinstance(value, bool | str):
+            lost[name] = "no number"
+        else:
+            kept[name] = space.clip({name: value})[name]
+    return kept, lost
 
 
 def _domain_checks(function: Callable[..., Any], options: Options) -> tuple[Callable[..., Any] | None, ...]:
@@ -725,6 +833,12 @@ def _bounds(space: Space) -> Mapping[str, Sequence[float]]:
     return MappingProxyType({n: (t.low, t.high) for n, t in space.items() if isinstance(t, Real | Integer)})
 
 
+@lru_cache
+def _choices(space: Space) -> Mapping[str, Sequence[Value]]:
+    """Options; likewise the same object."""
+    return MappingProxyType({n: t.options for n, t in space.items() if isinstance(t, Choice)})
+
+
 def _tunable(name: str, low: float, high: float) -> Tunable:
     return Integer(int(low), int(high)) if name in ("retries", "hedges") else Real(low, high, log=low > 0)
 
@@ -738,7 +852,7 @@ def _host() -> str:
 
 
 @lru_cache
-def _as_numbers(objective: Objective) -> Mapping[str, float]:
+def _as_numbers(objective: Objective | Goal) -> Mapping[str, float]:
     """The same object for the same objective, as many functions share it."""
     named = {each.name: getattr(objective, each.name) for each in fields(objective)}
     return MappingProxyType({name: value for name, value in named.items() if value is not None})

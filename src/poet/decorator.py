@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from poet.app import Agent, Decorated, build
 from poet.errors import ConfigurationError, UnknownArgument
+from poet.model.cells import spread
 from poet.model.dependency import Dependency
 from poet.model.execution import Execution, Feedback, from_record
 from poet.model.explanation import Explanation
-from poet.model.objective import Objective
+from poet.model.objective import Goal, Objective, scored
 from poet.model.parameters import Change, ParameterSet
 from poet.model.replay import Replay
 from poet.model.tunable import Integer, Real, Tunable, Value
@@ -22,6 +23,7 @@ from poet.settings import Settings, person
 
 if TYPE_CHECKING:
     from poet.app import Enrolment
+    from poet.calls.choosing import Score
     from poet.calls.enforce import Enforce
     from poet.calls.listeners import Callback
     from poet.calls.perceive import Perceive
@@ -132,25 +134,25 @@ class Handle:
         record = next(record for record in store.functions() if record.key == key)
         return replay.of_store(store, record, replay.wanted(values, live, record.space), objective, since=since)
 
-    def feedback(self, score: float, execution_id: str | None = None) -> None:
+    def feedback(self, score: float | Mapping[str, float], execution_id: str | None = None) -> None:
         """Say what an execution was worth, 0 worst .. 1 best; it may come late, and of several the last counts.
 
+        score: where there are ``goals``, numbers by their names, each on its goal's scale; some now and others later.
         execution_id: ``last.id`` as it was then; None: this context's last execution. The score is kept with the
         execution, in the store. Raises ConfigurationError.
         """
-        if not (isinstance(score, int | float) and 0 <= score <= 1):  # so written, a NaN fails too
-            raise ConfigurationError(f"score must be a number in [0, 1], got {score!r}")
+        value, goals = scored(score, self._enrolment.options.goals)
         if execution_id is None:
             last = self.last
             if last is None:
                 raise ConfigurationError(f"{self.name}: no execution in this context yet; say which with execution_id")
             execution_id = last.id
-        writer, mark, number = execution_id.rpartition("-")
+        writer, mark, number = execution_id.rpartition("-") if isinstance(execution_id, str) else ("", "", "")
         if not (writer and mark and number.isascii() and number.isdecimal()):
             raise ConfigurationError(f"execution_id must be like '1a2b3c4d-7', got {execution_id!r}")
         trainee = self._trainee
         with self._agent.open().turn:
-            trainee.said(Feedback(writer, int(number), float(score), self._agent.clock.wall()))
+            trainee.said(Feedback(writer, int(number), value, self._agent.clock.wall(), goals))
 
     def versions(self) -> list[ParameterSet]:
         """All versions of the parameters, oldest first."""
@@ -175,8 +177,13 @@ class Handle:
         return standing.live
 
     def pin(self, **values: Value) -> ParameterSet:
-        """Fix values from the next call on; learning leaves them alone. Raises ConfigurationError off the bounds."""
-        return self._steer(pinned={**self._trainee.standing.pinned, **self._enrolment.options.space.check(values)})
+        """Fix values from the next call on; learning leaves them alone. Raises ConfigurationError off the bounds.
+
+        For calls in one context only: ``f.poet.pin(**{"timeout@region=eu": 1.0})``.
+        """
+        fixed = self._agent.checked(self._cell, self._options, values)
+        standing = self._trainee.standing
+        return self._steer(pinned={**standing.pinned, **spread(fixed, standing.live)})
 
     def unpin(self) -> ParameterSet:
         """Lift all pins: learning may change the values again."""
@@ -298,7 +305,7 @@ def poet(
     *,
     name: str | None = None,
     objective: Objective | None = None,
-    context: None = None,
+    context: str | Sequence[str] | Callable[..., object] | None = None,
     retry_on: RetryOn | None = None,
     perceive: Perceive | None = None,
     enforce: Enforce | None = None,
@@ -315,6 +322,9 @@ def poet(
     item_timeout: float | None = None,
     cost: Callable[[Any], float] | None = None,
     cost_limit: float | None = None,
+    score: Score | None = None,
+    goals: Mapping[str, Goal] | None = None,
+    exploration: float = 0.02,
 ) -> Callable[[Callable[P, R]], Tuned[P, R]]: ...
 
 
@@ -338,7 +348,11 @@ def poet(*positional: Any, **named: Any) -> Any:
     performance_tracking: keep counts and moving averages for ``f.poet.status()``.
     name: identifies the function in place of its module and qualified name.
     objective: what a call is worth; default ``Objective()``.
-    context: not used yet; only None.
+    context: what calls differ in that may matter to the parameters: names of arguments, ``context=("region", "size")``,
+        or a function of the arguments that gives features by name, as ``perceive`` may. They are recorded with the
+        execution, beside those of ``perceive``, over which they win; an argument that is None is left out. A value for
+        one context only has the name ``timeout@region=eu``. Where the function fails or gives what is no feature, that
+        is counted as a fault, and the call goes on without them.
     retry_on: exception types that are transient beside the usual ones; or a predicate that decides for every
         exception; or ``on_result(predicate)`` for results that are to be asked for again; or several of these.
     perceive: gets the arguments, returns those to use as ``(args, kwargs)`` or ``(args, kwargs, features)``, or None:
@@ -354,7 +368,9 @@ def poet(*positional: Any, **named: Any) -> Any:
         it runs in a thread, which is left behind. ``"signal"``: it is interrupted; main thread, POSIX. ``"process"``:
         it runs in a process, which is killed.
     tunables: hard bounds of what is learned: ``{"timeout": Real(0.1, 5), "retries": Integer(0, 2)}``; where both bounds
-        are equal it stays there, as ``{"backoff": Real(0.1, 0.1)}``.
+        are equal it stays there, as ``{"backoff": Real(0.1, 0.1)}``. Also parameters of the function itself that have a
+        default, ``{"k": Integer(1, 64)}``, in place of an annotation: ``k: Annotated[int, Integer(1, 64)] = 8``.
+        A value that the caller passes wins, for that call.
     dependency: what the function calls: a name, or a ``Dependency`` with its budget, breaker and limit. All functions
         that name the same one share these.
     hedge_delay: a copy of an attempt is sent when it has taken this long, > 0 [s]; None: never, unless training finds
@@ -365,6 +381,13 @@ def poet(*positional: Any, **named: Any) -> Any:
     key_arg: argument that all attempts of a call get the same random key in, unless the caller gives one.
     item_timeout: longest wait for each item after the first, > 0 [s]; for generators.
     cost, cost_limit: what a rejected result has cost, and how much of it one call may spend before it gives up.
+    score: what an answer was worth: a function of the result and the seconds of the call that gives a number, 0 worst
+        .. 1 best, or with ``goals`` numbers by name; None: nothing yet, ``f.poet.feedback`` says it later. It runs in
+        the call, so it should be quick. What it raises, and what is no such number, is counted as a fault.
+    goals: what answers are scored by, each with its scale, weight and constraint: ``{"quality": Goal(at_least=0.8),
+        "cost": Goal(high=0.05, weight=-20.0)}``. The score is the sum of weight times value.
+    exploration: share of a success's value, in [0, 1], that calls may lose on average by trying out values of the
+        function's own tunables; 0: nothing is tried.
 
     Raises ConfigurationError (a ValueError) or UnknownArgument (a TypeError) where an argument cannot be. A call
     raises what the function raises; or PoetTimeout (a TimeoutError) where an attempt was cut off, InputRejected (a

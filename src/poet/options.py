@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, Literal
 
+from poet.calls.choosing import Score
+from poet.calls.declaring import NOWHERE, Own
+from poet.calls.declaring import declared as declared_by
 from poet.calls.enforce import Enforce, OnResult, must_be_awaited, verdict_of
 from poet.calls.inject import check as check_timeout_arg
 from poet.calls.perceive import Perceive
@@ -15,8 +18,9 @@ from poet.calls.transient import RetryOn, classifier, parts
 from poet.calls.wrapper import Mode, kind_of
 from poet.errors import ConfigurationError, nearest
 from poet.model.dependency import Dependency
-from poet.model.objective import Objective
-from poet.model.tunable import Integer, Real, Space, Tunable, Value, shared
+from poet.model.execution import LONGEST_TEXT, MOST_FEATURES
+from poet.model.objective import Goal, Objective
+from poet.model.tunable import Choice, Integer, Real, Space, Tunable, Value, shared
 
 Algorithm = Literal["basic", "statistical", "adaptive"]
 FLAGS = ("enable_training", "collect_metrics", "performance_tracking", "idempotent", "enable_cross_function_learning")
@@ -29,6 +33,7 @@ LONGEST_BACKOFF = 60.0  # [s]
 LONGEST_TIMEOUT = 120.0  # what learning may raise a timeout to, unless the user declares bounds [s]
 MOST_RETRIES = 5
 MOST_HEDGES = 2
+EXPLORATION = 0.02  # share of a success's value that calls may lose on average by trying out tunables
 SHORTEST = 0.001  # what learning may lower a timeout or a hedge's delay to, unless the user declares bounds [s]
 LONGEST_SPAN = 1e300  # what is longer is no float any more when it is multiplied [s]
 MODES: tuple[Mode, ...] = ("cooperative", "thread", "signal", "process")
@@ -50,7 +55,7 @@ class Options:
     performance_tracking: bool = True
     name: str | None = None
     objective: Objective | None = None
-    context: None = None
+    context: str | Sequence[str] | Callable[..., object] | None = None
     retry_on: RetryOn | None = None
     perceive: Perceive | None = None
     enforce: Enforce | None = None
@@ -67,7 +72,12 @@ class Options:
     item_timeout: float | None = None
     cost: Callable[[Any], float] | None = None
     cost_limit: float | None = None
-    hedging: bool = False  # whether it may hedge at all: settled by ``fitted``, not by users
+    score: Score | None = None
+    goals: Mapping[str, Goal] | None = None
+    exploration: float = EXPLORATION
+    # settled by ``fitted``, not by users
+    hedging: bool = False  # whether it may hedge at all
+    own: tuple[Own, ...] | None = None  # tunables that are the function's own parameters; None: not known yet
 
     def __post_init__(self) -> None:
         if isinstance(self.retries, bool) or not isinstance(self.retries, int) or self.retries < 0:
@@ -103,10 +113,8 @@ class Options:
         if self.enforce_timeout not in MODES:
             hint = nearest(str(self.enforce_timeout), MODES)
             raise ConfigurationError(f"no enforce_timeout {self.enforce_timeout!r}: {hint}")
-        if self.context is not None:
-            raise ConfigurationError(
-                f"context must be None: functions do not learn per context yet, got {self.context!r}"
-            )
+        self._check_context()
+        self._check_score()
         if self.objective is not None and not isinstance(self.objective, Objective):
             raise ConfigurationError(f"objective must be a poet.Objective, got {self.objective!r}")
         for name in ("perceive", "cost"):
@@ -120,6 +128,52 @@ class Options:
         self._check_hedges()
         self._check_cost()
         self.space.check(self.declared)
+
+    def _check_context(self) -> None:
+        context = self.context
+        if context is None:
+            return
+        if callable(context):
+            if must_be_awaited(context):
+                raise ConfigurationError(f"context must be a plain function, not an async one, got {context!r}")
+            return
+        names = (context,) if isinstance(context, str) else tuple(context) if isinstance(context, Sequence) else ()
+        if not names or not all(isinstance(name, str) and name for name in names):
+            raise ConfigurationError(
+                "context must be the name of an argument, several of them, or a function of the arguments that gives "
+                f"features by name, got {context!r}"
+            )
+        if len(set(names)) < len(names):
+            raise ConfigurationError(f"context names an argument twice, got {context!r}")
+        if len(names) > MOST_FEATURES:
+            raise ConfigurationError(f"context may name at most {MOST_FEATURES} arguments, got {len(names)}")
+
+    def _check_score(self) -> None:
+        share = self.exploration
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise ConfigurationError(
+                f"exploration must be in [0, 1], the share of a success's value that trying may cost, got {share!r}"
+            )
+        if self.score is not None:
+            if not callable(self.score):
+                raise ConfigurationError(
+                    f"score must be a function of a result and the seconds it took, got {self.score!r}"
+                )
+            if must_be_awaited(self.score):
+                raise ConfigurationError(f"score must be a plain function, not an async one, got {self.score!r}")
+        if self.goals is None:
+            return
+        if not isinstance(self.goals, Mapping) or not self.goals:
+            raise ConfigurationError(f"goals must be a mapping from name to poet.Goal, got {self.goals!r}")
+        for name, goal in self.goals.items():
+            if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_TEXT:
+                raise ConfigurationError(
+                    f"a goal's name must be a text of at most {LONGEST_TEXT} characters, got {name!r}"
+                )
+            if not isinstance(goal, Goal):
+                raise ConfigurationError(f"the goal {name!r} must be a poet.Goal, got {goal!r}")
+        if len(self.goals) > MOST_FEATURES:
+            raise ConfigurationError(f"at most {MOST_FEATURES} goals are kept, got {len(self.goals)}")
 
     def _check_hedges(self) -> None:
         if self.hedges is not None:
@@ -174,6 +228,11 @@ class Options:
             )
         if self.item_timeout is not None and not streams:
             raise ConfigurationError(f"item_timeout is for generators, {name} is none; use timeout")
+        if streams and self.score is not None:
+            raise ConfigurationError(
+                f"{name} is a generator, score judges one result: leave it out, and say what a stream was worth with "
+                f"{name}.poet.feedback(…)"
+            )
         for argument in ("perceive", "enforce"):
             if must_be_awaited(getattr(self, argument)) and not kind.startswith("async"):
                 raise ConfigurationError(
@@ -192,7 +251,52 @@ class Options:
             if tunable in (self.tunables or {}) and not (self.idempotent and hedgeable):
                 raise ConfigurationError(f"{name} cannot be hedged: leave out the tunable {tunable!r}")
         hedging = self.idempotent and hedgeable and (self.enable_training or bool(self.hedge_delay))
-        return replace(self, hedging=hedging)
+        tunables = self.tunables or {}
+        filled = self.timeout_arg
+        own, bounds = declared_by(
+            function, tunables, filled if filled is None or isinstance(filled, str) else filled[0], self.key_arg
+        )
+        timeout = self.timeout
+        limits = bounds.get("timeout")
+        if isinstance(limits, Real) and "timeout" not in tunables and timeout == TIMEOUT:  # nobody said another one
+            timeout = limits.clip(timeout)
+        known = {**bounds, **tunables} if bounds else self.tunables
+        fitted = replace(self, hedging=hedging, own=own, timeout=timeout, tunables=known)
+        fitted._check_features(function)
+        return fitted
+
+    def _check_features(self, function: Callable[..., Any]) -> None:
+        """Raises ConfigurationError where ``context`` names what cannot be a feature."""
+        for name, *_ in self.features(function):
+            if any(name == own.name for own in self.own or ()):
+                raise ConfigurationError(
+                    f"context: {name!r} of {function.__qualname__} is tuned: it cannot be what tuning depends on"
+                )
+
+    def features(self, function: Callable[..., Any]) -> tuple[tuple[str, int, object], ...]:
+        """The arguments that are features: names, places among the positional ones, and defaults; None: not a feature.
+
+        None where ``context`` names none. Raises ConfigurationError.
+        """
+        if self.context is None or callable(self.context):
+            return ()
+        names = (self.context,) if isinstance(self.context, str) else self.context
+        parameters = inspect.signature(function).parameters
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        known = [name for name, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        found: list[tuple[str, int, object]] = []
+        for name in names:
+            parameter = parameters.get(name)
+            if name not in known and not takes_any:
+                hint = nearest(name, known) if known else "it takes none"
+                raise ConfigurationError(f"context: {function.__qualname__} has no argument {name!r}: {hint}")
+            if parameter is None or name not in known:
+                found.append((name, NOWHERE, None))
+                continue
+            place = NOWHERE if parameter.kind is parameter.KEYWORD_ONLY else known.index(name)
+            default = None if parameter.default is parameter.empty else parameter.default
+            found.append((name, place, default))
+        return tuple(found)
 
     def unnamed(self) -> Options:
         """These without the name; the same object for the same plain values, as thousands of functions are alike."""
@@ -212,6 +316,7 @@ class Options:
             usual = 0 if self.hedge_delay is None else 1
             values["hedge_delay"] = float(delay)
             values["hedges"] = int(self._near("hedges", usual)) if self.hedges is None else self.hedges
+        values.update((own.name, own.default) for own in self.own or ())
         return shared(values)
 
     def _near(self, name: str, usual: float) -> float:
@@ -224,7 +329,9 @@ class Options:
         """The hard bounds of all that is learned. Raises ConfigurationError."""
         declared = self.tunables or {}
         if not isinstance(declared, Mapping):
-            raise ConfigurationError(f"tunables must be a mapping from name to Real or Integer, got {declared!r}")
+            raise ConfigurationError(
+                f"tunables must be a mapping from name to Real, Integer or Choice, got {declared!r}"
+            )
         longest = max(LONGEST_TIMEOUT, 4.0 * self.timeout)
         known: dict[str, Tunable] = {
             "timeout": Real(min(SHORTEST, self.timeout), longest, log=True),
@@ -236,10 +343,12 @@ class Options:
             known["hedge_delay"] = Real(delay, max(longest, self.hedge_delay or 0.0), log=True)
             known["hedges"] = Integer(0, max(MOST_HEDGES, self.hedges or 0))
         for name, tunable in declared.items():
-            if name not in known:
-                if name in ("hedge_delay", "hedges") and not self.hedging:  # known when the function is
-                    continue
-                raise ConfigurationError(f"no tunable {name!r}: {nearest(name, known)}")
+            if name not in known:  # a parameter of the function, or of hedges that it cannot have: ``fitted`` knows
+                if not isinstance(tunable, Real | Integer | Choice):
+                    raise ConfigurationError(
+                        f"the tunable {name!r} must be a poet.Real, poet.Integer or poet.Choice, got {tunable!r}"
+                    )
+                continue
             if not isinstance(tunable, type(known[name])):
                 wanted = type(known[name]).__name__
                 raise ConfigurationError(f"the tunable {name!r} must be a poet.{wanted}, got {tunable!r}")
@@ -261,11 +370,24 @@ class Options:
             raise ConfigurationError(f"the bounds of hedges must be >= 0, got low {hedges.low!r}")
         if not self.idempotent:  # what is repeated only where it had no effect does not show what repeating is worth
             known["retries"] = Integer(self.retries, self.retries)
+        known.update((own.name, own.tunable) for own in self.own or ())
         return Space.shared(**known)
 
 
 # What the user hands over as objects: two that say they are equal may still be two.
-_OBJECTS = ("objective", "retry_on", "perceive", "enforce", "tunables", "dependency", "timeout_arg", "cost")
+_OBJECTS = (
+    "objective",
+    "retry_on",
+    "perceive",
+    "enforce",
+    "tunables",
+    "dependency",
+    "timeout_arg",
+    "cost",
+    "context",
+    "score",
+    "goals",
+)
 
 
 @lru_cache
@@ -273,7 +395,7 @@ def _first_of(options: Options) -> Options:
     return options
 
 
-USABLE = tuple(field.name for field in fields(Options) if field.name != "hedging")  # as arguments of the decorator
+USABLE = tuple(field.name for field in fields(Options) if field.name not in ("hedging", "own"))  # for the decorator
 
 
 def _check_argument(function: Callable[..., Any], option: str, argument: object) -> None:

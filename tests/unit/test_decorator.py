@@ -39,7 +39,7 @@ VARIED = [0.04, 0.06, 0.05, 0.09, 0.03, 0.11, 0.05] * 9  # seconds
         ({"learning_algorithm": "statistics"}, "did you mean 'statistical'"),
         ({"enforce_timeout": "threads"}, "did you mean 'thread'"),
         ({"objective": 3}, "objective must be a poet.Objective"),
-        ({"context": "user"}, "context must be None"),
+        ({"context": "user"}, "has no argument 'user'"),
         ({"name": ""}, "name must be a text"),
         ({"domain": 3}, "domain must be a text"),
         ({"perceive": 3}, "perceive must be callable"),

@@ -98,7 +98,29 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"learning_algorithm": None}, "no learning_algorithm None: known are: adaptive, basic, statistical"),
     ({"enforce_timeout": "threads"}, "no enforce_timeout 'threads': did you mean 'thread'?"),
     ({"enforce_timeout": None}, "no enforce_timeout None"),
-    ({"context": "user"}, "context must be None: functions do not learn per context yet, got 'user'"),
+    *[
+        (
+            {"context": bad},
+            f"context must be the name of an argument, several of them, or a function of the arguments "
+            f"that gives features by name, got {bad!r}",
+        )
+        for bad in (3, "", (), ("x", 3), [], {"x"})
+    ],
+    ({"context": ("x", "x")}, "context names an argument twice, got ('x', 'x')"),
+    ({"context": look_later}, "context must be a plain function, not an async one"),
+    ({"context": "keys"}, "has no argument 'keys': did you mean 'key'?"),
+    ({"score": 0.5}, "score must be a function of a result and the seconds it took, got 0.5"),
+    ({"score": check_later}, "score must be a plain function, not an async one"),
+    *[
+        (
+            {"exploration": bad},
+            f"exploration must be in [0, 1], the share of a success's value that trying may cost, got {bad!r}",
+        )
+        for bad in (-0.1, 1.1, math.nan, True, "0.1", None)
+    ],
+    *[({"goals": bad}, f"goals must be a mapping from name to poet.Goal, got {bad!r}") for bad in ({}, [1], "quality")],
+    ({"goals": {"quality": 0.8}}, "the goal 'quality' must be a poet.Goal, got 0.8"),
+    ({"goals": {"": poet.Goal()}}, "a goal's name must be a text of at most 200 characters, got ''"),
     ({"objective": 1.0}, "objective must be a poet.Objective, got 1.0"),
     ({"perceive": 3}, "perceive must be callable, got 3"),
     ({"cost": 3, "cost_limit": 1.0, "enforce": bool}, "cost must be callable, got 3"),
@@ -117,11 +139,16 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         ({"cost": len, "cost_limit": bad, "enforce": bool}, f"cost_limit must be a finite number > 0, got {bad!r}")
         for bad in (0, -1, math.nan, math.inf, "1", True)
     ],
-    ({"tunables": [1]}, "tunables must be a mapping from name to Real or Integer, got [1]"),
+    ({"tunables": [1]}, "tunables must be a mapping from name to Real, Integer or Choice, got [1]"),
     ({"tunables": {"timeout": 3}}, "the tunable 'timeout' must be a poet.Real, got 3"),
     ({"tunables": {"timeout": poet.Integer(1, 3)}}, "the tunable 'timeout' must be a poet.Real"),
     ({"tunables": {"retries": poet.Real(1, 3)}}, "the tunable 'retries' must be a poet.Integer"),
     ({"tunables": {"retries": poet.Choice(1, 2)}}, "the tunable 'retries' must be a poet.Integer"),
+    ({"tunables": {"y": 3}}, "the tunable 'y' must be a poet.Real, poet.Integer or poet.Choice, got 3"),
+    (
+        {"tunables": {"y": poet.Real(0, 3)}},
+        "no tunable 'y': known are: backoff, hedge_delay, hedges, key, retries, timeout, x",
+    ),
     ({"tunables": {"retry": poet.Integer(0, 3)}}, "no tunable 'retry': did you mean 'retries'?"),
     ({"tunables": {"timeout": poet.Real(0, 60)}}, "the bounds of timeout must be > 0 seconds, got low 0"),
     ({"tunables": {"retries": poet.Integer(-1, 3)}}, "the bounds of retries must be >= 0, got low -1"),

@@ -12,18 +12,19 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from poet.calls.cell import Cell
+from poet.calls.choosing import Told
 from poet.calls.deadline import DEADLINE
 from poet.calls.hedge import Raced, sent_before
 from poet.calls.hedge_tasks import Race
-from poet.calls.operate import FEATURES, Operation, expired
+from poet.calls.operate import Operation, expired
 from poet.calls.plan import Plan
 from poet.calls.watch import Guarded, was_cut_off, watch_on
 from poet.errors import PoetTimeout, Shed
-from poet.model.execution import LATE, in_context
+from poet.model.execution import LATE, Detail
 
 AsyncBody = Callable[..., Awaitable[Any]]
 
-_publish, _around, _features = DEADLINE.set, DEADLINE.get, FEATURES.get
+_publish, _around = DEADLINE.set, DEADLINE.get
 
 
 def async_call(body: AsyncBody, cell: Cell) -> Callable[..., Any]:
@@ -33,13 +34,18 @@ def async_call(body: AsyncBody, cell: Cell) -> Callable[..., Any]:
         plan = cell.plan
         if plan is None and (cell.off or (plan := cell.start(cell)) is None):
             return await body(*args, **kwargs)
+        told = None
+        if (chooser := cell.chooser) is not None:
+            told = chooser.choose(plan, args, kwargs)
+            if told is not None:
+                plan = told[0]
         try:
             loop = get_running_loop()
             task = current_task(loop)
         except RuntimeError:  # not asyncio's
             task = None
         if task is None:  # outside of the handler: else what the body raises would seem to come of that error
-            return await _elsewhere(body, cell, plan, args, kwargs)
+            return await _elsewhere(body, cell, plan, args, kwargs, told)
         cancelling = task.cancelling()
         now = cell.now
         start = now()
@@ -49,14 +55,14 @@ def async_call(body: AsyncBody, cell: Cell) -> Callable[..., Any]:
         outer = _around()
         if limit > outer:
             if outer <= start:
-                raise expired(cell, plan, start)
+                raise expired(cell, plan, start, told)
             limit = outer
         brakes = cell.guard
         if brakes is not None and (brakes.slots is not None or (brakes.circuit is not None and brakes.circuit.shut)):
             try:
                 brakes.enter(cell.name, start)
             except Shed as error:
-                Operation(cell, plan, start, limit, outer).shed(error, start)
+                Operation(cell, plan, start, limit, outer, told).shed(error, start)
                 raise
         watch = cell.watch
         if watch is None or watch.loop is not loop:
@@ -75,7 +81,7 @@ def async_call(body: AsyncBody, cell: Cell) -> Callable[..., Any]:
             watch.leave(attempt)
             _publish(outer)
             sent = sent_before(error)
-            operation = Operation(cell, plan, start, limit, outer)
+            operation = Operation(cell, plan, start, limit, outer, told)
             if was_cut_off(attempt, task, cancelling, error):
                 timeout = PoetTimeout(cell.name, limit - start)  # also what a refused retry raises: not our cancelling
                 pause = operation.failed(timeout, end, cut_off=True, sent=sent)
@@ -95,7 +101,7 @@ def async_call(body: AsyncBody, cell: Cell) -> Callable[..., Any]:
             if attempt.fired:  # the body swallowed our cancellation and answered all the same
                 task.uncancel()
             if race is not None and type(result) is Raced:
-                Operation(cell, plan, start, limit, outer).answered(end, limit, result.sent)
+                Operation(cell, plan, start, limit, outer, told).answered(end, limit, result.result, result.sent)
                 return result.result
             if brakes is not None:
                 if brakes.slots is not None:
@@ -106,9 +112,9 @@ def async_call(body: AsyncBody, cell: Cell) -> Callable[..., Any]:
                         circuit.answered(start, end)
                     else:
                         circuit.ended.append(end)
-            detail = None if end <= limit else LATE
-            if cell.perceptive and (context := _features()):
-                detail = in_context(detail, context)
+            detail: Detail | None = None if end <= limit else LATE
+            if told is not None and chooser is not None:
+                detail = chooser.detail(None if end <= limit else LATE, told, result, end - start)
             channel = cell.channel
             number = next(channel.sequence)
             channel.number = number + 1
@@ -177,14 +183,14 @@ async def _again(
             if attempt.fired:
                 task.uncancel()
             if race is not None and type(result) is Raced:
-                operation.answered(end, limit, result.sent)
+                operation.answered(end, limit, result.result, result.sent)
                 return result.result
-            operation.answered(end, limit)
+            operation.answered(end, limit, result)
             return result
 
 
-def _elsewhere(body: AsyncBody, cell: Cell, plan: Plan, args: Any, kwargs: Any) -> Awaitable[Any]:
+def _elsewhere(body: AsyncBody, cell: Cell, plan: Plan, args: Any, kwargs: Any, told: Told | None) -> Awaitable[Any]:
     """Under trio; anything else cannot be served."""
     from poet.calls.trio_call import call_under_trio
 
-    return call_under_trio(body, cell, cell.now, plan, args, kwargs)
+    return call_under_trio(body, cell, cell.now, plan, args, kwargs, told)

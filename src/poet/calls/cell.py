@@ -17,6 +17,7 @@ from poet.model.tunable import Tunable, Value
 from poet.seams import SYSTEM_CLOCK, Clock, Probe
 
 if TYPE_CHECKING:
+    from poet.calls.choosing import Chooser
     from poet.calls.watch import Watch
 
 NOTHING: Mapping[str, Value] = {}
@@ -73,6 +74,7 @@ class Cell:
         "__weakref__",
         "brakes",
         "channel",
+        "chooser",
         "classify",
         "clock",
         "compiler",
@@ -87,7 +89,6 @@ class Cell:
         "now",
         "off",
         "owner",
-        "perceptive",
         "plan",
         "space",
         "start",
@@ -114,7 +115,7 @@ class Cell:
         fixed: Mapping[str, Value] = NOTHING,
         idempotent: bool = True,
         cost_limit: float | None = None,
-        perceptive: bool = False,
+        chooser: Chooser | None = None,
         hedges: bool = False,
         off: bool = False,
     ) -> None:
@@ -123,8 +124,8 @@ class Cell:
         start: gives the first plan, at the first call, or None: be a plain call. compiler: makes the plans. tell: the
         listeners. space: hard bounds. deadline: limit of a call [s]; None: none.
         fixed: values that hold whatever is live. cost_limit: of the rejected results of one call, from which on it is
-        not repeated. perceptive: whether ``perceive`` may tell features of the input. hedges: whether the plan may ask
-        for some.
+        not repeated. chooser: what calls use and tell beside their plan; None: nothing. hedges: whether the plan may
+        ask for some.
 
         ``start``, ``compiler``, ``flip`` and ``tell`` get the cell, or need none: so all functions share them.
         """
@@ -134,7 +135,7 @@ class Cell:
         self.brakes, self.tell = brakes, tell
         self.guard = brakes if brakes.guarded else None  # where attempts need to enter
         self.space, self.deadline, self.fixed = space, deadline, fixed
-        self.idempotent, self.cost_limit, self.perceptive = idempotent, cost_limit, perceptive
+        self.idempotent, self.cost_limit, self.chooser = idempotent, cost_limit, chooser
         self.hedges = hedges
         self.watch: Watch | None = None  # of the attempts of an async function, on the newest of its loops
         self.plan: Plan | None = None

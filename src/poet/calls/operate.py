@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from contextvars import ContextVar
 from types import MappingProxyType
+from typing import Any
 
 from poet.calls.cell import Cell
+from poet.calls.choosing import NO_SCORE, Told
 from poet.calls.deadline import DEADLINE
 from poet.calls.enforce import Unsatisfying
 from poet.calls.hedge import NONE_SENT, Sent, outcome_of
@@ -17,10 +18,9 @@ from poet.calls.pushback import LONGEST_PUSHBACK, pushback
 from poet.calls.transient import was_not_processed
 from poet.errors import PoetTimeout, ResultRejected, Shed
 from poet.model.event import Event, Kind
-from poet.model.execution import Attempt, Context, Detail, Outcome
+from poet.model.execution import Attempt, Detail, Goals, Outcome, detailed
 from poet.settings import BACKOFF_CAP
 
-FEATURES: ContextVar[Context] = ContextVar("poet_features", default=())  # what ``perceive`` has told of the input
 RETRIED = "_poet_retried"  # on an error: the limit of the attempt within which a call has retried in vain [s]
 DEEPEST = 20  # links of a chain of causes that are looked at
 WORTH_RETRYING = frozenset({Outcome.ERROR, Outcome.TIMEOUT})
@@ -56,15 +56,22 @@ class Operation:
         "outcome",
         "outer",
         "plan",
+        "scored",
         "spent",
         "start",
         "stretch",
+        "told",
         "waited",
     )
 
-    def __init__(self, cell: Cell, plan: Plan, start: float, limit: float, outer: float) -> None:
-        """limit: of the first attempt; outer: the deadline around the call; moments on the monotonic clock [s]."""
-        self.cell, self.plan, self.start = cell, plan, start
+    def __init__(
+        self, cell: Cell, plan: Plan, start: float, limit: float, outer: float, told: Told | None = None
+    ) -> None:
+        """limit: of the first attempt; outer: the deadline around the call; moments on the monotonic clock [s].
+
+        told: what the call uses beside its plan; None: nothing.
+        """
+        self.cell, self.plan, self.start, self.told = cell, plan, start, told
         self.end = min(outer, start + plan.deadline)
         self.limit, self.outer = limit, outer  # of the attempt that runs, and of the one around it
         self.below = False  # whether a call within the last attempt has retried in vain
@@ -75,6 +82,7 @@ class Operation:
         self.spent = 0.0  # cost of the results that were rejected
         self.held: list[float] = []  # by the budget, for each repetition
         self.attempts: list[Attempt] = []
+        self.scored: tuple[float | None, Goals] = NO_SCORE
         self.error: BaseException | None = None  # that ended the last attempt
         self.outcome, self.cut_off = Outcome.SUCCESS, False  # of the last attempt
 
@@ -154,8 +162,11 @@ class Operation:
             self.waited = pause
         return pause
 
-    def answered(self, now: float, limit: float, sent: Sent = NONE_SENT) -> None:
+    def answered(self, now: float, limit: float, result: Any, sent: Sent = NONE_SENT) -> None:
         """The attempt has answered: hand the call over. sent: its requests."""
+        chooser = self.cell.chooser
+        if chooser is not None and chooser.scorer is not None:
+            self.scored = chooser.scorer.score(result, now - self.start)
         outcome = Outcome.SUCCESS if now <= limit else Outcome.LATE
         self._note(outcome, now, sent)
         self.served()
@@ -240,8 +251,11 @@ class Operation:
     def _close(self, outcome: Outcome, now: float) -> None:
         error = self.error
         name = "" if error is None else PoetTimeout.__name__ if self.cut_off else type(error).__name__
-        context = FEATURES.get() if self.cell.perceptive else ()
-        detail: Detail = (outcome, tuple(self.attempts), name, context)
+        detail: Detail | None
+        detail = plainly = (outcome, tuple(self.attempts), name, ())
+        if self.told is not None:
+            _, context, draw, values = self.told
+            detail = detailed(plainly, context, draw, values, self.scored)
         channel = self.cell.channel
         channel.keep((channel.count(), self.start, now, self.plan.version, detail))
         self.error = None  # its traceback holds the caller's frame, which holds this: arguments would outlive the call
@@ -286,14 +300,14 @@ def _retried_within(error: BaseException, limit: float) -> bool:
     return found
 
 
-def expired(cell: Cell, plan: Plan, now: float) -> PoetTimeout:
+def expired(cell: Cell, plan: Plan, now: float, told: Told | None = None) -> PoetTimeout:
     """The error of a call whose deadline has passed before it began; it is handed over."""
     error = PoetTimeout(cell.name, 0.0)
-    Operation(cell, plan, now, now, now).shed(error, now)
+    Operation(cell, plan, now, now, now, told).shed(error, now)
     return error
 
 
-def admit(cell: Cell, plan: Plan, now: Callable[[], float]) -> tuple[float, float, float]:
+def admit(cell: Cell, plan: Plan, now: Callable[[], float], told: Told | None = None) -> tuple[float, float, float]:
     """Let a call in: its start, the limit of its first attempt and the deadline around it [s].
 
     Raises PoetTimeout, CircuitOpen or Overloaded where it is not let in; it is then handed over. Calls of plain and of
@@ -306,12 +320,12 @@ def admit(cell: Cell, plan: Plan, now: Callable[[], float]) -> tuple[float, floa
     outer = DEADLINE.get()
     if limit > outer:
         if outer <= start:
-            raise expired(cell, plan, start)
+            raise expired(cell, plan, start, told)
         limit = outer
     if cell.brakes.guarded:
         try:
             cell.brakes.enter(cell.name, start)
         except Shed as error:
-            Operation(cell, plan, start, limit, outer).shed(error, start)
+            Operation(cell, plan, start, limit, outer, told).shed(error, start)
             raise
     return start, limit, outer

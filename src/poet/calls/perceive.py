@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 from poet.errors import ConfigurationError, InputRejected, PerceiveError, PoetError
@@ -12,6 +13,8 @@ from poet.model.execution import LONGEST_TEXT, MOST_FEATURES, WIDEST_WHOLE, Cont
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 Perceive = Callable[..., Any]  # the arguments -> (args, kwargs), or (args, kwargs, features); or None: as they are
+
+FEATURES: ContextVar[Context] = ContextVar("poet_features", default=())  # what ``perceive`` has told of the input
 
 
 class Perceiver:

@@ -16,15 +16,16 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from poet.calls.cell import Cell
+from poet.calls.choosing import NO_SCORE, Told
 from poet.calls.deadline import DEADLINE, NEVER, TIME
 from poet.calls.hedge import outcome_of
 from poet.calls.keys import Keying
-from poet.calls.operate import FEATURES, WORTH_RETRYING, Operation, admit
-from poet.calls.perceive import Perceiver
+from poet.calls.operate import WORTH_RETRYING, Operation, admit
+from poet.calls.perceive import FEATURES, Perceiver
 from poet.calls.plan import Plan
 from poet.errors import ConfigurationError, PoetTimeout
 from poet.model.event import Event
-from poet.model.execution import Attempt, Outcome
+from poet.model.execution import Attempt, Context, Detail, Outcome, detailed
 from poet.seams import SYSTEM_CLOCK, Clock
 
 Body = Callable[..., Any]
@@ -55,6 +56,7 @@ def stream(
     plain, body = body, body if clock is SYSTEM_CLOCK else _in_time(body, clock, _Items)
 
     def call(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        features: Context = ()
         if perceiver is not None:
             args, kwargs, features = perceiver.look(args, kwargs)
         if keyed is not None:
@@ -62,14 +64,8 @@ def stream(
         plan = cell.plan
         if plan is None and (cell.off or (plan := cell.start(cell)) is None):
             return (yield from plain(*args, **kwargs))
-        if perceiver is None:
-            course, items, item = first(plan, args, kwargs)
-        else:
-            token = FEATURES.set(features)
-            try:
-                course, items, item = first(plan, args, kwargs)
-            finally:
-                FEATURES.reset(token)
+        told = _told(cell, plan, args, kwargs, features)
+        course, items, item = first(plan if told is None else told[0], args, kwargs, told)
         if items is None:
             course.finished()
             return item
@@ -113,9 +109,9 @@ def stream(
             thrown = None  # else the error and this frame would keep each other alive
             raise
 
-    def first(plan: Plan, args: Any, kwargs: Any) -> tuple[Course, Any, Any]:
+    def first(plan: Plan, args: Any, kwargs: Any, told: Told | None) -> tuple[Course, Any, Any]:
         """The generator and its first item; None and the result where there is none. Raises what a call raises."""
-        start, limit, outer = admit(cell, plan, now)
+        start, limit, outer = admit(cell, plan, now, told)
         operation: Operation | None = None
         while True:
             publish(limit)
@@ -129,7 +125,7 @@ def stream(
                 end = now()
                 publish(outer)
                 if operation is None:
-                    operation = Operation(cell, plan, start, limit, outer)
+                    operation = Operation(cell, plan, start, limit, outer, told)
                 pause = operation.failed(error, end)
                 if pause is None:
                     raise
@@ -143,7 +139,7 @@ def stream(
             limit = operation.begin(now())
         end = now()
         publish(outer)
-        return Course(cell, plan, now, start, operation, end, limit), items, item
+        return Course(cell, plan, now, start, operation, end, limit, told), items, item
 
     return call
 
@@ -169,6 +165,7 @@ def async_stream(
     on_asyncio = _asyncio_driver(now, cell.name)
 
     async def call(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        features: Context = ()
         if perceiver is not None:
             args, kwargs, features = await perceiver.look_async(args, kwargs)
         if keyed is not None:
@@ -196,14 +193,8 @@ def async_stream(
         driver = on_asyncio() or _trio_driver()
         if driver is None:
             raise _homeless(cell.name)
-        if perceiver is None:
-            course, items, item = await first(driver, plan, args, kwargs)
-        else:
-            token = FEATURES.set(features)
-            try:
-                course, items, item = await first(driver, plan, args, kwargs)
-            finally:
-                FEATURES.reset(token)
+        told = _told(cell, plan, args, kwargs, features)
+        course, items, item = await first(driver, plan if told is None else told[0], args, kwargs, told)
         if items is None:
             course.finished()
             return
@@ -248,8 +239,8 @@ def async_stream(
             thrown = step = None  # likewise; the step knows what it was to throw
             raise
 
-    async def first(driver: Driver, plan: Plan, args: Any, kwargs: Any) -> tuple[Course, Any, Any]:
-        start, limit, outer = admit(cell, plan, now)
+    async def first(driver: Driver, plan: Plan, args: Any, kwargs: Any, told: Told | None) -> tuple[Course, Any, Any]:
+        start, limit, outer = admit(cell, plan, now, told)
         began = start
         operation: Operation | None = None
         while True:
@@ -264,7 +255,7 @@ def async_stream(
                 end = now()
                 publish(outer)
                 if operation is None:
-                    operation = Operation(cell, plan, start, limit, outer)
+                    operation = Operation(cell, plan, start, limit, outer, told)
                 pause = operation.failed(error, end)
                 if pause is None:
                     raise
@@ -274,7 +265,7 @@ def async_stream(
                 end = now()
                 publish(outer)
                 if operation is None:
-                    operation = Operation(cell, plan, start, limit, outer)
+                    operation = Operation(cell, plan, start, limit, outer, told)
                 pause = operation.failed(item.error, end, cut_off=True)
                 if pause is None:
                     raise PoetTimeout(cell.name, limit - began) from item.error
@@ -287,7 +278,7 @@ def async_stream(
             limit = operation.begin(began)
         end = now()
         publish(outer)
-        return Course(cell, plan, now, start, operation, end, limit), items, item
+        return Course(cell, plan, now, start, operation, end, limit, told), items, item
 
     return call
 
@@ -300,13 +291,13 @@ class Course:
 
     __slots__ = (
         "_cell",
-        "_features",
         "_now",
         "_operation",
         "_ours",
         "_over",
         "_punctual",
         "_start",
+        "_told",
         "_version",
         "came",
         "end",
@@ -322,13 +313,17 @@ class Course:
         operation: Operation | None,
         came: float,
         limit: float,
+        told: Told | None = None,
     ) -> None:
-        """start: of the call; operation: of the attempts before this one; came, limit: of the first item [s]."""
+        """start: of the call; operation: of the attempts before this one; came, limit: of the first item [s].
+
+        told: what the call uses beside its plan.
+        """
         self._over = False
         self._cell, self._now, self._start, self._version = cell, now, start, plan.version
         self._operation = operation
         self._punctual = came <= limit
-        self._features = FEATURES.get() if cell.perceptive else ()
+        self._told = told
         self._ours: tuple[PoetTimeout, Outcome] | None = None  # our own error, and what it says of the dependency
         self.came = came
         self.end = start + plan.deadline  # by when the stream must have ended [s]
@@ -407,7 +402,24 @@ class Course:
         if brakes.guarded:
             # How fast the dependency answers, the first item tells.
             brakes.ended(self._began, now, verdict, took=self.came - self._began)
-        channel.keep((channel.count(), start, now, self._version, (outcome, attempts, error, self._features)))
+        detail: Detail | None
+        detail = plainly = (outcome, attempts, error, ())
+        if self._told is not None:
+            _, context, draw, values = self._told
+            detail = detailed(plainly, context, draw, values, NO_SCORE)
+        channel.keep((channel.count(), start, now, self._version, detail))
+
+
+def _told(cell: Cell, plan: Plan, args: Any, kwargs: Any, features: Context) -> Told | None:
+    """What a call uses beside its plan; writes into ``kwargs``. features: that ``perceive`` has told of its input."""
+    chooser = cell.chooser
+    if chooser is None:
+        return None
+    token = FEATURES.set(features)
+    try:
+        return chooser.choose(plan, args, kwargs)
+    finally:
+        FEATURES.reset(token)
 
 
 class Cut(NamedTuple):

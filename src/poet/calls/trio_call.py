@@ -14,12 +14,13 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from poet.calls.cell import Cell
+from poet.calls.choosing import Told
 from poet.calls.deadline import DEADLINE, NEVER
 from poet.calls.hedge import NONE_SENT, Copy, Sent, give_up, may_hedge, outcome_of, tell
-from poet.calls.operate import FEATURES, WORTH_RETRYING, Operation, admit
+from poet.calls.operate import WORTH_RETRYING, Operation, admit
 from poet.calls.plan import Plan
 from poet.errors import ConfigurationError, PoetTimeout
-from poet.model.execution import LATE, Attempt, Outcome, in_context
+from poet.model.execution import LATE, Attempt, Detail, Outcome
 
 if TYPE_CHECKING:
     from trio import CancelScope, Event, Nursery
@@ -30,9 +31,15 @@ SPARE = 256  # ended attempts that a timer may hold, before it is swept
 
 
 async def call_under_trio(
-    body: Body, cell: Cell, now: Callable[[], float], plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]
+    body: Body,
+    cell: Cell,
+    now: Callable[[], float],
+    plan: Plan,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    told: Told | None = None,
 ) -> Any:
-    """The answer of one call of ``body`` under ``plan``.
+    """The answer of one call of ``body`` under ``plan``. told: what it uses beside that.
 
     now: the clock that limits and deadlines are moments of; it may be another than trio's, so scopes get spans.
     Raises what the last attempt raised, or PoetTimeout where that was cut off; CircuitOpen, Overloaded; trio.Cancelled
@@ -46,7 +53,7 @@ async def call_under_trio(
         moment = trio.current_time()
     except RuntimeError:
         raise _homeless(cell) from None
-    start, limit, outer = admit(cell, plan, now)
+    start, limit, outer = admit(cell, plan, now, told)
     began = start
     operation: Operation | None = None
     while True:
@@ -63,7 +70,7 @@ async def call_under_trio(
         except BaseException as error:
             end = now()
             DEADLINE.set(outer)
-            operation = operation or Operation(cell, plan, start, limit, outer)
+            operation = operation or Operation(cell, plan, start, limit, outer, told)
             pause = operation.failed(error, end, sent=NONE_SENT if race is None else race.sent)
             if pause is None:
                 raise
@@ -72,17 +79,17 @@ async def call_under_trio(
             DEADLINE.set(outer)
             sent = NONE_SENT if race is None else race.sent
             if scope.cancelled_caught and (race is None or not race.won):
-                operation = operation or Operation(cell, plan, start, limit, outer)
+                operation = operation or Operation(cell, plan, start, limit, outer, told)
                 timeout = PoetTimeout(cell.name, limit - began)
                 pause = operation.failed(timeout, end, cut_off=True, sent=sent)
                 if pause is None:
                     raise timeout
             elif operation is None and sent is NONE_SENT:
-                _first_success(cell, plan, start, end, limit)
+                _first_success(cell, plan, start, end, limit, told, result)
                 return result
             else:
-                operation = operation or Operation(cell, plan, start, limit, outer)
-                operation.answered(end, limit, sent)
+                operation = operation or Operation(cell, plan, start, limit, outer, told)
+                operation.answered(end, limit, result, sent)
                 return result
         try:
             await trio.sleep(pause)
@@ -98,13 +105,15 @@ def _homeless(cell: Cell) -> ConfigurationError:
     return ConfigurationError(f"{cell.name} must run inside a task of asyncio or trio")
 
 
-def _first_success(cell: Cell, plan: Plan, start: float, end: float, limit: float) -> None:
+def _first_success(
+    cell: Cell, plan: Plan, start: float, end: float, limit: float, told: Told | None, result: Any
+) -> None:
     """Hand over a call whose only attempt was answered: most calls, so without an ``Operation``."""
     if cell.brakes.guarded:
         cell.brakes.answered(start, end)
-    detail = None if end <= limit else LATE
-    if cell.perceptive and (context := FEATURES.get()):
-        detail = in_context(detail, context)
+    detail: Detail | None = None if end <= limit else LATE
+    if told is not None and cell.chooser is not None:
+        detail = cell.chooser.detail(None if end <= limit else LATE, told, result, end - start)
     channel = cell.channel
     channel.keep((channel.count(), start, end, plan.version, detail))
 

@@ -13,18 +13,18 @@ from poet.calls.deadline import DEADLINE, TIME
 from poet.calls.enforce import Enforcer, Unsatisfying
 from poet.calls.hedge import Raced, sent_before
 from poet.calls.keys import keyed, keying
-from poet.calls.operate import FEATURES, Operation, expired
-from poet.calls.perceive import Perceiver
+from poet.calls.operate import Operation, expired
+from poet.calls.perceive import FEATURES, Perceiver
 from poet.calls.plan import Plan
 from poet.errors import ConfigurationError, Shed
-from poet.model.execution import LATE, in_context
+from poet.model.execution import LATE, Detail
 from poet.seams import SYSTEM_CLOCK
 
 Body = Callable[..., Any]
 Mode = Literal["cooperative", "thread", "signal", "process"]
 Kind = Literal["sync", "async", "generator", "async generator"]
 
-_publish, _around, _features = DEADLINE.set, DEADLINE.get, FEATURES.get
+_publish, _around = DEADLINE.set, DEADLINE.get
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,7 @@ class Stages:
     timeout_arg: Any = None  # the argument that is told the remaining seconds
     key_arg: str | None = None  # the argument that is told the call's idempotency key
     perceiver: Perceiver | None = None
+    normal: Perceiver | None = None  # looks at what each attempt gets, tuned arguments included
     enforcer: Enforcer | None = None
     repeats: bool = False  # whether the enforcer asks for repetition of results
     between: float | None = None  # longest wait for an item after the first, of a generator [s]
@@ -74,6 +75,8 @@ def wrap(function: Body, cell: Cell, stages: Stages) -> Body:
         plain, body = (
             injected(function, each, stages.timeout_arg, name=cell.name, now=clock.now) for each in (plain, body)
         )
+    if stages.normal is not None:
+        plain, body = (_normal(each, stages.normal) for each in (plain, body))
     put_key = None if stages.key_arg is None else keying(function, stages.key_arg)
     if kind == "generator" or kind == "async generator":
         from poet.calls.streams import async_stream, stream
@@ -120,6 +123,11 @@ def _sync_call(body: Body, plain: Body, cell: Cell, warm: Callable[[float], None
         plan = cell.plan
         if plan is None and (cell.off or (plan := cell.start(cell)) is None):
             return plain(*args, **kwargs)
+        told = None
+        if (chooser := cell.chooser) is not None:
+            told = chooser.choose(plan, args, kwargs)
+            if told is not None:
+                plan = told[0]
         if warm is not None:
             warm(_around())
         now = cell.now
@@ -130,14 +138,14 @@ def _sync_call(body: Body, plain: Body, cell: Cell, warm: Callable[[float], None
         outer = _around()
         if limit > outer:
             if outer <= start:
-                raise expired(cell, plan, start)
+                raise expired(cell, plan, start, told)
             limit = outer
         brakes = cell.guard
         if brakes is not None and (brakes.slots is not None or (brakes.circuit is not None and brakes.circuit.shut)):
             try:
                 brakes.enter(cell.name, start)
             except Shed as error:
-                Operation(cell, plan, start, limit, outer).shed(error, start)
+                Operation(cell, plan, start, limit, outer, told).shed(error, start)
                 raise
         _publish(limit)
         try:
@@ -145,7 +153,7 @@ def _sync_call(body: Body, plain: Body, cell: Cell, warm: Callable[[float], None
         except BaseException as error:
             end = now()
             _publish(outer)
-            operation = Operation(cell, plan, start, limit, outer)
+            operation = Operation(cell, plan, start, limit, outer, told)
             pause = operation.failed(error, end, sent=sent_before(error))
             if pause is None:
                 raise
@@ -153,7 +161,7 @@ def _sync_call(body: Body, plain: Body, cell: Cell, warm: Callable[[float], None
             end = now()
             _publish(outer)
             if race is not None and type(result) is Raced:
-                Operation(cell, plan, start, limit, outer).answered(end, limit, result.sent)
+                Operation(cell, plan, start, limit, outer, told).answered(end, limit, result.result, result.sent)
                 return result.result
             if brakes is not None:
                 if brakes.slots is not None:
@@ -164,9 +172,9 @@ def _sync_call(body: Body, plain: Body, cell: Cell, warm: Callable[[float], None
                         circuit.answered(start, end)
                     else:
                         circuit.ended.append(end)
-            detail = None if end <= limit else LATE
-            if cell.perceptive and (context := _features()):
-                detail = in_context(detail, context)
+            detail: Detail | None = None if end <= limit else LATE
+            if told is not None and chooser is not None:
+                detail = chooser.detail(None if end <= limit else LATE, told, result, end - start)
             channel = cell.channel
             number = next(channel.sequence)
             channel.number = number + 1
@@ -216,9 +224,9 @@ def _again(
             end = now()
             _publish(outer)
             if race is not None and type(result) is Raced:
-                operation.answered(end, limit, result.sent)
+                operation.answered(end, limit, result.result, result.sent)
                 return result.result
-            operation.answered(end, limit)
+            operation.answered(end, limit, result)
             return result
 
 
@@ -244,6 +252,16 @@ def _in_time_sync(body: Body, now: Callable[[], float], /, *args: Any, **kwargs:
         return body(*args, **kwargs)
     finally:
         TIME.reset(token)
+
+
+def _normal(body: Body, perceiver: Perceiver) -> Body:
+    """``body`` whose arguments are looked at inside the attempt. What it gives is awaited or iterated by others."""
+
+    def normal(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs, _ = perceiver.look(args, kwargs)
+        return body(*args, **kwargs)
+
+    return normal
 
 
 def _enforced(body: Body, enforcer: Enforcer, is_async: bool) -> Body:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -68,23 +69,54 @@ class Feedback(NamedTuple):
     sequence: int
     score: float  # finite; 0 worst .. 1 best
     at: float  # when it was said, Unix time [s]
+    goals: tuple[tuple[str, float], ...] = ()  # what it was scored by, by name; of several about one name the newest
 
 
-Detail = tuple[Outcome, tuple[Attempt, ...], str, Context]
+Goals = tuple[tuple[str, float], ...]  # what a call was scored by, by name
+Plainly = tuple[Outcome, tuple[Attempt, ...], str, Context]
+Fully = tuple[
+    Outcome, tuple[Attempt, ...], str, Context, int, float | None, Context, Goals
+]  # draw, score, values, goals
+Detail = Plainly | Fully
 Record = tuple[int, float, float, int, Detail | None]
 """What a call leaves behind: sequence, start and end on the monotonic clock, version, and how it went.
 
 No detail says: the first attempt succeeded. An empty tuple of attempts says: there was one, as long as the call.
 """
 
-PLAIN: Detail = (Outcome.SUCCESS, (), "", ())
-LATE: Detail = (Outcome.LATE, (), "", ())
+PLAIN: Plainly = (Outcome.SUCCESS, (), "", ())
+LATE: Plainly = (Outcome.LATE, (), "", ())
+_NO_MORE: tuple[int, float | None, Context, Goals] = (0, None, (), ())
+UNTOLD = ""  # in ``Execution.values``: a value that cannot be kept, as None; such a call teaches nothing of tunables
 
 
-def in_context(detail: Detail | None, context: Context) -> Detail:
-    """How it went, with features of the input."""
-    outcome, attempts, error, _ = detail or PLAIN
-    return outcome, attempts, error, context
+def kept(value: object) -> bool | int | float | str | None:
+    """``value`` as the plain bool, int, float or text that it is; None where it is none, or beyond the limits.
+
+    >>> kept("eu"), kept(0.5), kept(None), kept(float("nan"))
+    ('eu', 0.5, None, None)
+    """
+    if isinstance(value, str):
+        return str.__str__(value) if len(value) <= LONGEST_TEXT else None
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value) if value.bit_length() <= WIDEST_WHOLE else None
+    return float(value) if isinstance(value, float) and math.isfinite(value) else None
+
+
+def detailed(
+    plainly: Plainly | None, context: Context, draw: int, values: Context, scored: tuple[float | None, Goals]
+) -> Detail | None:
+    """How it went, with what is to be told beside that: features of the input, values tried, a score."""
+    score, goals = scored
+    if draw or values or score is not None:
+        outcome, attempts, error, _ = plainly or PLAIN
+        return outcome, attempts, error, context, draw, score, values, goals
+    if context:
+        outcome, attempts, error, _ = plainly or PLAIN
+        return outcome, attempts, error, context
+    return plainly
 
 
 def from_record(record: Record, writer: str, epoch: float) -> Execution:
@@ -97,6 +129,24 @@ def from_record(record: Record, writer: str, epoch: float) -> Execution:
     """
     sequence, start, end, version, detail = record
     seconds = end - start
-    outcome, attempts, error, context = detail or PLAIN
+    draw, score, values, goals = _NO_MORE
+    if detail is None or len(detail) == 4:
+        outcome, attempts, error, context = detail or PLAIN
+    else:
+        outcome, attempts, error, context, draw, score, values, goals = detail
     attempts = attempts or (Attempt(outcome, seconds),)
-    return Execution(writer, sequence, epoch + start, seconds, outcome, version, attempts, error, context)
+    return Execution(
+        writer,
+        sequence,
+        epoch + start,
+        seconds,
+        outcome,
+        version,
+        attempts,
+        error,
+        context,
+        draw,
+        score,
+        values,
+        goals,
+    )

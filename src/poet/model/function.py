@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import PurePath
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 
@@ -30,9 +31,14 @@ class FunctionKey(NamedTuple):
         return f"{self.name}#{self.fingerprint}"
 
     @classmethod
-    def of(cls, function: Callable[..., Any], name: str | None = None) -> FunctionKey:
-        """The key of ``function``; a declared ``name`` stands for module and qualified name."""
-        fingerprint = _fingerprint(function)
+    def of(
+        cls, function: Callable[..., Any], name: str | None = None, plain: Mapping[str, str] = MappingProxyType({})
+    ) -> FunctionKey:
+        """The key of ``function``; a declared ``name`` stands for module and qualified name.
+
+        plain: annotations to go by in place of those of these parameters, as bounds in them make no other function.
+        """
+        fingerprint = _fingerprint(function, plain)
         if name is not None:
             return cls("", name, fingerprint)
         return cls(_module_of(function), function.__qualname__, fingerprint)
@@ -50,11 +56,11 @@ def _module_of(function: Callable[..., Any]) -> str:
     return PurePath(path).stem if path else "__main__"
 
 
-def _fingerprint(function: Callable[..., Any]) -> str:
+def _fingerprint(function: Callable[..., Any], plain: Mapping[str, str]) -> str:
     """A digest of names, kinds and annotations; of defaults only that they exist, as their text may hold addresses."""
     signature = inspect.signature(function)
     parts = [
-        f"{p.kind.value}:{p.name}:{_annotation(p.annotation)}:{p.default is not p.empty}"
+        f"{p.kind.value}:{p.name}:{plain.get(p.name) or _annotation(p.annotation)}:{p.default is not p.empty}"
         for p in signature.parameters.values()
     ]
     parts.append(_annotation(signature.return_annotation))

@@ -16,6 +16,7 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from poet.errors import ConfigurationError, nearest
+from poet.model.cells import base_of, features_of
 
 Value = bool | int | float | str
 
@@ -269,19 +270,24 @@ class Space(Mapping[str, Tunable]):
         return _space(tuple(tunables.items()))
 
     def check(self, values: Mapping[str, object]) -> dict[str, Value]:
-        """``values`` of known names within their bounds. Raises ConfigurationError otherwise."""
+        """``values`` of known names within their bounds. Raises ConfigurationError otherwise.
+
+        One for some contexts only, ``timeout@region=eu``, has the bounds of its parent, ``timeout``.
+        """
         checked: dict[str, Value] = {}
         for name, value in values.items():
-            if name not in self._tunables:
-                raise ConfigurationError(f"no tunable {name!r}: {nearest(name, self._tunables)}")
-            checked[name] = self._tunables[name].check(name, value)
+            base = base_of(name)
+            if base not in self._tunables:
+                raise ConfigurationError(f"no tunable {base!r}: {nearest(base, self._tunables)}")
+            features_of(name)
+            checked[name] = self._tunables[base].check(name, value)
         return checked
 
     def clip(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """``values`` brought to the nearest that the bounds allow; a foreign option is left out, unknown names kept."""
         clipped: dict[str, Value] = {}
         for name, value in values.items():
-            tunable = self._tunables.get(name)
+            tunable = self._tunables.get(base_of(name))
             if isinstance(tunable, Real | Integer) and isinstance(value, int | float):
                 clipped[name] = tunable.clip(value)
             elif not isinstance(tunable, Choice) or value in tunable.options:

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 import poet
 from houses import House
-from poet.calls.operate import FEATURES
-from poet.calls.perceive import LONGEST_TEXT, MOST_FEATURES, Perceiver
+from poet.calls.perceive import FEATURES, LONGEST_TEXT, MOST_FEATURES, Perceiver
 from poet.errors import ConfigurationError, InputRejected, PerceiveError
 from poet.model.execution import Outcome
 from poet.stores.sqlite import SqliteStore

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 
 import poet
 from houses import House
-from poet.calls.operate import FEATURES
-from poet.calls.perceive import Perceiver
+from poet.calls.perceive import FEATURES, Perceiver
 from poet.calls.streams import async_stream, stream
 from poet.learning.evidence import Evidence
 from poet.model.dependency import Breaker, Dependency

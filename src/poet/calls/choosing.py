@@ -1,0 +1,344 @@
+"""What a call uses and tells beside its plan: values of its own tunables, features of its context, its score.
+
+Decided at decoration: a function without any of these has no ``Chooser``, and its calls only look whether there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from poet.calls.declaring import NOWHERE, Own
+from poet.calls.perceive import FEATURES
+from poet.calls.plan import Plan
+from poet.errors import ConfigurationError
+from poet.model.cells import Features, by_features, text_of
+from poet.model.execution import LONGEST_TEXT, MOST_FEATURES, UNTOLD, Context, Detail, Goals, Plainly, detailed, kept
+from poet.model.objective import Goal, scored
+from poet.model.parameters import ParameterSet
+from poet.model.policy import Pick, Policy, Tries
+from poet.model.tunable import Tunable, Value
+
+Fault = Callable[[str, BaseException], None]  # counts what went wrong beside a call
+Score = Callable[[Any, float], Any]  # the result, and the seconds of the whole call
+Told = tuple[Plan, Context, int, Context]
+"""What a call uses: its plan, the features of its context, its draw, and what its version says otherwise."""
+
+NO_SCORE: tuple[float | None, Goals] = (None, ())
+MOST_ENTRIES = 512  # sets of values that a plan remembers
+MOST_PLANS = 4096  # of contexts, that a plan keeps
+
+
+class Entry(NamedTuple):
+    """Values of the function's own tunables, ready to be put into a call."""
+
+    source: object  # the policy's own mapping, so that it stays alive and its identity its own
+    given: Mapping[str, Value]
+    otherwise: Context  # those of them that the version does not say, by name
+
+
+class Chosen(Plan):
+    """The plan of a function that has a ``Chooser``, in one context or in all that have no plan of their own."""
+
+    __slots__ = ("cells", "entries", "policy", "said", "share", "silent", "usual", "value")
+
+    cells: Cells | None  # plans of contexts; None: none has one
+    entries: dict[int, Entry]  # of the policy's sets of values, by their identity
+    policy: Policy | None
+    said: Mapping[str, Value]  # values of the function's own tunables by its version
+    share: float  # of calls that the policy is asked about, in [0, 1]
+    silent: bool  # whether there is nothing to tell of a call that uses what is usual
+    usual: Entry  # where nothing is tried
+    value: Value  # of the only tunable, where there is one
+
+    def entry(self, pick: Pick, own: tuple[Own, ...]) -> Entry:
+        """The values of a pick, within the bounds whatever it says."""
+        source = pick.values
+        found = self.entries.get(id(source))
+        if found is None:
+            values = dict(self.usual.given)
+            for name, tunable, _, _ in own:
+                if name in source:
+                    values[name] = _within(tunable, name, source[name], values[name])
+            if len(self.entries) >= MOST_ENTRIES:
+                self.entries.clear()
+            found = self.entries[id(source)] = _entry(source, values, self.said)
+        return found
+
+
+class Cells:
+    """Plans by context, made when parameters are delivered."""
+
+    __slots__ = ("_features", "_make", "_plans", "_shapes")
+
+    def __init__(self, cells: Iterable[Features], make: Callable[[Sequence[Features]], Chosen]) -> None:
+        """cells: that have values of their own. make: the plan where all these apply, those of fewer features first."""
+        self._features, self._make = frozenset(cells), make
+        self._shapes = tuple({tuple(name for name, _ in features) for features in self._features})
+        self._plans: dict[tuple[Features, ...], Chosen] = {}
+        for features in self._features:
+            self._plan(each for each in self._features if set(each) <= set(features))
+
+    def plan(self, context: Context, parent: Chosen) -> Chosen:
+        """The plan of calls in ``context``; ``parent`` where no value is for it."""
+        features = dict(context)
+        matching = []
+        for shape in self._shapes:
+            try:
+                cell = tuple([(name, text_of(features[name])) for name in shape])
+            except KeyError:
+                continue
+            if cell in self._features:
+                matching.append(cell)
+        return self._plan(matching) if matching else parent
+
+    def _plan(self, matching: Iterable[Features]) -> Chosen:
+        key = tuple(sorted(matching, key=_order))
+        found = self._plans.get(key)
+        if found is None:  # at delivery; or cells of different features meet here for the first time
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
+            found = self._plans[key] = self._make(key)
+        return found
+
+
+def _order(features: Features) -> tuple[int, Features]:
+    return len(features), features
+
+
+class Reader:
+    """Tells the features of a call's context, by ``context=``."""
+
+    __slots__ = ("_fault", "_name", "_names", "_user")
+
+    def __init__(self, name: str, context: Callable[..., Any] | Sequence[tuple[str, int, Any]], fault: Fault) -> None:
+        """context: a function of the arguments, or names, places and defaults of those that are features."""
+        self._name, self._fault = name, fault
+        self._user = context if callable(context) else None
+        self._names = () if callable(context) else tuple(context)
+
+    def features(self, args: tuple[Any, ...], kwargs: dict[str, Any], perceived: Context) -> Context:
+        """The features, with those that ``perceive`` has told; only these where something is wrong: counted."""
+        try:
+            if self._user is None:
+                found = [
+                    (name, value)
+                    for name, place, default in self._names
+                    if (value := kwargs[name] if name in kwargs else args[place] if len(args) > place else default)
+                    is not None
+                ]
+                return _merged(found, perceived)
+            given = self._user(*args, **kwargs)
+            if given is None:
+                return perceived
+            if not isinstance(given, Mapping):
+                raise ConfigurationError(f"context must give a mapping from name to value, got {type(given).__name__}")  # noqa: TRY301
+            return _merged(given.items(), perceived)
+        except Exception as error:  # noqa: BLE001 - learning never breaks a call
+            self._fault(f"context of {self._name}", error)
+            return perceived
+
+
+def _merged(found: Iterable[tuple[Any, Any]], perceived: Context) -> Context:
+    together = dict(perceived)
+    for name, value in found:
+        known = kept(value)
+        if known is None:
+            raise ConfigurationError(
+                f"the feature {name!r} must be a finite number, True, False or a text of at most {LONGEST_TEXT} "
+                f"characters, got {type(value).__name__}"
+            )
+        if not (isinstance(name, str) and len(name) <= LONGEST_TEXT):
+            raise ConfigurationError(f"a feature's name must be a text of at most {LONGEST_TEXT} characters")
+        together[name] = known
+    if len(together) > MOST_FEATURES:
+        raise ConfigurationError(f"at most {MOST_FEATURES} features are kept, got {len(together)}")
+    return tuple(sorted(together.items()))
+
+
+class Scorer:
+    """Says what a result was worth, by ``score=``."""
+
+    __slots__ = ("_fault", "_goals", "_name", "_user")
+
+    def __init__(self, name: str, user: Score, goals: Mapping[str, Goal] | None, fault: Fault) -> None:
+        self._name, self._user, self._goals, self._fault = name, user, goals, fault
+
+    def score(self, result: Any, seconds: float) -> tuple[float | None, Goals]:
+        """Its score, and its goals; nothing where the user's function says nothing, or something wrong: counted."""
+        try:
+            given = self._user(result, seconds)
+            return NO_SCORE if given is None else scored(given, self._goals)
+        except Exception as error:  # noqa: BLE001 - learning never breaks a call
+            self._fault(f"score of {self._name}", error)
+            return NO_SCORE
+
+
+class Chooser:
+    """What calls of one function use and tell beside their plan. The same for all its calls; holds none of them."""
+
+    __slots__ = ("_fault", "_first", "_flip", "_name", "_perceptive", "_reader", "own", "scorer")
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        own: tuple[Own, ...] = (),
+        perceptive: bool = False,
+        reader: Reader | None = None,
+        scorer: Scorer | None = None,
+        flip: Callable[[], float],
+        fault: Fault,
+    ) -> None:
+        """own: tunables that are parameters. perceptive: whether ``perceive`` may tell features. flip: in [0, 1)."""
+        self._name, self.own, self._perceptive, self._reader, self.scorer = name, own, perceptive, reader, scorer
+        self._flip, self._fault = flip, fault
+        self._first = min((each.place for each in own), default=NOWHERE)  # of them among the positional arguments
+
+    def choose(self, plan: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Told | None:
+        """What a call uses; None: its plan as it is, and there is nothing to tell.
+
+        Writes the values of own tunables into ``kwargs``, the call's own, but for those that the caller gives.
+        plan: a ``Chosen``.
+        """
+        parent, context = plan, FEATURES.get() if self._perceptive else ()
+        if self._reader is not None:
+            context = self._reader.features(args, kwargs, context)
+        if plan.cells is not None and context:
+            plan = plan.cells.plan(context, plan)
+        if plan.share and (uniform := self._flip()) < plan.share:
+            return self._trying(plan, context, uniform, args, kwargs)
+        entry = plan.usual
+        given = entry.given
+        if len(args) <= self._first and (not kwargs or kwargs.keys().isdisjoint(given)):
+            kwargs.update(given)
+            return None if plan.silent and not context and plan is parent else (plan, context, 0, entry.otherwise)
+        return self._partly(plan, context, entry, 0, args, kwargs)
+
+    def _trying(
+        self, plan: Chosen, context: Context, uniform: float, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Told:
+        """What a call uses that the policy is asked about."""
+        entry, draw = plan.usual, 0
+        if plan.policy is not None:
+            try:
+                pick = plan.policy.pick(context, uniform)
+                if pick.values:
+                    entry, draw = plan.entry(pick, self.own), pick.draw
+            except Exception as error:  # noqa: BLE001 - learning never breaks a call
+                self._fault(f"policy of {self._name}", error)
+        given = entry.given
+        if len(args) <= self._first and (not kwargs or kwargs.keys().isdisjoint(given)):
+            kwargs.update(given)
+            return plan, context, draw, entry.otherwise
+        return self._partly(plan, context, entry, draw, args, kwargs)
+
+    def _partly(
+        self,
+        plan: Chosen,
+        context: Context,
+        entry: Entry,
+        draw: int,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Told:
+        """The caller has values of his own: they win, and are told as what they are."""
+        told = dict(entry.otherwise)
+        for name, _, _, place in self.own:
+            if name in kwargs:
+                passed = kwargs[name]
+            elif len(args) > place:
+                passed = args[place]
+            else:
+                kwargs[name] = entry.given[name]
+                continue
+            if told.pop(name, None) is not None:
+                draw = 0  # it is not that try any more
+            value = kept(passed)
+            if value is None:
+                told[name] = UNTOLD
+            elif not _same(value, plan.said[name]):
+                told[name] = value
+        return plan, context, draw, tuple(sorted(told.items()))
+
+    def detail(self, plainly: Plainly | None, told: Told, result: Any, seconds: float) -> Detail | None:
+        """How a call went that was answered, first or last."""
+        _, context, draw, otherwise = told
+        scorer = self.scorer
+        if scorer is None and not (context or otherwise or draw):
+            return plainly
+        scores = NO_SCORE if scorer is None else scorer.score(result, seconds)
+        return detailed(plainly, context, draw, otherwise, scores)
+
+
+class Single(Chooser):
+    """The same, the quick way, for functions that have one tunable of their own and no context."""
+
+    __slots__ = ("_only",)
+
+    def __init__(self, name: str, *, own: tuple[Own, ...], **more: Any) -> None:
+        super().__init__(name, own=own, **more)
+        self._only = own[0].name
+
+    def choose(self, plan: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Told | None:
+        """What a call uses."""
+        if plan.share and (uniform := self._flip()) < plan.share:
+            return self._trying(plan, (), uniform, args, kwargs)
+        if self._only in kwargs or len(args) > self._first:
+            return self._partly(plan, (), plan.usual, 0, args, kwargs)
+        kwargs[self._only] = plan.value
+        return None if plan.silent else (plan, (), 0, plan.usual.otherwise)
+
+
+def compiled(
+    chooser: Chooser,
+    parameters: ParameterSet,
+    said: ParameterSet,
+    policy: Policy | None,
+    plan: Callable[[ParameterSet], Chosen],
+) -> Chosen:
+    """The plan for calls under ``parameters``, with those of contexts in it.
+
+    said: what the version says, which ``parameters`` may differ from, as in a variant of the function. plan: makes one
+    of which only its own part is missing.
+    """
+    own, silent = chooser.own, chooser.scorer is None
+    special, meant = by_features(parameters), by_features(said)
+
+    def made(cells: Sequence[Features]) -> Chosen:
+        values, version = dict(parameters), dict(said)
+        for features in cells:
+            values.update(special.get(features, {}))
+            version.update(meant.get(features, {}))
+        chosen = plan(parameters.changed(values_=values) if cells else parameters)
+        chosen.policy, chosen.cells, chosen.entries = policy, None, {}
+        chosen.said = {n: _within(tunable, n, version.get(n), default) for n, tunable, default, _ in own}
+        ours = {n: _within(tunable, n, values.get(n), chosen.said[n]) for n, tunable, _, _ in own}
+        chosen.usual = _entry(ours, ours, chosen.said)
+        chosen.value = next(iter(ours.values()), "")
+        chosen.silent = silent and not chosen.usual.otherwise
+        chosen.share = 0.0 if policy is None else policy.share if isinstance(policy, Tries) else 1.0
+        return chosen
+
+    root = made(())
+    if special or meant:
+        root.cells = Cells({**special, **meant}, made)
+    return root
+
+
+def _entry(source: object, values: Mapping[str, Value], said: Mapping[str, Value]) -> Entry:
+    return Entry(
+        source, values, tuple(sorted((name, value) for name, value in values.items() if not _same(value, said[name])))
+    )
+
+
+def _within(tunable: Tunable, name: str, value: object, otherwise: Value) -> Value:
+    """``value`` where the bounds allow it, else the other one."""
+    try:
+        return tunable.check(name, value)
+    except ConfigurationError:
+        return otherwise
+
+
+def _same(value: object, other: object) -> bool:
+    return value == other and isinstance(value, bool) is isinstance(other, bool)

@@ -68,6 +68,7 @@ class Feedback(NamedTuple):
     sequence: int
     score: float  # finite; 0 worst .. 1 best
     at: float  # when it was said, Unix time [s]
+    goals: tuple[tuple[str, float], ...] = ()  # what it was scored by, by name; of several about one name the newest
 
 
 Detail = tuple[Outcome, tuple[Attempt, ...], str, Context]

@@ -280,17 +280,23 @@ class Store(Protocol):
         """Keep executions of one or more writers. Committed when it returns.
 
         Those whose writer and sequence are kept already are passed over, so that an append may be repeated. Features
-        come back as they went in. Raises ValueError where one cannot be kept (``stores.features.check``).
+        come back as they went in, and so do values and goals. Raises ValueError where one cannot be kept
+        (``stores.features.check_execution``).
         """
 
     def score(self, function: FunctionKey, feedback: Sequence[Feedback]) -> None:
-        """Keep what was said of executions, which may come later or have expired. Of several the newest counts.
+        """Keep what was said of executions, which may come later or have expired. Of several the newest counts; of goals
+        the newest of each name, so that they may be said one after the other.
 
-        Raises ValueError where a score or a moment is not finite.
+        Raises ValueError where a score, a goal or a moment is not finite.
         """
 
     def executions(self, function: FunctionKey, *, since: float = 0.0, limit: int | None = None) -> Iterator[Execution]:
         """Stored executions with their scores, oldest first; the newest ``limit`` of those started since [Unix s]."""
+
+    def find(self, function: FunctionKey, ids: Sequence[tuple[str, int]]) -> list[Execution]:
+        """Those of these executions, by writer and sequence, that are stored, with their scores so far; in that order,
+        each once."""
 
     def hours(self, function: FunctionKey, *, since: float = 0.0) -> list[Hour]:
         """What was counted hour by hour, oldest first, and by version; those hours that end after ``since`` [Unix s].

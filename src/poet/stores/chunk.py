@@ -1,7 +1,7 @@
 """Many executions of one function as one small blob, column by column.
 
-Kept exactly: writer, sequence, outcome, version, draw, error, features, and how many attempts there were, how they
-ended and which were hedges. Kept rounded: ``started`` to the millisecond; every duration and score to a 32-bit float (a
+Kept exactly: writer, sequence, outcome, version, draw, error, features, values, goals, and how many attempts there were,
+how they ended and which were hedges. Kept rounded: ``started`` to the millisecond; every duration and score to a 32-bit float (a
 relative error of at most 2**-24, or an absolute one of 1e-45).
 
 The blob is a magic number, the length of what follows once inflated, and a zlib stream, whose checksum finds damage.
@@ -15,11 +15,12 @@ Inside are, in this order, with numbers at the least width that holds all of a c
 - by row whose attempts are written out: how many; by attempt: outcome, with ``0x08`` for a hedge; seconds; waited
 - the features (``features``)
 - by row the draw; whether there is a score; the scores
+- the values and the goals, each as features are
 
 An attempt is written out only where it tells more than its call: a call of one attempt, which is nearly every call,
-costs nothing extra. Explored values are not there: ``model.exploration`` draws them again from the draw's number. That
-is format ``PXc3``. Older ones are still read: ``PXc2`` had one writer, no draws and no scores, ``PXc1`` besides neither
-hedges nor features, and no call was shed.
+costs nothing extra. Where no execution has values or goals, their part is not there: that is format ``PXc3``, which the
+release before reads, too; with them it is ``PXc4``. Older formats are still read: ``PXc2`` had one writer, no draws and
+no scores, ``PXc1`` besides neither hedges nor features, and no call was shed.
 """
 
 from __future__ import annotations
@@ -33,16 +34,17 @@ from math import inf, isfinite
 from operator import lt
 from typing import Any
 
-from poet.model.execution import Attempt, Execution, Outcome
+from poet.model.execution import Attempt, Context, Execution, Outcome
 from poet.stores import features
 from poet.stores.columns import Reader, numbers, planes, texts, unzigzag
 
 ROWS = 1000  # executions of a full chunk; a longer one packs no better
-_FAMILY, _FORMATS = b"PXc", b"123"  # a magic number is the family and the format
+_FAMILY, _FORMATS = b"PXc", b"1234"  # a magic number is the family and the format
 _HEAD = struct.Struct("<4sI")  # magic, length of the inflated body
 _FIRST = struct.Struct("<IQq")  # rows, first sequence, first start [ms]
 _LONGEST = 1 << 25  # bytes of an inflated body; a full chunk takes some 20 kB, one of the longest features 26 MB
 _RATIO = 1032  # deflate packs nothing tighter: no blob may ask for more than this times its own length
+PEEK = 256  # bytes of a blob that tell its first sequence
 _LEVEL = 6  # of deflate; 9 takes a third longer and gains nothing on planes of noise
 _HOARDED = 20  # length of the tuples of which CPython 3.11 keeps 2000 for later use that it never makes: 0.4 MB
 _FLAG = 0x08  # beside a row's outcome: its attempts are written out; beside an attempt's: it is a hedge
@@ -60,12 +62,13 @@ def encode(executions: Sequence[Execution]) -> bytes:
     """A blob of ``executions``: 1 to ``ROWS``, by writer and, of each, in strictly ascending order of their sequence.
 
     Raises ValueError where they are not, where a duration is negative or not finite, a score is not finite, a draw is
-    out of range, and where ``features.check`` does.
+    out of range, and where ``features.check`` or ``features.check_goals`` does.
     """
     if not 1 <= len(executions) <= ROWS:
         raise ValueError(f"a chunk holds 1 to {ROWS} executions, got {len(executions)}")
     # Column by column from here on: to take the rows apart once is what makes it quick.
-    writer, sequences, started, took, outcomes, versions, tried, errors, contexts, draws, scores = _columns(executions)
+    columns = _columns(executions)
+    writer, sequences, started, took, outcomes, versions, tried, errors, contexts, draws, scores, values, goals = columns
     writers, names = sorted(set(writer)), sorted({*errors} - {""})
     _check_sequences(sequences)
     _check_order(list(zip(writer, sequences, strict=True)) if len(writers) > 1 else sequences)
@@ -99,9 +102,13 @@ def encode(executions: Sequence[Execution]) -> bytes:
             planes(_finite(array("f", [score for score in scores if score is not None]))),
         )
     )
+    form = _FORMATS[2]
+    if any(values) or any(goals):
+        form = _FORMATS[3]
+        body += features.pack(values, features.VALUE) + features.pack(features.goals(goals), features.GOAL)
     if len(body) > _LONGEST:
         raise ValueError(f"a chunk holds at most {_LONGEST} bytes, got {len(body)}; write fewer executions at a time")
-    return _HEAD.pack(_FAMILY + _FORMATS[-1:], len(body)) + zlib.compress(body, _LEVEL)
+    return _HEAD.pack(_FAMILY + bytes((form,)), len(body)) + zlib.compress(body, _LEVEL)
 
 
 def _columns(executions: Sequence[Execution]) -> Iterable[Any]:
@@ -145,11 +152,16 @@ def decode(blob: bytes, writer: str) -> list[Execution]:
     ]
     contexts = [()] * rows if form < 2 else features.unpack(reader, rows)
     draws, scores = ([0] * rows, [None] * rows) if form < 3 else (reader.numbers(rows), _scores(reader, rows))
+    values: list[Context] = [()] * rows
+    goals: list[tuple[tuple[str, float], ...]] = [()] * rows
+    if form > 3:
+        values = features.unpack(reader, rows, features.VALUE)
+        goals = features.goals(features.unpack(reader, rows, features.GOAL))
     reader.finish()
     executions = []
     spelt_out, at = iter(counts), 0
-    for author, sequence, begun, took, flag, version, error, context, draw, score in zip(
-        writers, sequences, starts, seconds, flags, versions, errors, contexts, draws, scores, strict=True
+    for author, sequence, begun, took, flag, version, error, *told in zip(
+        writers, sequences, starts, seconds, flags, versions, errors, contexts, draws, scores, values, goals, strict=True
     ):
         outcome = _outcome(flag & ~_FLAG, known)
         if flag & _FLAG:
@@ -159,10 +171,19 @@ def decode(blob: bytes, writer: str) -> list[Execution]:
         else:
             tries = (Attempt(outcome, took),)
         executions.append(
-            Execution(author, sequence, begun / 1000, took, outcome, version, tries, said[error], context, draw, score)
+            Execution(author, sequence, begun / 1000, took, outcome, version, tries, said[error], *told)
         )
     _check_order(list(zip(writers, sequences, strict=True)) if len(names) > 1 else sequences)
     return executions
+
+
+def first_sequence(head: bytes) -> int | None:
+    """The first sequence in a chunk of a single writer, from the first bytes of its blob; None: they do not tell."""
+    try:
+        first = zlib.decompressobj().decompress(head[_HEAD.size :], _FIRST.size)
+        return int(_FIRST.unpack(first)[1])
+    except (zlib.error, struct.error):
+        return None
 
 
 def kept_start(started: float) -> float:

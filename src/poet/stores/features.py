@@ -1,4 +1,4 @@
-"""The features of many executions as columns: one for each name and kind of value.
+"""The features of many executions as columns: one for each name and kind of value; their values and goals likewise.
 
 Kept exactly: names, values with their kind (``1``, ``1.0`` and ``True`` differ, ``-0.0`` and ``0.0`` too), the order in
 which an execution names them, and which it lacks.
@@ -19,25 +19,48 @@ from typing import Any
 from poet.model.execution import LONGEST_TEXT as LONGEST
 from poet.model.execution import MOST_FEATURES as FEATURES
 from poet.model.execution import WIDEST_WHOLE as WIDEST
-from poet.model.execution import Context
+from poet.model.execution import Context, Execution
 from poet.model.tunable import Value
 from poet.stores.columns import Reader, count, numbers, texts, unzigzag, zigzag
 
 _DOUBLE, _BITS = struct.Struct("<d"), struct.Struct("<Q")
 _BOOL, _WHOLE, _REAL, _TEXT, _WIDE = range(5)  # the numbers are stored: never renumber
+FEATURE, VALUE, GOAL = "feature", "value", "goal"  # what is kept so; errors say which
+Goals = tuple[tuple[str, float], ...]
 
 
-def check(context: Context) -> None:
+def check(context: Context, what: str = FEATURE) -> None:
     """Raises ValueError, with the name of the feature, where a store cannot keep ``context``.
 
     At most 32 features, each once; names and texts of up to 200 characters; whole numbers of up to 512 bits; finite
     floats. A value of a subclass (an enum's member, say) is kept as the bool, int, float or str that it is. The error
     tells no value: it may end in a log, and values may be private.
     """
-    _kinds(context)
+    _kinds(context, what)
 
 
-def pack(contexts: Sequence[Context]) -> bytes:
+def check_goals(goals: Goals) -> Goals:
+    """The goals, all floats. Raises ValueError as ``check`` does, and where one is no number."""
+    if not goals:
+        return ()
+    numbers_: Goals = tuple([(name, _number(name, value)) for name, value in goals])
+    check(numbers_, GOAL)
+    return numbers_
+
+
+def check_execution(execution: Execution) -> None:
+    """Raises ValueError where a store cannot keep the features, values or goals of ``execution``."""
+    check(execution.context)
+    check(execution.values, VALUE)
+    check_goals(execution.goals)
+
+
+def goals(given: Sequence[Any]) -> list[Goals]:
+    """The goals of many executions, all floats. Raises ValueError where one is no number."""
+    return [check_goals(one) if one else () for one in given]
+
+
+def pack(contexts: Sequence[Context], what: str = FEATURE) -> bytes:
     """The columns of ``contexts``; some five bytes where none has a feature. Raises ValueError as ``check`` does.
 
     Names of the columns [texts]; where there are any: their kinds [a byte each], the number of shapes, the length of
@@ -59,7 +82,7 @@ def pack(contexts: Sequence[Context]) -> bytes:
         again = seen.get((context, types))
         if again is None:
             shape, cells = [], []
-            for (name, value), kind in zip(context, _kinds(context), strict=True):
+            for (name, value), kind in zip(context, _kinds(context, what), strict=True):
                 column = columns.get((name, kind))
                 if column is None:
                     column = columns[name, kind] = _Column(len(columns))
@@ -88,17 +111,17 @@ def pack(contexts: Sequence[Context]) -> bytes:
     return b"".join(parts)
 
 
-def unpack(reader: Reader, rows: int) -> list[Context]:
+def unpack(reader: Reader, rows: int, what: str = FEATURE) -> list[Context]:
     """The contexts of ``rows`` executions. Raises ValueError where they are damaged, or none that ``check`` lets in."""
     names = reader.texts(rows * FEATURES)
     if not names:
         return [()] * rows
     for name in names:
-        _check_name(name)
+        _check_name(name, what)
     kinds = reader.take(len(names))
     if max(kinds) > _WIDE:
-        raise ValueError(f"no kind of feature has the number {max(kinds)}")
-    shapes = _shapes(reader, rows, names)
+        raise ValueError(f"no kind of {what} has the number {max(kinds)}")
+    shapes = _shapes(reader, rows, names, what)
     chosen = reader.numbers(rows)
     if max(chosen) >= len(shapes):
         raise ValueError(f"a shape that is not there: {max(chosen)} of {len(shapes)}")
@@ -108,10 +131,10 @@ def unpack(reader: Reader, rows: int) -> list[Context]:
             holders[column] += times
     cells = []
     for name, kind, held in zip(names, kinds, holders, strict=True):
-        values = _values(reader, held, name, kind)
+        values = _values(reader, held, name, kind, what)
         places = reader.numbers(held)
         if max(places, default=-1) >= len(values):
-            raise ValueError(f"a value of {_named(name)} that is not there: {max(places)} of {len(values)}")
+            raise ValueError(f"a value of {_named(name, what)} that is not there: {max(places)} of {len(values)}")
         pairs = [(name, value) for value in values]  # made once: executions of equal features share them
         cells.append(map(pairs.__getitem__, places))
     return [tuple([next(cells[column]) for column in shapes[shape]]) for shape in chosen]
@@ -131,76 +154,85 @@ class _Column:
         return self.values.setdefault(code, len(self.values))
 
 
-def _shapes(reader: Reader, rows: int, names: Sequence[str]) -> list[tuple[int, ...]]:
+def _shapes(reader: Reader, rows: int, names: Sequence[str], what: str) -> list[tuple[int, ...]]:
     lengths = reader.numbers(reader.count(rows))
     if max(lengths, default=0) > FEATURES:
-        raise ValueError(f"at most {FEATURES} features are kept, a shape has {max(lengths)}")
+        raise ValueError(f"at most {FEATURES} {what}s are kept, a shape has {max(lengths)}")
     columns = reader.numbers(sum(lengths))
     if max(columns, default=-1) >= len(names):
-        raise ValueError(f"a feature that is not there: {max(columns)} of {len(names)}")
+        raise ValueError(f"a {what} that is not there: {max(columns)} of {len(names)}")
     shapes: list[tuple[int, ...]] = [()]
     at = 0
     for length in lengths:
         shape = tuple(columns[at : at + length])
         at += length
         if len({names[column] for column in shape}) < length:
-            raise ValueError("a shape that names a feature twice")
+            raise ValueError(f"a shape that names a {what} twice")
         shapes.append(shape)
     return shapes
 
 
-def _values(reader: Reader, most: int, name: str, kind: int) -> list[Value]:
+def _values(reader: Reader, most: int, name: str, kind: int, what: str) -> list[Value]:
     codes: Sequence[int | str] = reader.texts(most) if kind in _SPELT else reader.numbers(reader.count(most))
     values = [_VALUES[kind](code) for code in codes]
     for value in values:
-        _kind(name, value)
+        _kind(name, value, what)
     return values
 
 
-def _named(name: str) -> str:
-    return f"feature {name[:LONGEST]!r}"
+def _named(name: str, what: str) -> str:
+    return f"{what} {name[:LONGEST]!r}"
 
 
-def _check_name(name: object) -> None:
+def _check_name(name: object, what: str) -> None:
     if not isinstance(name, str):
-        raise ValueError(f"a feature's name must be a str, got {type(name).__name__}")  # noqa: TRY004 - as for all else
+        raise ValueError(f"a {what}'s name must be a str, got {type(name).__name__}")  # noqa: TRY004 - as for all else
     if len(name) > LONGEST:
-        raise ValueError(f"{_named(name)}: names of up to {LONGEST} characters are kept, got one of {len(name)}")
+        raise ValueError(f"{_named(name, what)}: names of up to {LONGEST} characters are kept, got one of {len(name)}")
 
 
-def _kinds(context: Context) -> list[int]:
+def _kinds(context: Context, what: str) -> list[int]:
     """The kind of each value. Raises ValueError as ``check`` does."""
     kinds: list[int] = []
     names: set[str] = set()
     for name, value in context:
-        _check_name(name)
+        _check_name(name, what)
         if name in names:
-            raise ValueError(f"{_named(name)} is there twice")
+            raise ValueError(f"{_named(name, what)} is there twice")
         if len(names) == FEATURES:
-            raise ValueError(f"{_named(name)} is one too many: {FEATURES} are kept, got {len(context)}")
+            raise ValueError(f"{_named(name, what)} is one too many: {FEATURES} are kept, got {len(context)}")
         names.add(name)
-        kinds.append(_kind(name, value))
+        kinds.append(_kind(name, value, what))
     return kinds
 
 
-def _kind(name: str, value: object) -> int:
+def _kind(name: str, value: object, what: str) -> int:
     """The kind of ``value``. Raises ValueError where it is of none that is kept."""
     if isinstance(value, bool):
         return _BOOL
     if isinstance(value, int):
         bits = value.bit_length()
         if bits > WIDEST:
-            raise ValueError(f"{_named(name)}: whole numbers of up to {WIDEST} bits are kept, got one of {bits}")
+            raise ValueError(f"{_named(name, what)}: whole numbers of up to {WIDEST} bits are kept, got one of {bits}")
         return _WHOLE if -(1 << 63) <= value < 1 << 63 else _WIDE
     if isinstance(value, float):
         if not isfinite(value):
-            raise ValueError(f"{_named(name)} must be finite")
+            raise ValueError(f"{_named(name, what)} must be finite")
         return _REAL
     if isinstance(value, str):
         if len(value) > LONGEST:
-            raise ValueError(f"{_named(name)}: texts of up to {LONGEST} characters are kept, got one of {len(value)}")
+            raise ValueError(f"{_named(name, what)}: texts of up to {LONGEST} characters are kept, got one of {len(value)}")
         return _TEXT
-    raise ValueError(f"{_named(name)} must be a bool, int, float or str, got {type(value).__name__}")
+    raise ValueError(f"{_named(name, what)} must be a bool, int, float or str, got {type(value).__name__}")
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{_named(name, GOAL)} must be a number, got {type(value).__name__}")  # noqa: TRY004
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{_named(name, GOAL)} must be finite") from None
 
 
 def _bits(value: float) -> int:

@@ -17,6 +17,7 @@ from poet.model.parameters import Alias, AliasName, Change, ParameterSet, Standi
 from poet.model.tunable import Value
 from poet.seams import SYSTEM_CLOCK, Clock, Finding, FunctionRecord, Incoming, ProcessReport, Upkeep
 from poet.stores import features, reading, rows, rules, tallying
+from poet.stores.reading import Place, Said
 
 
 @dataclass(slots=True)
@@ -32,7 +33,9 @@ class _Kept:
     pinned: Mapping[str, Value] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
     executions: dict[tuple[str, int], Execution] = field(default_factory=dict)  # by writer and sequence
-    scores: dict[tuple[str, int], Feedback] = field(default_factory=dict)  # that are not with their executions yet
+    # that are not with their executions yet: what was said last, and what of goals, each with when
+    scores: dict[Place, Feedback] = field(default_factory=dict)
+    goals: dict[Place, dict[str, tuple[float, float]]] = field(default_factory=dict)
     hours: dict[tuple[int, int], Hour] = field(default_factory=dict)  # by number and version
     learner: bytes | None = None
     contributions: dict[str, tuple[int, float]] = field(default_factory=dict)  # of each writer the last one, and when
@@ -47,6 +50,16 @@ class _Kept:
 
     def standing(self) -> Standing:
         return Standing(self.live, self.generation, self.paused, MappingProxyType(dict(self.pinned)))
+
+    def said(self, place: Place) -> Said:
+        """What was said of an execution later."""
+        goals = sorted(self.goals.get(place, {}).items(), key=lambda goal: goal[1][1])
+        return Said(self.scores[place].score, tuple((name, value) for name, (value, _) in goals))
+
+    def forget(self, place: Place) -> None:
+        """What was said of it is with the execution now, or that never came."""
+        del self.scores[place]
+        self.goals.pop(place, None)
 
 
 class MemoryStore:
@@ -211,12 +224,13 @@ class MemoryStore:
     def append(self, function: FunctionKey, executions: Sequence[Execution]) -> None:
         """Keep executions; those whose writer and sequence are kept already are passed over.
 
-        Raises UnknownFunction, and ValueError where a feature cannot be kept (``features.check``).
+        Raises UnknownFunction, and ValueError where a feature, value or goal cannot be kept
+        (``features.check_execution``).
         """
         with self._open():
             kept = self._of(function)
             for execution in executions:
-                features.check(execution.context)
+                features.check_execution(execution)
             added = []
             for batch in rules.by_writer(executions).values():
                 for execution in batch:
@@ -233,11 +247,16 @@ class MemoryStore:
         """Keep what was said of executions. Raises UnknownFunction, and ValueError where it is not finite."""
         told = [rows.check_feedback(each) for each in feedback]
         with self._open():
-            scores = self._of(function).scores
+            kept = self._of(function)
             for each in told:
-                before = scores.get((each.writer, each.sequence))
+                place = each.writer, each.sequence
+                before = kept.scores.get(place)
                 if before is None or each.at >= before.at:
-                    scores[each.writer, each.sequence] = each
+                    kept.scores[place] = each
+                for name, value in each.goals:
+                    goals = kept.goals.setdefault(place, {})
+                    if name not in goals or each.at >= goals[name][1]:
+                        goals[name] = value, each.at
 
     def executions(self, function: FunctionKey, *, since: float = 0.0, limit: int | None = None) -> Iterator[Execution]:
         """Stored executions, oldest first; the newest ``limit`` of those started at or after ``since`` [Unix s].
@@ -246,12 +265,20 @@ class MemoryStore:
         """
         with self._open():
             kept = self._of(function)
-            scores = {place: each.score for place, each in kept.scores.items()}
+            scores = {place: kept.said(place) for place in kept.scores}
             found = [row for row in kept.executions.values() if row.started >= since]
         found = reading.with_scores(found, scores)
         return iter(
             sorted(found, key=rules.age) if limit is None else heapq.nlargest(limit, found, key=rules.age)[::-1]
         )
+
+    def find(self, function: FunctionKey, ids: Sequence[tuple[str, int]]) -> list[Execution]:
+        """Those of these executions that are stored, with their scores so far. Raises UnknownFunction."""
+        with self._open():
+            kept = self._of(function)
+            found = [kept.executions[place] for place in dict.fromkeys(ids) if place in kept.executions]
+            scores = {place: kept.said(place) for place in ids if place in kept.scores}
+        return reading.with_scores(found, scores)
 
     def hours(self, function: FunctionKey, *, since: float = 0.0) -> list[Hour]:
         """What was counted hour by hour and by version, oldest first. Raises UnknownFunction."""
@@ -282,15 +309,15 @@ class MemoryStore:
         for place, said in list(kept.scores.items()):
             before = kept.executions.get(place)
             if before is not None and said.at < settled:
-                after = kept.executions[place] = before._replace(score=said.score)
+                after = kept.executions[place] = reading.scored(before, kept.said(place))
                 for hour, (count, total) in tallying.rescored([before], [after]).items():
                     if hour in kept.hours:
                         known = kept.hours[hour]
                         kept.hours[hour] = known._replace(scored=known.scored + count, score=known.score + total)
-                del kept.scores[place]
+                kept.forget(place)
                 written += 1
             elif before is None and said.at < executions_before:
-                del kept.scores[place]
+                kept.forget(place)
         return written
 
     def save_learner(self, function: FunctionKey, state: bytes) -> None:
@@ -402,7 +429,11 @@ class MemoryStore:
 
 def _copied(record: FunctionRecord) -> FunctionRecord:
     space = {name: list(bounds) for name, bounds in record.space.items()}
-    return record._replace(declared=dict(record.declared), objective=dict(record.objective), space=space)
+    choices = {name: list(options) for name, options in record.choices.items()}
+    goals = {name: dict(goal) for name, goal in record.goals.items()}
+    return record._replace(
+        declared=dict(record.declared), objective=dict(record.objective), space=space, choices=choices, goals=goals
+    )
 
 
 def _counted(record: FunctionRecord, execution: Execution) -> FunctionRecord:

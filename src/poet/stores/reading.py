@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-from poet.model.execution import Execution
+from poet.model.execution import MOST_FEATURES, Execution
 from poet.stores import chunk, rules
 
 MERGE = 2  # a new chunk swallows those before it that are at most this many times its size; see ``swallowed``
@@ -51,14 +51,47 @@ def newest(pieces: Iterable[Piece], limit: int, fetch: Fetch) -> Iterator[Execut
     return iter([row for _, row in sorted(heap, key=lambda item: item[0])])
 
 
-def with_scores(executions: Iterable[Execution], scores: Mapping[tuple[str, int], float]) -> list[Execution]:
-    """The executions with what was said of them later. scores: by writer and sequence."""
+class Said(NamedTuple):
+    """What was said of an execution after it had ended."""
+
+    score: float | None  # None: of its goals only
+    goals: tuple[tuple[str, float], ...] = ()
+
+
+Place = tuple[str, int]  # writer and sequence
+Scores = Mapping[Place, Said]
+
+
+def with_scores(executions: Iterable[Execution], scores: Scores) -> list[Execution]:
+    """The executions with what was said of them later."""
     if not scores:
         return list(executions)
     return [
-        row if (score := scores.get((row.writer, row.sequence))) is None else row._replace(score=score)
-        for row in executions
+        row if (said := scores.get((row.writer, row.sequence))) is None else scored(row, said) for row in executions
     ]
+
+
+def scored(row: Execution, said: Said) -> Execution:
+    """``row`` with what was said later: of the goals those that were named; no more than can be kept."""
+    goals = tuple({**dict(row.goals), **dict(said.goals)}.items())[:MOST_FEATURES] if said.goals else row.goals
+    return row._replace(score=row.score if said.score is None else said.score, goals=goals)
+
+
+def gathered(scores: Iterable[tuple[str, int, float]], goals: Iterable[tuple[str, int, str, float]]) -> dict[Place, Said]:
+    """What rows of scores and of goals say together; goals in the order in which they come."""
+    named: dict[Place, list[tuple[str, float]]] = {}
+    for writer, sequence, name, value in goals:
+        named.setdefault((writer, sequence), []).append((name, value))
+    found = {(writer, sequence): Said(score) for writer, sequence, score in scores}
+    for place, said in named.items():
+        found[place] = Said(found[place].score if place in found else None, tuple(said))
+    return found
+
+
+def in_order(executions: Iterable[Execution], ids: Sequence[Place]) -> list[Execution]:
+    """The executions in the order of ``ids``, each once."""
+    found = {(row.writer, row.sequence): row for row in executions}
+    return [found[place] for place in dict.fromkeys(ids) if place in found]
 
 
 S = TypeVar("S", bound=tuple[object, ...])

@@ -13,10 +13,12 @@ from poet.model.execution import Feedback
 from poet.model.function import FunctionKey
 from poet.model.parameters import Alias, AliasName, Change, ParameterSet, Standing
 from poet.seams import FunctionRecord
+from poet.stores import features, rules
 
 # In the order of ``version_of`` and ``version_fields``; the word "values" is one of SQL's own.
 VERSION_COLUMNS = 'number, parent, origin, author, reason, evidence, since, until, created, "values", estimates'
-RECORD_COLUMNS = "module, qualname, fingerprint, domain, learner, declared, objective, space"
+RECORD_COLUMNS = "module, qualname, fingerprint, domain, learner, declared, objective, space, choices, goals"
+LARGEST_SCORE = 3.4028234663852886e38  # of a 32-bit float
 
 
 class Damage(Exception):
@@ -83,14 +85,19 @@ def told(record: FunctionRecord) -> tuple[Any, ...]:
         dumped(record.declared),
         dumped(record.objective),
         dumped(record.space),
+        dumped({name: list(choices) for name, choices in record.choices.items()}),
+        dumped({name: dict(goal) for name, goal in record.goals.items()}),
     )
 
 
 def record_of(row: tuple[Any, ...], counted: tuple[int, int, float, float]) -> FunctionRecord:
     """A function from its row and its counters: calls, failures, seconds, last call. Raises Damage."""
-    module, qualname, fingerprint, domain, learner, declared, objective, space = row
+    module, qualname, fingerprint, domain, learner, declared, objective, *later = row
+    space, choices, goals = map(loaded, (*later, *["{}"] * (3 - len(later))))  # an older release kept fewer
     key = FunctionKey(module, qualname, fingerprint)
-    return FunctionRecord(key, domain, learner, loaded(declared), loaded(objective), *counted, space=loaded(space))
+    return FunctionRecord(
+        key, domain, learner, loaded(declared), loaded(objective), *counted, space=space, choices=choices, goals=goals
+    )
 
 
 def change_fields(change: Change) -> Change:
@@ -120,8 +127,19 @@ def text(said: str) -> str:
 
 
 def check_feedback(feedback: Feedback) -> Feedback:
-    """With numbers as every store gives them back. Raises ValueError where a score or a moment is not finite."""
+    """With numbers as every store gives them back.
+
+    Raises ValueError where a score, a goal or a moment is not finite, the score is none of a 32-bit float's, a goal
+    cannot be kept (``features.check_goals``), or no execution can have this sequence.
+    """
     for name, value in (("score", feedback.score), ("at", feedback.at)):
-        if not isfinite(value):
+        if not isfinite(value) or (name == "score" and abs(value) > LARGEST_SCORE):
             raise ValueError(f"{name} of {feedback.writer}-{feedback.sequence} must be finite, got {value!r}")
-    return feedback._replace(writer=text(feedback.writer), score=feedback.score + 0.0, at=float(feedback.at))
+    if not 0 <= feedback.sequence < rules.MOST_SEQUENCE:
+        raise ValueError(f"a sequence must be >= 0 and below 2**62, got {feedback.sequence}")
+    return feedback._replace(
+        writer=text(feedback.writer),
+        score=feedback.score + 0.0,
+        at=float(feedback.at),
+        goals=tuple([(text(name), value) for name, value in features.check_goals(feedback.goals)]),
+    )

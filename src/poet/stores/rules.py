@@ -12,6 +12,7 @@ from poet.seams import FunctionRecord
 
 LIVE: AliasName = "live"  # the alias that calls follow
 Places = Mapping[AliasName, int]  # by name the version where it stands
+MOST_SEQUENCE = 1 << 62  # of an execution, exclusive
 REPORTS = 1000  # processes whose last report is kept; a script that runs every minute must not fill the store
 
 
@@ -122,6 +123,15 @@ def pause_text(reason: str, author: str, action: str) -> str:
 def age(execution: Execution) -> tuple[float, str, int]:
     """The order in which executions come back: oldest start first, and always the same among equals."""
     return execution.started, execution.writer, execution.sequence
+
+
+def asked(ids: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
+    """Of each writer the sequences, ascending, that there may be."""
+    wanted: dict[str, set[int]] = {}
+    for writer, sequence in ids:
+        if 0 <= sequence < MOST_SEQUENCE:
+            wanted.setdefault(writer, set()).add(sequence)
+    return {writer: sorted(sequences) for writer, sequences in wanted.items()}
 
 
 def by_writer(executions: Iterable[Execution]) -> dict[str, list[Execution]]:

@@ -154,9 +154,26 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE process ADD COLUMN away REAL NOT NULL DEFAULT 0",  # Unix s; 0: it is not
         "ALTER TABLE process ADD COLUMN spooled INTEGER NOT NULL DEFAULT 0",
     ),
+    # From here on chunks of functions with declared tunables may be of format PXc4, which the release before takes for
+    # what it is: so it may go on using the file, and refuses those.
+    (
+        "ALTER TABLE function ADD COLUMN choices TEXT NOT NULL DEFAULT '{}'",  # JSON object of lists
+        "ALTER TABLE function ADD COLUMN goals TEXT NOT NULL DEFAULT '{}'",  # JSON object of objects
+        # What was said of executions by name, beside ``score``: the release before writes that one to its execution
+        # and knows nothing of this one, which waits.
+        """CREATE TABLE goal (
+            function INTEGER NOT NULL REFERENCES function,
+            writer TEXT NOT NULL,
+            sequence INTEGER NOT NULL,
+            name TEXT NOT NULL,
+            value REAL NOT NULL,
+            at REAL NOT NULL,         -- Unix s
+            PRIMARY KEY (function, writer, sequence, name)
+        ) WITHOUT ROWID""",
+    ),
 )
 VERSION = len(MIGRATIONS)
-READABLE = 3  # oldest version that can be looked at as it is: its tables say what those of ``VERSION`` say
+READABLE = 4  # oldest version that can be looked at as it is: its tables say what those of ``VERSION`` say
 COMPATIBLE = 3  # oldest release, by its ``VERSION``, that may use a file of this ``VERSION``
 
 

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from poet.model.execution import Execution, Feedback
 from poet.seams import FunctionRecord
@@ -174,9 +174,14 @@ def _entries(path: Path) -> Iterator[Entry]:
         facts = json.loads(text)
         record = rows.record_of((*facts["key"], *facts["record"]), (0, 0, 0.0, 0.0))
         if facts["writer"] is None:
-            yield Entry(record, (), [Feedback(*each) for each in json.loads(body)])
+            yield Entry(record, (), list(map(_feedback, json.loads(body))))
         else:
             yield Entry(record, chunk.decode(body, facts["writer"]), ())
+
+
+def _feedback(said: list[Any]) -> Feedback:
+    writer, sequence, score, at, *goals = said  # an older release knew no goals
+    return Feedback(writer, sequence, score, at, tuple([(name, value) for name, value in (goals[0] if goals else ())]))
 
 
 def _held(lock: Path, *, make: bool = False) -> int | None:

@@ -75,7 +75,8 @@ class SqliteStore:
                 found = standing.begin(file, record, self._clock.wall())
             else:
                 file.execute(
-                    "UPDATE function SET domain = ?, learner = ?, declared = ?, objective = ?, space = ? WHERE id = ?",
+                    "UPDATE function SET domain = ?, learner = ?, declared = ?, objective = ?, space = ?, choices = ?,"
+                    " goals = ? WHERE id = ?",
                     (*said, number),
                 )
                 found = standing.kept(file, record.key)
@@ -251,7 +252,7 @@ class SqliteStore:
 
         So an append may be repeated after a failure that left open whether it was kept.
         Raises UnknownFunction, and ValueError where a duration is negative or not finite, a score is not finite, or a
-        feature cannot be kept (``features.check``).
+        feature, value or goal cannot be kept (``features.check_execution``).
         """
         with self._file.writing() as file:
             number = standing.known(file, function)
@@ -282,6 +283,18 @@ class SqliteStore:
             return reading.with_scores([row for row in self._rows(piece) if row.started >= since], scores)
 
         return reading.oldest_first(pieces, fetch) if limit is None else reading.newest(pieces, limit, fetch)
+
+    def find(self, function: FunctionKey, ids: Sequence[tuple[str, int]]) -> list[Execution]:
+        """Those of these executions that are stored, with their scores so far. Raises UnknownFunction, StoreCorrupt."""
+        with self._file.snapshot() as file:
+            number = standing.known(file, function)
+            found = [
+                row
+                for writer, sequences in rules.asked(ids).items()
+                for row in history.find(file, number, text(writer), sequences, self._decoded)
+            ]
+            scores = history.scores_of(file, number, [(row.writer, row.sequence) for row in found])
+        return reading.in_order(reading.with_scores(found, scores), ids)
 
     def hours(self, function: FunctionKey, *, since: float = 0.0) -> list[Hour]:
         """What was counted hour by hour and by version, oldest first. Raises UnknownFunction, StoreCorrupt."""
@@ -418,7 +431,7 @@ def _remembered(versions: dict[int, ParameterSet], number: int, now: Standing) -
 
 def _told(file: sqlite3.Connection, number: int) -> tuple[object, ...]:
     row = file.execute(
-        "SELECT domain, learner, declared, objective, space FROM function WHERE id = ?", (number,)
+        "SELECT domain, learner, declared, objective, space, choices, goals FROM function WHERE id = ?", (number,)
     ).fetchone()
     return tuple(row)
 

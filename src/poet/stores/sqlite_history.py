@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
 
 from poet.model.aggregate import Hour
 from poet.model.execution import Execution, Feedback
 from poet.stores import chunk, reading, tallying
-from poet.stores.reading import Piece
+from poet.stores.reading import Piece, Place, Said, Scores
 from poet.stores.rows import Damage
 
 _SMALL = chunk.ROWS // 2  # executions of a chunk up to which it may be put together with others
@@ -143,19 +144,67 @@ def pieces(file: sqlite3.Connection, function: int, since: float) -> list[Piece]
     return [Piece(*row) for row in rows]
 
 
-def scores(file: sqlite3.Connection, function: int) -> dict[tuple[str, int], float]:
-    """What was said of executions, and their chunks do not have yet; by writer and sequence."""
-    rows = file.execute("SELECT writer, sequence, score FROM score WHERE function = ?", (function,))
-    return {(writer, sequence): score for writer, sequence, score in rows}
+def find(
+    file: sqlite3.Connection, function: int, writer: str, sequences: Sequence[int], decode: Decode
+) -> list[Execution]:
+    """Those of a writer's ``sequences``, ascending, that are stored; decodes no chunk that cannot hold one of them."""
+    chunks = file.execute(
+        "SELECT id, last, 0, substr(body, 1, ?) FROM chunk WHERE function = ? AND writer = ? AND last >= ?"
+        " UNION ALL SELECT chunk, last, 1, '' FROM writing WHERE function = ? AND writer = ? AND last >= ?"
+        " ORDER BY last",
+        (chunk.PEEK, function, writer, sequences[0], function, writer, sequences[0]),
+    ).fetchall()
+    missing = list(sequences)
+    found: list[Execution] = []
+    for identity, last, several, head in chunks:
+        if not missing:
+            break
+        first = (None if several else chunk.first_sequence(head)) or 0
+        if bisect_left(missing, first) == bisect_right(missing, last):
+            continue
+        (body,) = file.execute("SELECT body FROM chunk WHERE id = ?", (identity,)).fetchone()
+        wanted = set(missing)
+        here = [row for row in decode(body, writer) if row.sequence in wanted and row.writer == writer]
+        found += here
+        missing = sorted(wanted.difference(row.sequence for row in here))
+    return found
+
+
+def scores(file: sqlite3.Connection, function: int) -> dict[Place, Said]:
+    """What was said of executions, and their chunks do not have yet."""
+    return reading.gathered(
+        file.execute("SELECT writer, sequence, score FROM score WHERE function = ?", (function,)),
+        file.execute("SELECT writer, sequence, name, value FROM goal WHERE function = ? ORDER BY at", (function,)),
+    )
+
+
+def scores_of(file: sqlite3.Connection, function: int, places: Iterable[Place]) -> dict[Place, Said]:
+    """The same of some executions."""
+    one = " WHERE function = ? AND writer = ? AND sequence = ?"
+    found: dict[Place, Said] = {}
+    for place in places:
+        asked = (function, *place)
+        found |= reading.gathered(
+            file.execute(f"SELECT writer, sequence, score FROM score{one}", asked),  # noqa: S608
+            file.execute(f"SELECT writer, sequence, name, value FROM goal{one} ORDER BY at", asked),  # noqa: S608
+        )
+    return found
 
 
 def score(file: sqlite3.Connection, function: int, feedback: Iterable[Feedback]) -> None:
-    """Keep what was said; of several the newest."""
+    """Keep what was said; of several the newest, of goals the newest of each name."""
+    told = list(feedback)
     file.executemany(
         "INSERT INTO score (function, writer, sequence, score, at) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (function, writer, sequence) DO UPDATE SET score = excluded.score, at = excluded.at"
         " WHERE excluded.at >= at",
-        [(function, *each) for each in feedback],
+        [(function, each.writer, each.sequence, each.score, each.at) for each in told],
+    )
+    file.executemany(
+        "INSERT INTO goal (function, writer, sequence, name, value, at) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (function, writer, sequence, name) DO UPDATE SET value = excluded.value, at = excluded.at"
+        " WHERE excluded.at >= at",
+        [(function, each.writer, each.sequence, *goal, each.at) for each in told for goal in each.goals],
     )
 
 
@@ -220,21 +269,28 @@ def settle_scores(file: sqlite3.Connection, function: int, settled: float, forgo
     were written.
     """
     said = file.execute(
-        "SELECT writer, sequence, score, at FROM score WHERE function = ? AND at < ?",
-        (function, max(settled, forgotten)),
+        "SELECT writer, sequence, max(at) AS said FROM (SELECT writer, sequence, at FROM score WHERE function = ?"
+        " UNION ALL SELECT writer, sequence, at FROM goal WHERE function = ?)"
+        " GROUP BY writer, sequence HAVING said < ?",
+        (function, function, max(settled, forgotten)),
     ).fetchall()
-    wanted: dict[int, dict[tuple[str, int], float]] = {}
-    for writer, sequence, value, at in said:
-        place = _chunk_of(file, function, writer, sequence, decode)
-        if place is not None and at < settled:
-            wanted.setdefault(place, {})[writer, sequence] = value
-        elif place is None and at < forgotten:
-            file.execute(
-                "DELETE FROM score WHERE function = ? AND writer = ? AND sequence = ?", (function, writer, sequence)
-            )
-    for identity, values in wanted.items():
-        _rewrite(file, function, identity, values, decode)
+    wanted: dict[int, list[Place]] = {}
+    for writer, sequence, at in said:
+        place = writer, sequence
+        identity = _chunk_of(file, function, writer, sequence, decode)
+        if identity is not None and at < settled:
+            wanted.setdefault(identity, []).append(place)
+        elif identity is None and at < forgotten:
+            _drop_scores(file, function, [place])
+    for identity, here in wanted.items():
+        _rewrite(file, function, identity, scores_of(file, function, here), decode)
     return sum(map(len, wanted.values()))
+
+
+def _drop_scores(file: sqlite3.Connection, function: int, places: Iterable[Place]) -> None:
+    rows = [(function, *place) for place in places]
+    file.executemany("DELETE FROM score WHERE function = ? AND writer = ? AND sequence = ?", rows)
+    file.executemany("DELETE FROM goal WHERE function = ? AND writer = ? AND sequence = ?", rows)
 
 
 def _chunk_of(file: sqlite3.Connection, function: int, writer: str, sequence: int, decode: Decode) -> int | None:
@@ -255,7 +311,7 @@ def _rewrite(
     file: sqlite3.Connection,
     function: int,
     identity: int,
-    values: Mapping[tuple[str, int], float],
+    values: Scores,
     decode: Decode,
 ) -> None:
     writer, body = file.execute("SELECT writer, body FROM chunk WHERE id = ?", (identity,)).fetchone()
@@ -266,7 +322,4 @@ def _rewrite(
         kept = _hour(file, function, start, version)
         if kept is not None:
             _keep_hour(file, function, start, kept._replace(scored=kept.scored + scored, score=kept.score + total))
-    file.executemany(
-        "DELETE FROM score WHERE function = ? AND writer = ? AND sequence = ?",
-        [(function, *place) for place in values],
-    )
+    _drop_scores(file, function, values)

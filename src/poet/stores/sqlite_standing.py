@@ -115,7 +115,7 @@ def begin(file: sqlite3.Connection, record: FunctionRecord, at: float) -> Kept:
     """A function that is new, as it was declared. at: Unix time [s]."""
     number = file.execute(
         f"INSERT INTO function ({RECORD_COLUMNS}, generation, paused, pinned)"  # noqa: S608
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, '', '{}')",
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', '{}')",
         (*record.key, *told(record)),
     ).lastrowid
     assert number is not None

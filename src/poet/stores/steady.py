@@ -277,6 +277,12 @@ class SteadyStore:
         """As the store says. Raises StoreAway, UnknownFunction; on the way what the store raises."""
         return self._ask(lambda store: store.executions(function, since=since, limit=limit))
 
+    def find(self, function: FunctionKey, ids: Sequence[tuple[str, int]]) -> list[Execution]:
+        """As the store says; what has waited for it goes there first. Raises StoreAway, UnknownFunction."""
+        if self._spool.waiting:
+            self._tidy()
+        return self._ask(lambda store: store.find(function, ids))
+
     def hours(self, function: FunctionKey, *, since: float = 0.0) -> list[Hour]:
         """As the store says. Raises StoreAway, UnknownFunction."""
         return self._ask(lambda store: store.hours(function, since=since))

@@ -45,7 +45,7 @@ def tallied(executions: Sequence[Execution]) -> dict[tuple[int, int], Hour]:
 
 def _summed(place: tuple[int, int], group: Sequence[Execution]) -> Hour:
     hour, version = place
-    _, _, _, seconds, ends, _, tried, _, _, _, scores = zip(*group, strict=True)
+    _, _, _, seconds, ends, _, tried, _, _, _, scores, *_ = zip(*group, strict=True)
     outcomes = Counter(ends)
     shed = Outcome.SHED
     made = seconds if not outcomes[shed] else [s for s, end in zip(seconds, ends, strict=True) if end is not shed]

@@ -134,17 +134,20 @@ class StoreContract:
         store.register(record())
         before = store.publish(KEY, draft(), expected=1)
         store.append(KEY, [execution(0), failure(1)])
-        assert [r.space for r in store.functions()] == [record().space]
+        assert [(r.space, r.choices, r.goals) for r in store.functions()] == [(record().space, {}, {})]
         changed = record(
             declared={"timeout": 10.0},
             domain=None,
             learner="",
             objective={"value": 2.0},
             space={"timeout": [1.0, 20.0]},
+            choices={"model": ["small", "größer"], "depth": [1, 2.5], "cached": [True, False]},
+            goals={"quality": {"low": 0.0, "high": 1.0, "weight": 1.0}, "cost": {"high": 0.05}},
         )
         assert store.register(changed) == before
         (kept,) = store.functions()
-        assert kept.space == changed.space
+        assert (kept.space, kept.choices, kept.goals) == (changed.space, changed.choices, changed.goals)
+        assert [type(option) for option in kept.choices["depth"]] == [int, float]
         assert (kept.declared, kept.domain, kept.learner, kept.objective) == (
             {"timeout": 10.0},
             None,
@@ -183,6 +186,7 @@ class StoreContract:
             lambda: store.aliases(KEY),
             lambda: store.point(KEY, "live", 1, expected=1, author="a", reason=""),
             lambda: store.score(KEY, [Feedback("w1", 0, 1.0, START)]),
+            lambda: store.find(KEY, [("w1", 0)]),
             lambda: store.hours(KEY),
             lambda: store.exchange(KEY, "w1", 1, lambda state: b""),
         ]
@@ -751,6 +755,107 @@ class StoreContract:
         store.score(KEY, [Feedback("w1", 3, 1.0, START), Feedback("w2", 0, 0.5, START)])
         store.append(KEY, [execution(i) for i in range(5)])
         assert [row.score for row in store.executions(KEY)] == [None, None, None, 1.0, None]
+
+    def test_goals_that_come_late_add_up_by_name_and_the_newest_of_each_counts(self, store: Store) -> None:
+        store.register(record())
+        cost, good, better = (("cost", 0.25),), (("quality", 0.5),), (("quality", 0.75), ("größe", 0.1))
+        store.append(KEY, [execution(i, goals=cost) for i in range(3)])
+        store.score(KEY, [Feedback("w1", 1, 0.5, START + 9, good), Feedback("w1", 2, 0.5, START + 9, better)])
+        store.score(KEY, [Feedback("w1", 1, 0.75, START + 10, better), Feedback("w1", 2, 0.25, START + 8, good)])
+        store.score(KEY, [Feedback("w1", 0, 0.125, START + 10, (("cost", 2),))])
+        expected = [(0.125, {"cost": 2.0}), (0.75, dict(cost + better)), (0.5, dict(cost + better))]
+        assert [(row.score, dict(row.goals)) for row in store.executions(KEY)] == expected
+        for _ in range(2):
+            store.maintain(executions_before=0.0, hours_before=0.0, settled=START + 100)
+            assert [(row.score, dict(row.goals)) for row in store.executions(KEY)] == expected
+        (hour,) = store.hours(KEY)
+        assert (hour.scored, hour.score) == (3, 1.375)
+        store.score(KEY, [Feedback("w1", 1, 1.0, START + 200, (("cost", 0.0),))])
+        (row,) = store.find(KEY, [("w1", 1)])
+        assert (row.score, dict(row.goals)) == (1.0, {"cost": 0.0, **dict(better)})
+
+    def test_goals_of_executions_that_never_came_are_forgotten(self, store: Store) -> None:
+        store.register(record())
+        store.score(KEY, [Feedback("w1", 1, 0.5, START, (("cost", 0.5),))])
+        store.maintain(executions_before=START + 50, hours_before=0.0, settled=START + 60)
+        store.append(KEY, [execution(1, started=START + 70)])
+        assert [(row.score, row.goals) for row in store.executions(KEY)] == [(None, ())]
+
+    def test_values_and_goals_keep_their_kinds_and_their_names(self, store: Store) -> None:
+        store.register(record())
+        values: Context = (
+            ("model@region=eu,model=a", "large"),
+            ("cached", True),
+            ("k", 1),
+            ("temperature", 0.1 + 0.2),
+            ("wide", -(2**200)),
+        )
+        rows = [
+            execution(0, values=values, draw=3, goals=(("quality", 0.1), ("cost", -1e300))),
+            execution(1),
+            execution(2, values=(("k", 1.0),), context=FEATURES),
+            execution(3, values=(("k", True),), goals=(("cost", 0.0),)),
+        ]
+        for row in rows:
+            store.append(KEY, [row])
+        assert repr(list(store.executions(KEY))) == repr(rows)
+        store.maintain(executions_before=0.0, hours_before=0.0, settled=START + 100)
+        assert repr(list(store.executions(KEY))) == repr(rows)
+
+    def test_values_and_goals_that_cannot_be_kept_are_refused_with_their_whole_batch(self, store: Store) -> None:
+        store.register(record())
+        wrong: list[tuple[dict[str, Any], str]] = [
+            ({"values": (("k", float("inf")),)}, "value 'k' must be finite"),
+            ({"values": (("k", None),)}, "value 'k' must be a bool, int, float or str"),
+            ({"values": (("k", 1), ("k", 2))}, "value 'k' is there twice"),
+            ({"values": (("k", "x" * 201),)}, "texts of up to 200"),
+            ({"goals": (("cost", float("nan")),)}, "goal 'cost' must be finite"),
+            ({"goals": (("cost", "0.5"),)}, "goal 'cost' must be a number"),
+            ({"goals": (("x" * 201, 0.5),)}, "names of up to 200"),
+            ({"goals": tuple((str(i), 0.5) for i in range(33))}, "one too many: 32 are kept"),
+        ]
+        for fields, complaint in wrong:
+            with pytest.raises(ValueError, match=complaint):
+                store.append(KEY, [execution(0), execution(1, **fields)])
+        with pytest.raises(ValueError, match="goal 'cost' must be finite"):
+            store.score(KEY, [Feedback("w1", 0, 1.0, START), Feedback("w1", 0, 1.0, START, (("cost", float("inf")),))])
+        for sequence in (-1, 2**62, 10**30):
+            with pytest.raises(ValueError, match="sequence must be"):
+                store.score(KEY, [Feedback("w1", sequence, 1.0, START)])
+        assert list(store.executions(KEY)) == []
+
+    def test_executions_are_found_by_writer_and_sequence_with_what_was_said_of_them(self, store: Store) -> None:
+        store.register(record())
+        store.register(record(OTHER))
+        rows = [execution(i, started=START + i, score=0.5 if i == 7 else None) for i in range(2500) if i % 5]
+        store.append(KEY, rows)
+        store.append(KEY, [execution(i, writer="w2") for i in range(3)])
+        store.append(OTHER, [execution(0, writer="w9")])
+        store.append(KEY, [execution(5), execution(2500)])  # an earlier one late
+        store.score(KEY, [Feedback("w1", 2499, 0.25, START, (("cost", 1.0),)), Feedback("w1", 5, 0.75, START)])
+        ids = [("w1", 2499), ("w2", 1), ("w1", 7), ("w1", 10), ("w9", 0), ("w1", 5), ("w1", 7), ("w3", 1)]
+        odd = [("w1", -1), ("w1", 2**70), ("\ud800", 0), ("", 3)]
+        expected = [
+            execution(2499, score=0.25, goals=(("cost", 1.0),)),
+            execution(1, writer="w2"),
+            execution(7, score=0.5),
+            execution(5, score=0.75),
+        ]
+        assert store.find(KEY, ids + odd) == expected
+        assert store.find(KEY, []) == []
+        store.maintain(executions_before=0.0, hours_before=0.0, settled=START + 10_000)
+        assert store.find(KEY, ids + odd) == expected
+        everything = list(store.executions(KEY))
+        assert sorted(store.find(KEY, [(row.writer, row.sequence) for row in everything])) == sorted(everything)
+        assert store.find(OTHER, ids) == [execution(0, writer="w9")]
+
+    def test_executions_in_chunks_of_many_writers_are_found(self, store: Store) -> None:
+        store.register(record())
+        for writer in range(30):
+            store.append(KEY, [execution(i, writer=f"p{writer}") for i in range(4, 12)])
+        store.maintain(executions_before=START + 6, hours_before=0.0, settled=START + 100)
+        found = store.find(KEY, [(f"p{writer}", writer) for writer in range(30)])
+        assert found == [execution(i, writer=f"p{i}") for i in range(6, 12)]
 
     def test_a_score_that_is_no_number_is_refused_with_its_whole_batch(self, store: Store) -> None:
         store.register(record())

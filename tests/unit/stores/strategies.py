@@ -20,3 +20,6 @@ VALUES = (
 CONTEXTS: st.SearchStrategy[Context] = st.dictionaries(NAMES, VALUES, max_size=5).map(
     lambda found: tuple(found.items())
 )
+GOALS = st.dictionaries(NAMES, st.floats(allow_nan=False, allow_infinity=False), max_size=4).map(
+    lambda found: tuple(found.items())
+)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from poet.model.execution import Attempt, Context, Execution, Outcome
 from poet.stores import chunk, features
 from poet.stores.columns import numbers, planes, texts, zigzag
-from unit.stores.strategies import CONTEXTS
+from unit.stores.strategies import CONTEXTS, GOALS
 
 DURATIONS = st.floats(0, 1e30)
 ATTEMPTS = st.builds(Attempt, st.sampled_from(Outcome), DURATIONS, DURATIONS, st.booleans())
@@ -34,8 +34,10 @@ ROWS = st.builds(
     CONTEXTS,
     st.just(0) | st.integers(0, 2**62 - 1),
     st.none() | st.floats(-1e30, 1e30),
+    st.just(()) | CONTEXTS,
+    st.just(()) | GOALS,
 )
-MAGICS = (b"PXc1", b"PXc2", b"PXc3")
+MAGICS = (b"PXc1", b"PXc2", b"PXc3", b"PXc4")
 CHUNKS = st.lists(ROWS, min_size=1, max_size=30, unique_by=lambda row: row[:2]).map(
     lambda rows: sorted(rows, key=place)
 )
@@ -145,7 +147,7 @@ def test_what_older_releases_could_say_is_read_from_their_formats_to_the_bit(for
 
 
 def _as_before(row: Execution, form: int) -> Execution:
-    row = row._replace(writer="w", draw=0, score=None)
+    row = row._replace(writer="w", draw=0, score=None, values=(), goals=())
     if form == 2:
         return row
 
@@ -188,7 +190,7 @@ def test_the_first_release_knew_no_hedges_and_shed_nothing() -> None:
             chunk.decode(packed(_body_of([row], 1), b"PXc1"), "w")
 
 
-@pytest.mark.parametrize("magic", [b"PXc4", b"PXc9"])
+@pytest.mark.parametrize("magic", [b"PXc5", b"PXc9"])
 def test_a_chunk_of_a_newer_release_is_told_from_a_damaged_one(magic: bytes) -> None:
     with pytest.raises(chunk.NewerChunk, match=f"a newer POET wrote it: its format is {magic.decode()}"):
         chunk.decode(packed(bytes(100), magic), "w")

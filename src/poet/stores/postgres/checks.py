@@ -65,7 +65,7 @@ def _layout(tx: Transaction, tenant: str) -> Answer:
 
 def _references(tx: Transaction, tenant: str) -> Answer:
     wrong = []
-    for table in ("version", "alias", "change", "chunk", "writing", "hour", "counter", "score", "learner"):
+    for table in ("version", "alias", "change", "chunk", "writing", "hour", "counter", "score", "goal", "learner"):
         rows = tx.ask(
             f"SELECT count(*) FROM poet.{table} t WHERE tenant = %s AND NOT EXISTS"
             " (SELECT 1 FROM poet.function f WHERE f.id = t.function AND f.tenant = t.tenant)",

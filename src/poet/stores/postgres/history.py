@@ -9,6 +9,7 @@ them.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -20,7 +21,7 @@ from poet.stores import chunk, reading, tallying
 from poet.stores.postgres.link import Row, Statement, Transaction
 from poet.stores.postgres.schema import SHARDS, SMALL
 from poet.stores.postgres.texts import heard, said
-from poet.stores.reading import Piece
+from poet.stores.reading import Piece, Place, Said, Scores
 from poet.stores.rows import Damage
 
 Decode = Callable[[bytes, str], list[Execution]]
@@ -272,18 +273,60 @@ def body_question(function: int, piece: Piece) -> Statement:
     )
 
 
-def scores_question(function: int) -> Statement:
-    """Asks for what was said of executions, and their chunks do not have yet."""
-    return "SELECT writer, sequence, score FROM poet.score WHERE function = %s", (function,)
+def find(tx: Transaction, home: Home, writer: str, sequences: Sequence[int], decode: Decode) -> list[Execution]:
+    """Those of a writer's ``sequences``, ascending, that are stored; fetches no chunk that cannot hold one of them."""
+    chunks = tx.ask(
+        "SELECT id, newest, last, head FROM (SELECT id, newest, last, substring(body FROM 1 FOR %s) AS head"
+        " FROM poet.chunk WHERE function = %s AND writer = %s AND last >= %s"
+        " UNION ALL SELECT chunk, newest, last, NULL FROM poet.writing"
+        " WHERE function = %s AND writer = %s AND last >= %s) found ORDER BY last",
+        (chunk.PEEK, home.id, said(writer), sequences[0], home.id, said(writer), sequences[0]),
+    )
+    missing = list(sequences)
+    found: list[Execution] = []
+    for identity, newest, last, head in chunks:
+        if not missing:
+            break
+        first = (None if head is None else chunk.first_sequence(bytes(head))) or 0
+        if bisect_left(missing, first) == bisect_right(missing, last):
+            continue
+        wanted = set(missing)
+        for (body,) in tx.ask(*_body(home, identity, newest)):
+            here = [row for row in decode(body, writer) if row.sequence in wanted and row.writer == writer]
+            found += here
+            missing = sorted(wanted.difference(row.sequence for row in here))
+    return found
 
 
-def scores_of(found: Iterable[Row]) -> dict[tuple[str, int], float]:
-    """Scores by writer and sequence."""
-    return {(heard(writer), sequence): score for writer, sequence, score in found}
+def scores_questions(function: int, places: Sequence[Place] | None = None) -> list[Statement]:
+    """Ask for the scores and the goals of executions, of these or of all, that their chunks do not have yet."""
+    some = ""
+    facts: tuple[object, ...] = (function,)
+    if places is not None:
+        some = " AND (writer, sequence) IN (SELECT * FROM unnest(%s::text[], %s::bigint[]))"
+        facts = function, [said(writer) for writer, _ in places], [sequence for _, sequence in places]
+    return [
+        (f"SELECT writer, sequence, score FROM poet.score WHERE function = %s{some}", facts),
+        (f"SELECT writer, sequence, name, value FROM poet.goal WHERE function = %s{some} ORDER BY at, name", facts),
+    ]
+
+
+def scores_of(scores: Iterable[Row], goals: Iterable[Row]) -> dict[Place, Said]:
+    """What both say, by writer and sequence."""
+    return reading.gathered(
+        ((heard(writer), sequence, score) for writer, sequence, score in scores),
+        ((heard(writer), sequence, heard(name), value) for writer, sequence, name, value in goals),
+    )
 
 
 def score(tx: Transaction, home: Home, feedback: Sequence[Feedback]) -> None:
-    """Keep what was said; of several the newest."""
+    """Keep what was said; of several the newest, of goals the newest of each name."""
+    goals: dict[tuple[str, int, str], tuple[float, float]] = {}
+    for each in feedback:
+        for name, value in each.goals:
+            goal = (said(each.writer), each.sequence, said(name))
+            if goal not in goals or each.at >= goals[goal][1]:
+                goals[goal] = value, each.at
     latest: dict[tuple[str, int], Feedback] = {}
     for each in feedback:
         place = (said(each.writer), each.sequence)
@@ -304,6 +347,21 @@ def score(tx: Transaction, home: Home, feedback: Sequence[Feedback]) -> None:
                 [sequence for _, sequence in order],
                 [float(latest[place].score) for place in order],
                 [float(latest[place].at) for place in order],
+            ),
+        )
+    if goals:
+        named = sorted(goals)
+        tx.ask(
+            "INSERT INTO poet.goal AS g (function, tenant, writer, sequence, name, value, at)"
+            " SELECT %s::bigint, %s::text, * FROM unnest(%s::text[], %s::bigint[], %s::text[],"
+            " %s::double precision[], %s::double precision[])"
+            " ON CONFLICT (function, writer, sequence, name) DO UPDATE SET value = excluded.value, at = excluded.at"
+            " WHERE excluded.at >= g.at",
+            (
+                home.id,
+                said(home.tenant),
+                *map(list, zip(*named, strict=True)),
+                *map(list, zip(*[goals[place] for place in named], strict=True)),
             ),
         )
 
@@ -328,12 +386,14 @@ def work_question(tenant: str, bounds: Bounds) -> Statement:
         "EXISTS (SELECT 1 FROM poet.chunk c WHERE c.function = f.id AND c.oldest < %s)"
         " OR EXISTS (SELECT 1 FROM poet.hour h WHERE h.function = f.id AND h.start < %s)"
         " OR EXISTS (SELECT 1 FROM poet.score s WHERE s.function = f.id AND s.at < %s)"
+        " OR EXISTS (SELECT 1 FROM poet.goal g WHERE g.function = f.id AND g.at < %s)"
         " OR (SELECT count(*) FROM (SELECT 1 FROM poet.chunk c WHERE c.function = f.id AND c.newest < %s"
         f" AND c.executions <= {SMALL} LIMIT 2) few) = 2) ORDER BY id",
         (
             said(tenant),
             bounds.executions_before,
             bounds.last_hour,
+            max(bounds.settled, bounds.executions_before),
             max(bounds.settled, bounds.executions_before),
             bounds.settled,
         ),
@@ -459,12 +519,16 @@ def settle_scores(tx: Transaction, home: Home, bounds: Bounds, decode: Decode) -
     written, and how many were looked at.
     """
     told = tx.ask(
-        "SELECT writer, sequence, score, at FROM poet.score WHERE function = %s AND at < %s ORDER BY at LIMIT %s",
-        (home.id, max(bounds.settled, bounds.executions_before), SCORES),
+        "SELECT writer, sequence, max(at) FROM (SELECT writer, sequence, at FROM poet.score WHERE function = %s"
+        " UNION ALL SELECT writer, sequence, at FROM poet.goal WHERE function = %s) found"
+        " GROUP BY writer, sequence HAVING max(at) < %s ORDER BY max(at) LIMIT %s",
+        (home.id, home.id, max(bounds.settled, bounds.executions_before), SCORES),
     )
-    by_writer: dict[str, dict[int, tuple[float, float]]] = {}
-    for writer, sequence, value, at in told:
-        by_writer.setdefault(heard(writer), {})[sequence] = (value, at)
+    by_writer: dict[str, dict[int, float]] = {}
+    for writer, sequence, at in told:
+        by_writer.setdefault(heard(writer), {})[sequence] = at
+    places = [(heard(writer), sequence) for writer, sequence, _ in told]
+    scores = scores_of(*tx.ask_all(scores_questions(home.id, places))) if places else {}
     written = 0
     done: list[tuple[str, int]] = []
     for writer, wanted in sorted(by_writer.items()):
@@ -475,19 +539,25 @@ def settle_scores(tx: Transaction, home: Home, bounds: Bounds, decode: Decode) -
             ((body,),) = tx.ask(*_body(home, identity, newest))
             before = decode(body, heard(author))
             here = {row.sequence for row in before if row.writer == writer and row.sequence in missing}
-            values = {(writer, s): missing[s][0] for s in here if missing[s][1] < bounds.settled}
+            values = {(writer, s): scores[writer, s] for s in here if missing[s] < bounds.settled}
             for sequence in here:
                 del missing[sequence]
             if values:
                 _rewrite(tx, home, identity, newest, before, values)
                 written += len(values)
                 done += values
-        done += [(writer, sequence) for sequence, (_, at) in missing.items() if at < bounds.executions_before]
+        done += [(writer, sequence) for sequence, at in missing.items() if at < bounds.executions_before]
     if done:
-        tx.ask(
-            "DELETE FROM poet.score s USING unnest(%s::text[], %s::bigint[]) AS d (writer, sequence)"
-            " WHERE s.function = %s AND s.writer = d.writer AND s.sequence = d.sequence",
-            ([said(writer) for writer, _ in done], [sequence for _, sequence in done], home.id),
+        facts = ([said(writer) for writer, _ in done], [sequence for _, sequence in done], home.id)
+        tx.ask_all(
+            [
+                (
+                    f"DELETE FROM poet.{table} s USING unnest(%s::text[], %s::bigint[]) AS d (writer, sequence)"
+                    " WHERE s.function = %s AND s.writer = d.writer AND s.sequence = d.sequence",
+                    facts,
+                )
+                for table in ("score", "goal")
+            ]
         )
     return written, len(told)
 
@@ -516,7 +586,7 @@ def _rewrite(
     identity: UUID,
     newest: float,
     before: Sequence[Execution],
-    values: Mapping[tuple[str, int], float],
+    values: Scores,
 ) -> None:
     """Write scores into a chunk, and count them in one shard of its hours."""
     after = reading.with_scores(before, values)

@@ -25,6 +25,7 @@ _SHARED = {  # tables with a tenant, and what an agent may do with them besides 
     "writing": "INSERT, UPDATE, DELETE",
     "hour": "INSERT, UPDATE, DELETE",
     "score": "INSERT, UPDATE, DELETE",
+    "goal": "INSERT, UPDATE, DELETE",
     "counter": "INSERT, UPDATE",
     "learner": "INSERT, UPDATE",
     "contribution": "INSERT, UPDATE, DELETE",
@@ -32,7 +33,19 @@ _SHARED = {  # tables with a tenant, and what an agent may do with them besides 
 }
 SMALL = 500  # executions of a chunk that may still be put together with others
 SHARDS = 16  # of rows that many hosts write at once
+_LATER = ("goal",)  # tables that came with later steps
 ROLES = ("poet_viewer", "poet_agent", "poet_admin")
+
+
+
+def _guarded(table: str) -> tuple[str, ...]:
+    """Shows a session the rows of its tenant only."""
+    return (
+        f"ALTER TABLE poet.{table} ENABLE ROW LEVEL SECURITY",
+        f"ALTER TABLE poet.{table} FORCE ROW LEVEL SECURITY",
+        f"CREATE POLICY own_tenant ON poet.{table} USING (tenant = current_setting('poet.tenant', true))",
+    )
+
 
 # Step n brings a database of version n to version n + 1, inside a transaction. Steps are only ever added, and only ever
 # add: while one runs, and afterwards, older agents go on working, unless ``COMPATIBLE`` shuts them out. A step that
@@ -204,12 +217,27 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         *(
             statement
             for table in _SHARED
-            for statement in (
-                f"ALTER TABLE poet.{table} ENABLE ROW LEVEL SECURITY",
-                f"ALTER TABLE poet.{table} FORCE ROW LEVEL SECURITY",
-                f"CREATE POLICY own_tenant ON poet.{table} USING (tenant = current_setting('poet.tenant', true))",
-            )
+            if table not in _LATER
+            for statement in _guarded(table)
         ),
+    ),
+    # From here on chunks of functions with declared tunables may be of format PXc4, which agents of the release before
+    # take for what it is; they go on with all other functions.
+    (
+        "ALTER TABLE poet.function ADD COLUMN choices text NOT NULL DEFAULT '{}'",  # JSON object of lists
+        "ALTER TABLE poet.function ADD COLUMN goals text NOT NULL DEFAULT '{}'",  # JSON object of objects
+        # What was said of executions by name, beside ``score``.
+        """CREATE TABLE poet.goal (
+            function bigint NOT NULL,
+            sequence bigint NOT NULL,
+            value double precision NOT NULL,
+            at double precision NOT NULL,       -- Unix s
+            tenant text NOT NULL,
+            writer text NOT NULL,
+            name text NOT NULL,
+            PRIMARY KEY (function, writer, sequence, name)
+        )""",
+        *_guarded("goal"),
     ),
 )
 VERSION = len(MIGRATIONS)
@@ -227,8 +255,12 @@ def prepare(connection: Connection, address: Address, *, readonly: bool) -> None
     if found >= VERSION:
         return
     if readonly:
-        if found:  # a step only adds, so what is there can be read
-            return
+        if found:
+            raise StoreUnavailable(
+                address.url,
+                f"its tables are of version {found}, this release reads {VERSION}",
+                "start an agent of this release, or run `python -m poet.stores.postgres URL` once",
+            )
         raise StoreUnavailable(
             address.url,
             "no function has been recorded yet",

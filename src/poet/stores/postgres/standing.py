@@ -23,7 +23,7 @@ from poet.stores.rows import VERSION_COLUMNS, Damage, Kept, dumped, loaded, text
 
 _PLACE = "tenant = %s AND module = %s AND qualname = %s AND fingerprint = %s"
 _ID = f"SELECT id FROM poet.function WHERE {_PLACE}"
-_TOLD = f"SELECT id, domain, learner, declared, objective, space FROM poet.function WHERE {_PLACE}"
+_TOLD = f"SELECT id, domain, learner, declared, objective, space, choices, goals FROM poet.function WHERE {_PLACE}"
 _LOCKED = f"SELECT id, generation, paused, pinned FROM poet.function WHERE {_PLACE} FOR NO KEY UPDATE"
 _ALIASES = 'SELECT name, version, generation FROM poet.alias WHERE function = %s ORDER BY name COLLATE "C"'
 _VERSION = f"SELECT {VERSION_COLUMNS} FROM poet.version WHERE function = %s"
@@ -162,7 +162,8 @@ def begin(tx: Transaction, asker: Asker, record: FunctionRecord, at: float) -> K
     """A function that is new, as it was declared; None where another has just begun it. at: Unix time [s]."""
     found = tx.ask(
         "INSERT INTO poet.function (tenant, module, qualname, fingerprint, domain, learner, declared, objective, space,"
-        " generation, changed, paused, pinned) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 0, 0, '', '{}')"
+        " choices, goals, generation, changed, paused, pinned)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 0, 0, '', '{}')"
         " ON CONFLICT DO NOTHING RETURNING id",
         (*place(asker.tenant, record.key), *spoken(record)),
     )

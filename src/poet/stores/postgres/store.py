@@ -110,8 +110,8 @@ class PostgresStore:
             if found is None:  # another has just begun it
                 found = standing.kept(tx, asker, record.key)
             tx.ask(
-                "UPDATE poet.function SET domain = %s, learner = %s, declared = %s, objective = %s, space = %s"
-                " WHERE id = %s",
+                "UPDATE poet.function SET domain = %s, learner = %s, declared = %s, objective = %s, space = %s,"
+                " choices = %s, goals = %s WHERE id = %s",
                 (*standing.spoken(record), found.id),
             )
             return found.standing
@@ -334,7 +334,7 @@ class PostgresStore:
 
         So an append may be repeated after a failure that left open whether it was kept.
         Raises UnknownFunction, and ValueError where a duration is negative or not finite, a score is not finite, or a
-        feature cannot be kept (``features.check``).
+        feature, value or goal cannot be kept (``features.check_execution``).
         """
         batches = rules.by_writer(executions)
         home = self._home(function)
@@ -356,10 +356,10 @@ class PostgresStore:
         POET has begun to write chunks that this one cannot read.
         """
         number = self._number(function)
-        found, told = self._link.snapshot(
-            lambda tx: tx.ask_all([history.pieces_question(number, since), history.scores_question(number)])
+        found, *told = self._link.snapshot(
+            lambda tx: tx.ask_all([history.pieces_question(number, since), *history.scores_questions(number)])
         )
-        scores = history.scores_of(told)
+        scores = history.scores_of(*told)
 
         def fetch(piece: Piece) -> list[Execution]:
             body, writer = piece.body, piece.writer
@@ -373,6 +373,19 @@ class PostgresStore:
 
         pieces = history.pieces_of(found)
         return reading.oldest_first(pieces, fetch) if limit is None else reading.newest(pieces, limit, fetch)
+
+    def find(self, function: FunctionKey, ids: Sequence[tuple[str, int]]) -> list[Execution]:
+        """Those of these executions that are stored, with their scores so far. Raises UnknownFunction, StoreCorrupt."""
+        home, wanted = self._home(function), rules.asked(ids)
+
+        def question(tx: Transaction) -> list[Execution]:
+            found = [
+                row for writer, sequences in wanted.items() for row in history.find(tx, home, writer, sequences, self._decoded)
+            ]
+            told = tx.ask_all(history.scores_questions(home.id, [(row.writer, row.sequence) for row in found]))
+            return reading.with_scores(found, history.scores_of(*told))
+
+        return reading.in_order(self._link.snapshot(question), ids) if wanted else []
 
     def hours(self, function: FunctionKey, *, since: float = 0.0) -> list[Hour]:
         """What was counted hour by hour and by version, oldest first. Raises UnknownFunction, StoreCorrupt."""

@@ -99,11 +99,11 @@ class Reading(NamedTuple):
                 named = texts.get(name)
                 if named is None:
                     continue
-                slot = named.slots.get(value)  # type: ignore[arg-type]  # a text, as was just checked
+                slot = named.slots.get(value)
                 if slot is not None:
                     found.append((slot, 1.0))
                 elif named.full and self.shared:
-                    found.append(self.hashed(name, value))  # type: ignore[arg-type]
+                    found.append(self.hashed(name, value))
                 continue
             number = numbers.get(name)
             if number is None:

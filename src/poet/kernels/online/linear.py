@@ -2,8 +2,8 @@
 
 The score of arm a at features x is ``theta_a . x`` and noise of variance ``s2``; ``theta_a = w + u_a`` with ``w ~
 N(centre, s2 W)`` shared by all arms and ``u_a ~ N(0, s2 U)`` its own, both diagonal: what all arms share is learned
-from all of them, and an arm differs only as far as its own scores say so. ``s2`` has an inverse gamma law: all together a
-Normal-inverse-Gamma model (Murphy 2007, section 3; Lindley & Smith 1972 for the two stages).
+from all of them, and an arm differs only as far as its own scores say so. ``s2`` has an inverse gamma law: all in all a
+Normal-inverse-Gamma model (Murphy 2007, section 3) in two stages (Lindley & Smith 1972).
 
 What was seen is kept as sums, of ``x x'`` by arm and of ``x y``: a new score adds to them and nothing is ever taken
 away, so they stay sound over any number of updates, where rank-one steps of a covariance drift. What fades is the sums,

@@ -1,8 +1,8 @@
 """Which option, by context: Thompson sampling on linear models that are weighed by their evidence.
 
 Three models explain the same scores: one in which the context does not matter, one in which it matters a little, and
-one in which it matters much. Each is hierarchical (``kernels.online.linear``): options are alike until they are known to
-differ, and differ by context only as far as the data say so. What a call tries is a draw from one of them, each as
+one in which it matters much. Each is hierarchical (``kernels.online.linear``): options are alike until they are known
+to differ, and differ by context only as far as the data say so. What a call tries is a draw from one of them, each as
 often as it is likely to be the true one (Bayesian model averaging; Hoeting et al. 1999); so a context that is worth
 nothing costs next to nothing, and one that is worth much is soon made use of.
 """
@@ -84,20 +84,20 @@ def arms_of(space: Space, start: Mapping[str, Value]) -> list[dict[str, Value]]:
         options[name] = _options(name, tunable)
     combinations = math.prod(map(len, options.values()))
     if combinations > 4096:
-        raise ConfigurationError(
-            f"{combinations} combinations of values are too many, at most {MOST_ARMS} can be told apart"
-        )
+        raise _too_many(combinations)
     usual = {name: start.get(name, options[name][0]) for name in space}
     found: dict[tuple[Value, ...], dict[str, Value]] = {}
     for values in product(*options.values()):
         arm = _canonical(space, dict(zip(options, values, strict=True)), usual)
         found.setdefault(_key(arm.values()), arm)
     if len(found) > MOST_ARMS:
-        raise ConfigurationError(
-            f"{len(found)} combinations of values are too many, at most {MOST_ARMS} can be told apart"
-        )
+        raise _too_many(len(found))
     first = _key(_canonical(space, usual, usual).values())
     return sorted(found.values(), key=lambda arm: _key(arm.values()) != first)
+
+
+def _too_many(combinations: int) -> ConfigurationError:
+    return ConfigurationError(f"{combinations} combinations of values are too many: at most {MOST_ARMS} are told apart")
 
 
 def _options(name: str, tunable: Real | Integer | Choice) -> Sequence[Value]:
@@ -559,10 +559,9 @@ class MixtureTuner:
 
     def _mapped(self, values: Mapping[str, Value]) -> tuple[int | None, list[str]]:
         """The arm that what was known of ``values`` is still true of, None where there is none; what was dropped."""
-        told, lost = {}, []
-        for name in values:
-            if name not in self._space:
-                lost.append(f"{name}, which is no tunable any more: its values count together")
+        told: dict[str, Value] = {}
+        gone = "{}, which is no tunable any more: its values count together"
+        lost = [gone.format(name) for name in values if name not in self._space]
         for name, tunable in self._space.items():
             value = values.get(name, self._arms[0][name])
             try:

@@ -15,17 +15,17 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from benchmarks.ours import DECLARED, SPACE
 from benchmarks.table import Row, show
 from poet.learning.contexts import ContextLearner
 from poet.learning.online_learner import OnlineLearner
-from poet.model.contexts import cells
+from poet.model.contexts import Matcher, cells, named
 from poet.model.execution import Context, Execution, Outcome
 from poet.model.objective import Objective
 from poet.model.tunable import Value
-from poet.seams import Learner
+from poet.seams import Probe, Suggestion
 from poet.sim.evaluate import expected_utility, oracle
 from poet.sim.play import perform
 from poet.sim.scenarios import Scenario
@@ -41,7 +41,7 @@ class Situation(NamedTuple):
     context: Callable[[random.Random, int], Context]
     service: Callable[[int, Context], Service]
     objective: Objective
-    split: bool  # whether values by context pay
+    truth: tuple[str, ...]  # cells that fare otherwise than the rest; none: values by context do not pay
     calls: int = CALLS
 
 
@@ -85,31 +85,41 @@ def _three(t: int, context: Context) -> Service:
 
 
 SITUATIONS = (
-    Situation("two regions", _regions, lambda t, c: EU if c[0][1] == "eu" else US, PRICED, True),
-    Situation("two regions, derived cost", _regions, lambda t, c: EU if c[0][1] == "eu" else US, PRICED, True),
-    Situation("large inputs are slow", _sized, lambda t, c: LARGE if c[0][1] >= 1000 else SMALL, PRICED, True),  # type: ignore[operator]
-    Situation("a rare region hangs", _rare, lambda t, c: STUCK if c[0][1] == "sa" else EU, PRICED, True),
-    Situation("errors in one region", _regions, lambda t, c: FLAKY if c[0][1] == "us" else FIRM, PRICED, True),
-    Situation("three features, one matters", _several, _three, PRICED, True),
-    Situation("100 000 users, two regions", _ids, lambda t, c: EU if c[1][1] == "eu" else US, PRICED, True),
+    Situation("two regions", _regions, lambda t, c: EU if c[0][1] == "eu" else US, PRICED, ("region=eu",)),
+    Situation("two regions, derived cost", _regions, lambda t, c: EU if c[0][1] == "eu" else US, PRICED, ("region=eu",)),
+    Situation("large inputs are slow", _sized, lambda t, c: LARGE if c[0][1] >= 1000 else SMALL, PRICED, ("size>=1000",)),  # type: ignore[operator]
+    Situation("a rare region hangs", _rare, lambda t, c: STUCK if c[0][1] == "sa" else EU, PRICED, ("region=sa",)),
+    Situation("errors in one region", _regions, lambda t, c: FLAKY if c[0][1] == "us" else FIRM, PRICED, ("region=us",)),
+    Situation("three features, one matters", _several, _three, PRICED, ("region=eu", "region=us")),
+    Situation("100 000 users, two regions", _ids, lambda t, c: EU if c[1][1] == "eu" else US, PRICED, ("region=eu",)),
     Situation(
         "the split disappears halfway",
         _regions,
         lambda t, c: EU if c[0][1] == "eu" or t >= CALLS // 2 else US,
         PRICED,
-        True,
+        ("region=eu",),
     ),
-    Situation("control: two regions alike", _regions, lambda t, c: EU, PRICED, False),
-    Situation("control: three features, none matters", _several, lambda t, c: US, PRICED, False),
-    Situation("control: 100 000 users alike", _ids, lambda t, c: EU, PRICED, False),
+    Situation("control: two regions alike", _regions, lambda t, c: EU, PRICED, ()),
+    Situation("control: three features, none matters", _several, lambda t, c: US, PRICED, ()),
+    Situation("control: 100 000 users alike", _ids, lambda t, c: EU, PRICED, ()),
     Situation(
         "control: alike, and ten times slower halfway",
         _several,
         lambda t, c: US if t >= CALLS // 2 else EU,
         PRICED,
-        False,
+        (),
     ),
 )
+
+
+class Policy(Protocol):
+    """What is asked of a learner here."""
+
+    def update(self, executions: Sequence[Execution]) -> None: ...
+
+    def suggest(self, live: Mapping[str, Value]) -> Suggestion | None: ...
+
+    def probe(self) -> Probe: ...
 
 
 class Life(NamedTuple):
@@ -127,7 +137,7 @@ def _scenario(service: Service, objective: Objective) -> Scenario:
     return Scenario("context", lambda t: service, objective)
 
 
-def live(situation: Situation, learner: Learner, seed: int) -> Life:
+def live(situation: Situation, learner: Policy, seed: int) -> Life:
     """Let a learner live through the calls of a situation."""
     dice, coin = Dice(seed, situation.name, situation.calls), random.Random(seed)
     contexts = random.Random(seed * 7919 + 1)
@@ -176,6 +186,36 @@ def planned(values: Mapping[str, Value], cell: str | None) -> Plan:
     return Plan(value("timeout"), int(value("retries")), value("backoff"), delay)
 
 
+class Apart:
+    """Learners of given cells, each on its own from the first call: what whoever knows the cells would do."""
+
+    def __init__(self, objective: Objective, seed: int, known: Sequence[str]) -> None:
+        self._find = Matcher(known)
+        self._learners = {cell: alone(objective, seed + place) for place, cell in enumerate(("", *known))}
+
+    def update(self, executions: Sequence[Execution]) -> None:
+        for execution in executions:
+            self._learners[self._find(execution.context) or ""].update([execution])
+
+    def suggest(self, live: Mapping[str, Value]) -> Suggestion | None:
+        values: dict[str, Value] = dict(live)
+        for cell, learner in self._learners.items():
+            own = {name: values.get(named(name, cell) if cell else name, values[name]) for name in DECLARED}
+            said = learner.suggest(own)
+            if said is not None:
+                values.update({named(name, cell) if cell else name: value for name, value in said.values.items()})
+        return None if values == dict(live) else Suggestion(values, "apart", {}, 0)
+
+    def probe(self) -> Probe:
+        probes = [learner.probe() for learner in self._learners.values()]
+        return Probe(
+            max(each.retry for each in probes),
+            max(each.limit for each in probes),
+            max(each.stretch for each in probes),
+            any(each.calm for each in probes),
+        )
+
+
 def alone(objective: Objective, seed: int) -> OnlineLearner:
     return OnlineLearner(objective=objective, space=SPACE, declared=DECLARED, hedge_budget=1.0, seed=seed)
 
@@ -190,4 +230,5 @@ if __name__ == "__main__":
         for seed in range(seeds):
             a = live(situation, alone(obj, seed), seed)
             c = live(situation, ContextLearner(alone(obj, seed)), seed)
-            print(f"{situation.name:45s} {seed} alone {a.share:.4f} {a.micros:.0f}us  ctx {c.share:.4f} {c.micros:.0f}us", c.splits, c.withdrawn, sorted(c.last), flush=True)
+            k = live(situation, Apart(obj, seed, situation.truth), seed) if situation.truth else a
+            print(f"{situation.name:45s} {seed} alone {a.share:.4f} {a.micros:.0f}us  ctx {c.share:.4f} {c.micros:.0f}us apart {k.share:.4f}", c.splits, c.withdrawn, sorted(c.last), flush=True)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from poet.learning.checks import count, number
 from poet.learning.context_watch import BLOCK, LEVEL, MOST_FEATURES, UNIT, ContextWatch, kind_of
 from poet.learning.notes import was_shed
-from poet.learning.online_learner import OnlineLearner
+from poet.learning.online_learner import _THOROUGH, OnlineLearner
 from poet.model.contexts import Matcher, conditions, named, parts
 from poet.model.execution import Context, Execution
 from poet.model.explanation import Explanation
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from poet.kernels.online.survival import Array
     from poet.learning.choice import Prospect
     from poet.learning.states import State
     from poet.learning.strain import Strain
@@ -42,10 +43,10 @@ PAYS = 0.001  # gain per call of the function, as a share of a success's value, 
 KEEPS = 0.25  # share of that below which it does so no more ...
 PATIENCE = 2  # ... if it is so at as many looks in a row
 PRIOR = 2.0  # calls that the picture of all is worth to a new cell
-TEMPER = 0.25  # share of what all calls say of retries that a new cell believes
+MOST_BELIEVED = 1.5  # of what all calls say of retries [nats]: that latency repeats may be the context's doing
 SHARE_KEEP = 0.5 ** (1 / 16.0)  # of a cell's share of the calls, per block
 FIRST_CHECK, MOST_CHECK = 256, 2048  # calls from one look at whether cells still pay to the next, doubling
-TRY_AGAIN = 256  # calls, at least, after which a cell that did not pay is tried again; half of those seen so far
+TRY_AGAIN = 96  # calls, at least, after which a cell that did not pay is tried again; half of those seen so far
 MOST_TOLD = 128  # newest calls that others are told the contexts of
 
 _MAGIC = b"POETctx1"
@@ -639,6 +640,7 @@ def _begin(learner: _CellLearner, counts: Sequence[int]) -> _CellLearner:
     evidence._told()
     learner._typical = parent._typical
     learner._live = parent._live
+    learner._looks = _THOROUGH - 1  # its first look is a thorough one
     return learner
 
 
@@ -657,16 +659,23 @@ def _state(all_: State, counts: Sequence[int]) -> State:
     scale = np.minimum(1.0, most / max(own.sum(), 1e-9))
     start = repetition.PRIOR
     errors, repeats = (
-        prior if belief is prior else prior + TEMPER * (belief - prior)
-        for belief, prior in zip((all_.errors, all_.repeats), start, strict=True)
+        _tempered(belief, prior) for belief, prior in zip((all_.errors, all_.repeats), start, strict=True)
     )
     return all_._replace(
         counts=(scale[:, None, None] * own + PRIOR * usual).astype(np.float32),
         record=np.zeros(len(weights)),
         errors=errors,
         repeats=repeats,
-        retried=(TEMPER * all_.retried[0], TEMPER * all_.retried[1]),
+        retried=all_.retried,
     )
+
+
+def _tempered(belief: Array, prior: Array) -> Array:
+    """``belief``, an unnormalised log posterior, as far from ``prior`` as ``MOST_BELIEVED`` at most."""
+    if belief is prior:
+        return prior
+    said = belief - prior
+    return prior + said * min(1.0, MOST_BELIEVED / max(float(said.max() - said.min()), 1e-9))
 
 
 def _gain(learner: OnlineLearner, before: Mapping[str, Value], now: Mapping[str, Value]) -> float:

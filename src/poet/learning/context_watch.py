@@ -3,7 +3,8 @@
 Of each feature the frequent values are kept (texts; Metwally, Agrawal & El Abbadi 2005, "Space-Saving"), or a few cuts
 (numbers), which are taken from the first ``FIRST_NUMBERS`` and then stay. Of each such cell the first attempts are
 counted by coarse latency bins, and every ``BLOCK`` calls it is tested whether being in the cell says anything, see
-``kernels.online.permutation``: the odds of a cell's own counts against those of all others are bet on the next block.
+``kernels.online.permutation``: the odds of a cell's own counts against those of all others are bet on the next block,
+less where calls of a cell come in runs, as then many of them may have met the same luck.
 What is rare, or beyond the room that there is, is not told apart; ``words`` says so.
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from poet.kernels.online.bins import BINS, bin_of
-from poet.learning.checks import count
+from poet.learning.checks import count, number
 from poet.learning.notes import ANSWER, CENSORED, ERROR, KIND
 from poet.model.contexts import Condition, text_of, written
 from poet.model.execution import Context, Execution, Outcome
@@ -40,6 +41,8 @@ KINDS = 3 * COARSE
 _CAUTION = 10.0  # calls that a cell is taken to have fared as all others: its odds are to be bet on
 _LEAST = 0.5  # calls that every way to fare is worth, in all together, before any was seen
 _MOST_SAID = 2.0  # by a single call [nats]
+_MOST_REPEATED = 0.98  # correlation of neighbouring labels
+_KEPT_PAIRS = 0.99  # of the pairs that this is judged by, per block
 _SHORT = 4  # calls of a scope in a block that are too few to test
 
 
@@ -135,13 +138,30 @@ def cuts_of(numbers: Iterable[float]) -> tuple[float, ...]:
 class Cell:
     """One cell that is watched, among the calls of a scope."""
 
-    __slots__ = ("alarmed", "counts", "level", "scope")
+    __slots__ = ("alarmed", "both", "counts", "level", "ones", "scope", "seen")
 
     def __init__(self, scope: str) -> None:
         self.scope = scope  # the cell with values of its own whose calls these are; empty: those of none
         self.counts = array("H", bytes(2 * KINDS))  # [1/UNIT]
         self.level = -math.inf  # evidence, by Shiryaev & Roberts [nats]
         self.alarmed = False  # whether it was ever enough
+        self.seen = self.ones = self.both = 0.0  # of pairs of neighbouring calls: all, the second in it, both in it
+
+    @property
+    def runs(self) -> float:
+        """How many calls in a row say as much as one, since calls of the cell come in runs; 1: they do not."""
+        if not 0 < self.ones < self.seen:
+            return 1.0
+        share = self.ones / self.seen
+        repeated = (self.both / self.seen - share * share) / (share * (1.0 - share))
+        repeated = min(max(repeated, 0.0), _MOST_REPEATED)
+        return (1.0 + repeated) / (1.0 - repeated)
+
+    def followed(self, pairs: int, ones: int, both: int) -> None:
+        """Take in the pairs of one more block."""
+        self.seen, self.ones, self.both = (
+            _KEPT_PAIRS * old + new for old, new in ((self.seen, pairs), (self.ones, ones), (self.both, both))
+        )
 
     @property
     def calls(self) -> float:
@@ -233,8 +253,8 @@ class ContextWatch:
         watched = [text for text in there if text in self.cells and self.cells[text].scope == scope]
         kinds = np.array([kind for kind, _ in calls])
         found: list[str] = []
+        labels = np.array([[text in cells for text in watched] for _, cells in calls]).reshape(len(calls), -1)
         if watched and len(calls) >= _SHORT:
-            labels = np.array([[text in cells for text in watched] for _, cells in calls])
             inside = np.array([self.cells[text].counts for text in watched], float) / UNIT
             outside = np.maximum(np.frombuffer(whole, np.uint16) / UNIT - inside, 0.0)
             usual = inside + outside + _LEAST / KINDS
@@ -243,6 +263,7 @@ class ContextWatch:
                 (part + _CAUTION * usual) / (part.sum(axis=1, keepdims=True) + _CAUTION) for part in (inside, outside)
             ]
             scores = np.clip(np.log(chances[0][:, kinds] / chances[1][:, kinds]), -_MOST_SAID, _MOST_SAID).T
+            scores = scores / [self.cells[text].runs for text in watched]
             for text, gained in zip(watched, permutation.evidence(scores, labels).tolist(), strict=True):
                 cell = self.cells[text]
                 cell.level = permutation.raised(cell.level, gained)
@@ -250,6 +271,10 @@ class ContextWatch:
                     cell.alarmed = True
                 if cell.alarmed:
                     found.append(text)
+        if watched and len(calls) > 1:
+            ones, both = labels[1:].sum(axis=0).tolist(), (labels[1:] & labels[:-1]).sum(axis=0).tolist()
+            for text, one, two in zip(watched, ones, both, strict=True):
+                self.cells[text].followed(len(calls) - 1, one, two)
         for kind, cells in calls:
             whole[kind] += UNIT
             for text in cells:
@@ -304,7 +329,14 @@ class ContextWatch:
         return {
             "features": [[name, feature.dump()] for name, feature in self.features.items()],
             "cells": [
-                [text, cell.scope, None if cell.level == -math.inf else cell.level, cell.alarmed, _sparse(cell.counts)]
+                [
+                    text,
+                    cell.scope,
+                    None if cell.level == -math.inf else cell.level,
+                    cell.alarmed,
+                    [cell.seen, cell.ones, cell.both],
+                    _sparse(cell.counts),
+                ]
                 for text, cell in self.cells.items()
             ],
             "wholes": [[scope, _sparse(counts)] for scope, counts in self.wholes.items()],
@@ -319,10 +351,11 @@ class ContextWatch:
         for name in self._order:  # declared since
             self.features.setdefault(name, Feature())
         self.cells = {}
-        for text, scope, level, alarmed, counts in facts["cells"][:MOST_CELLS]:
+        for text, scope, level, alarmed, pairs, counts in facts["cells"][:MOST_CELLS]:
             cell = self.cells[_text(text)] = Cell(_text(scope))
             cell.level = -math.inf if level is None else _finite(level)
             cell.alarmed, cell.counts = alarmed is True, _dense(counts)
+            cell.seen, cell.ones, cell.both = map(number, pairs)
         self.wholes = {_text(scope): _dense(counts) for scope, counts in facts["wholes"]}
         self.waiting = [
             (_text(scope), count(kind, KINDS - 1), tuple(map(_text, told)))

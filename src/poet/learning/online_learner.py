@@ -246,7 +246,7 @@ class OnlineLearner:
         Nothing as long as the declared values hold: they were chosen by somebody who meant them.
         """
         timeout, retries, _ = self._live
-        strain = self._evidence.strain
+        strain = self._strain
         if strain is not None and strain.listening:
             stretch = min(STRETCH, self._bounds("timeout", timeout)[1] / timeout)
             if stretch <= 1.05 or timeout >= self._plan_of(self._declared)[0]:
@@ -405,6 +405,16 @@ class OnlineLearner:
 
     # ------------------------------------------------------------ looking
 
+    @property
+    def _strain(self) -> Strain | None:
+        """What is known of our own load on what is called; None: it is not minded."""
+        return self._evidence.strain
+
+    @property
+    def _strained(self) -> int:
+        """The calls that ``_strain`` counts."""
+        return self._evidence.calls
+
     def _look(self, live: Mapping[str, Value]) -> Suggestion | None:
         from poet.learning import choice, hedge_words, targets, words
 
@@ -419,7 +429,7 @@ class OnlineLearner:
         self._handed_out = 0
         thorough = bool(evidence.urgent) or self._longing or self._looks % _THOROUGH == 0 or evidence.quiet < YOUNG
         verdict: Verdict = choice.Verdict(None)
-        strain = evidence.strain
+        strain = self._strain
         listening = strain if strain is not None and strain.listening else None
         picture, tried, limits = evidence.picture(), before, self._limits(live)
         if listening is not None:  # neither retries nor copies are in use; is the timeout too short?
@@ -440,7 +450,7 @@ class OnlineLearner:
                 thorough=thorough,
                 dice=self._rng,
             )
-        if verdict.bound and listening is None and strain is not None and strain.wants(evidence.calls):
+        if verdict.bound and listening is None and strain is not None and strain.wants(self._strained):
             evidence.urgent = 2  # it may have it, at the next look
         decision, self._longing = verdict.decision, verdict.longing
         if decision is not None and listening is not None:
@@ -582,7 +592,7 @@ class OnlineLearner:
         fewest, most = self._bounds("retries", retries)
         shortest, longest = self._bounds("backoff", backoff)
         backoffs = tuple(each for each in BACKOFFS if shortest <= each <= min(longest, self._cap))
-        strain, hedging = self._evidence.strain, self._free_hedging(live)
+        strain, hedging = self._strain, self._free_hedging(live)
         limits = Limits(max(low, EDGES[0]), high, int(fewest), int(most), backoffs, self._cap, hedging)
         if strain is None or strain.allowed >= ENOUGH:
             return limits

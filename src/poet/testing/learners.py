@@ -9,47 +9,101 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
-from poet.model.execution import Attempt, Execution, Outcome
+from poet.model.contexts import cells, conditions, parts
+from poet.model.execution import Attempt, Context, Execution, Outcome
 from poet.model.tunable import Integer, Real, Space, Value
 from poet.seams import Learner, Suggestion
 
 LIVE: Mapping[str, Value] = {"timeout": 30.0, "retries": 3, "backoff": 0.1}
 BOUNDS = Space(timeout=Real(0.001, 120.0, log=True), retries=Integer(0, 5))
 MOST_BYTES = 8192  # of a learner's state
+MOST_PER_CELL = 4096  # bytes more for each context that has values of its own
 
 _NO_STATES = (b"", b"\0", b"POET", b"{}", b"[]", b"null", bytes(range(256)), b"\x78\x9c" + bytes(64))
 
 
-def check_learner(make: Callable[[], Learner], *, space: Space = BOUNDS, calls: int = 1200, seed: int = 0) -> None:
+Contexts = Callable[[int], Context]  # features of a call, by its number
+
+
+def check_learner(
+    make: Callable[[], Learner],
+    *,
+    space: Space = BOUNDS,
+    calls: int = 1200,
+    seed: int = 0,
+    contexts: Contexts | None = None,
+) -> None:
     """Raise AssertionError where a learner breaks a law.
 
     make: a new learner, each time with the same arguments and the same seed, bounded by ``space``.
+    contexts: features of the calls; calls of the first text that comes are a tenth as long as the others.
 
     The laws: twins of one seed that see the same do the same; what it is given stays untouched; a dump forgets nothing,
-    and what is no dump is refused without a change; suggestions keep within the bounds, and name every live value;
-    memory does not grow; odd executions do no harm; no execution is told twice, nor lost, whoever tells of it and in
+    and what is no dump is refused without a change; suggestions keep within the bounds, and name every live value, but
+    those for some contexts only (``timeout@region=eu``), which come and go, cell by cell, within the bounds of the
+    plain names; memory does not grow; odd executions do no harm; no execution is told twice, nor lost, whoever tells of it and in
     whichever order; what is no contribution is refused.
     """
-    _twins_agree(make, space, calls, seed)
-    _a_dump_forgets_nothing(make, space, calls, seed)
-    _no_dump_is_refused(make, space, seed)
-    _memory_does_not_grow(make, space, calls, seed)
-    _odd_executions_do_no_harm(make, space)
-    _nothing_is_told_twice(make, space, seed)
-    _contributions_add_up(make, space, seed)
-    _no_contribution_is_refused(make, space, seed)
+    service = Traffic(contexts)
+    _twins_agree(make, space, calls, seed, service)
+    _a_dump_forgets_nothing(make, space, calls, seed, service)
+    _no_dump_is_refused(make, space, seed, service)
+    _memory_does_not_grow(make, space, calls, seed, service)
+    _odd_executions_do_no_harm(make, space, service)
+    _nothing_is_told_twice(make, space, seed, service)
+    _contributions_add_up(make, space, seed, service)
+    _no_contribution_is_refused(make, space, seed, service)
 
 
-def traffic(seed: int, calls: int, *, first: int = 0) -> Iterator[Callable[[Mapping[str, Value]], Execution]]:
+Call = Callable[[Mapping[str, Value]], Execution]
+
+
+def traffic(seed: int, calls: int, *, first: int = 0, contexts: Contexts | None = None) -> Iterator[Call]:
     """Calls of a made-up service, one by one, each to be made under the live values of its time.
 
     Half of the calls are quick, some hang, some err; in the middle it becomes eight times slower, so that there is
-    something to learn twice.
+    something to learn twice. contexts: as for ``check_learner``.
     """
     for number in range(first, first + calls):
         dice = random.Random(seed * 1_000_003 + number)
         slow = 8.0 if (number // max(1, calls // 2)) % 2 else 1.0
-        yield lambda live, dice=dice, slow=slow, number=number: _call(live, dice, slow, number)  # type: ignore[misc]
+        context = () if contexts is None else contexts(number)
+        if contexts is not None and context[:1] == contexts(0)[:1]:
+            slow *= 0.1
+
+        def call(
+            live: Mapping[str, Value],
+            dice: random.Random = dice,
+            slow: float = slow,
+            number: int = number,
+            context: Context = context,
+        ) -> Execution:
+            return _call(valid(live, context), dice, slow, number)._replace(context=context)
+
+        yield call
+
+
+class Traffic:
+    """``traffic`` of these contexts."""
+
+    def __init__(self, contexts: Contexts | None = None) -> None:
+        self.contexts = contexts
+
+    def __call__(self, seed: int, calls: int, *, first: int = 0) -> Iterator[Call]:
+        """As ``traffic``."""
+        return traffic(seed, calls, first=first, contexts=self.contexts)
+
+
+def valid(live: Mapping[str, Value], context: Context) -> dict[str, Value]:
+    """The values that hold for a call of this context.
+
+    >>> valid({"timeout": 3.0, "timeout@region=eu": 1.0}, (("region", "eu"),))
+    {'timeout': 1.0}
+    """
+    found = {name: value for name, value in live.items() if "@" not in name}
+    cell = cells(live)(context)
+    found.update({base: live[name] for name in live for base, its in (parts(name),) if its and its == cell})
+    return found
 
 
 def _call(live: Mapping[str, Value], dice: random.Random, slow: float, number: int) -> Execution:
@@ -92,10 +146,16 @@ class _Life:
         return self
 
     def take(self, suggestion: Suggestion) -> None:
-        named = set(suggestion.values)
-        assert set(self.live) <= named <= {*self.live, *self.space}, f"not the live values' names: {named!r}"
-        bounded = {name: value for name, value in suggestion.values.items() if name in self.space}
-        assert self.space.check(bounded) == bounded  # raises where one is out of bounds
+        named = {name for name in suggestion.values if "@" not in name}
+        live = {name for name in self.live if "@" not in name}
+        assert live <= named <= {*live, *self.space}, f"not the live values' names: {named!r}"
+        for name, value in suggestion.values.items():
+            base, cell = parts(name)
+            if cell:
+                conditions(cell)  # raises where it is none
+                assert base in live, f"{name!r} is for some contexts, and no {base!r} for the others"
+            if base in self.space:
+                assert self.space.check({base: value}) == {base: value}  # raises where one is out of bounds
         assert dict(suggestion.values) != dict(self.live), "a suggestion that changes nothing"
         assert suggestion.reason, "a suggestion without a reason"
         self.said.append(suggestion)
@@ -137,8 +197,8 @@ class Learned:
             self.live = dict(suggestion.values)
 
 
-def _twins_agree(make: Callable[[], Learner], space: Space, calls: int, seed: int) -> None:
-    one, other = (_Life(make(), space).through(traffic(seed, calls)) for _ in range(2))
+def _twins_agree(make: Callable[[], Learner], space: Space, calls: int, seed: int, service: Traffic) -> None:
+    one, other = (_Life(make(), space).through(service(seed, calls)) for _ in range(2))
     assert one.said == other.said, "twins made different suggestions"
     assert one.learner.dump() == other.learner.dump(), "twins know different things"
     assert one.learner.probe() == other.learner.probe(), "twins probe differently"
@@ -147,10 +207,10 @@ def _twins_agree(make: Callable[[], Learner], space: Space, calls: int, seed: in
     assert one.learner.dump() == other.learner.dump(), "explain() changed what it knows"
 
 
-def _a_dump_forgets_nothing(make: Callable[[], Learner], space: Space, calls: int, seed: int) -> None:
+def _a_dump_forgets_nothing(make: Callable[[], Learner], space: Space, calls: int, seed: int, service: Traffic) -> None:
     for share in (0.01, 0.37, 0.7):
         before = int(share * calls)
-        one = _Life(make(), space).through(traffic(seed, before))
+        one = _Life(make(), space).through(service(seed, before))
         state = one.learner.dump()
         assert one.learner.dump() == state, "dump() changes what it dumps"
         restored = make()
@@ -160,14 +220,14 @@ def _a_dump_forgets_nothing(make: Callable[[], Learner], space: Space, calls: in
         assert other.learner.probe() == one.learner.probe(), "a loaded learner probes differently"
         rest = 200
         started = len(one.said)
-        one.through(traffic(seed + 1, rest, first=before))
-        other.through(traffic(seed + 1, rest, first=before))
+        one.through(service(seed + 1, rest, first=before))
+        other.through(service(seed + 1, rest, first=before))
         assert one.said[started:] == other.said, "a loaded learner made different suggestions"
         assert one.learner.dump() == other.learner.dump(), "a loaded learner came to know different things"
 
 
-def _no_dump_is_refused(make: Callable[[], Learner], space: Space, seed: int) -> None:
-    life = _Life(make(), space).through(traffic(seed, 60))
+def _no_dump_is_refused(make: Callable[[], Learner], space: Space, seed: int, service: Traffic) -> None:
+    life = _Life(make(), space).through(service(seed, 60))
     learner, state = life.learner, life.learner.dump()
     dice = random.Random(seed)
     torn = [state[: dice.randrange(len(state))] for _ in range(20)]
@@ -180,22 +240,24 @@ def _no_dump_is_refused(make: Callable[[], Learner], space: Space, seed: int) ->
             raise AssertionError(f"load() took {wrong[:20]!r} of {len(wrong)} bytes")
 
 
-def _memory_does_not_grow(make: Callable[[], Learner], space: Space, calls: int, seed: int) -> None:
+def _memory_does_not_grow(make: Callable[[], Learner], space: Space, calls: int, seed: int, service: Traffic) -> None:
     life = _Life(make(), space)
     for stage in range(3):
-        life.through(traffic(seed, calls, first=stage * calls))
+        life.through(service(seed, calls, first=stage * calls))
         size = len(life.learner.dump())
-        assert size <= MOST_BYTES, f"the state takes {size} bytes after {(stage + 1) * calls} calls, over {MOST_BYTES}"
+        most = MOST_BYTES + MOST_PER_CELL * len({parts(name)[1] for name in life.live})
+        assert size <= most, f"the state takes {size} bytes after {(stage + 1) * calls} calls, over {most}"
 
 
-def _odd_executions_do_no_harm(make: Callable[[], Learner], space: Space) -> None:
+def _odd_executions_do_no_harm(make: Callable[[], Learner], space: Space, service: Traffic) -> None:
     odd_seconds = (0.0, -1.0, math.nan, math.inf, -math.inf, 1e300, 1e-300)
     for outcome in Outcome:
         life = _Life(make(), space)
         for number in range(150):
             seconds = odd_seconds[number % len(odd_seconds)]
             attempts = tuple(Attempt(outcome, seconds, odd_seconds[-k]) for k in range(number % 4))
-            life.learner.update([Execution("laws", number, 0.0, seconds, outcome, 1, attempts)])
+            context = () if service.contexts is None else service.contexts(number)
+            life.learner.update([Execution("laws", number, 0.0, seconds, outcome, 1, attempts, "", context)])
             suggestion = life.learner.suggest(life.live)
             if suggestion is not None:
                 life.take(suggestion)
@@ -208,10 +270,10 @@ def _odd_executions_do_no_harm(make: Callable[[], Learner], space: Space) -> Non
     empty.learner.explain(empty.live)
 
 
-def _nothing_is_told_twice(make: Callable[[], Learner], space: Space, seed: int) -> None:
+def _nothing_is_told_twice(make: Callable[[], Learner], space: Space, seed: int, service: Traffic) -> None:
     learner = make()
     assert learner.contribution() is None, "a contribution of nothing"
-    life = _Life(learner, space).through(traffic(seed, 75))
+    life = _Life(learner, space).through(service(seed, 75))
     copy = pickle.loads(pickle.dumps(learner))  # noqa: S301 - our own
     state = learner.dump()
     told = learner.contribution()
@@ -224,17 +286,17 @@ def _nothing_is_told_twice(make: Callable[[], Learner], space: Space, seed: int)
     heir = make()
     heir.load(state)
     assert heir.contribution() is None, "what a dump says is not new to others"
-    life.through(traffic(seed, 5, first=75))
+    life.through(service(seed, 5, first=75))
     more = learner.contribution()
     assert more is not None, "5 more executions, and no contribution"
     assert _seen(make, learner.merged(None, more), life.live) == 5, "a contribution tells of what was told before"
 
 
-def _contributions_add_up(make: Callable[[], Learner], space: Space, seed: int) -> None:
+def _contributions_add_up(make: Callable[[], Learner], space: Space, seed: int, service: Traffic) -> None:
     many = [_Life(make(), space) for _ in range(3)]
     said: list[bytes] = []
     for number, life in enumerate(many):
-        told = life.through(traffic(seed + number, 40 * (number + 1))).learner.contribution()
+        told = life.through(service(seed + number, 40 * (number + 1))).learner.contribution()
         assert told is not None, "executions, and no contribution"
         said.append(told)
     judge = make()
@@ -250,11 +312,11 @@ def _contributions_add_up(make: Callable[[], Learner], space: Space, seed: int) 
         heir = make()
         heir.load(shared)
         assert heir.dump() == shared, "merged() gives something else than dump()"
-        _Life(heir, space).through(traffic(seed, 100))
+        _Life(heir, space).through(service(seed, 100))
 
 
-def _no_contribution_is_refused(make: Callable[[], Learner], space: Space, seed: int) -> None:
-    learner = _Life(make(), space).through(traffic(seed, 60)).learner
+def _no_contribution_is_refused(make: Callable[[], Learner], space: Space, seed: int, service: Traffic) -> None:
+    learner = _Life(make(), space).through(service(seed, 60)).learner
     told = learner.contribution()
     assert told is not None, "60 executions, and no contribution"
     state = learner.dump()

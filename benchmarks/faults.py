@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.table import Row, show
-from poet.app import learner_for
+from poet.learners import learner_for
 from poet.stores.memory import MemoryStore
 from poet.stores.sqlite import SqliteStore
 from poet.testing import hostile

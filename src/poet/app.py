@@ -34,15 +34,16 @@ from poet.errors import (
     StoreUnavailable,
     nearest,
 )
+from poet.learners import learner_of
 from poet.model.cells import base_of, features_of, held
 from poet.model.dependency import Dependency
 from poet.model.event import Event
 from poet.model.function import FunctionKey
 from poet.model.objective import Goal, Objective
 from poet.model.parameters import Origin, ParameterSet, Standing
-from poet.model.tunable import Choice, Integer, Real, Space, Tunable, Value
+from poet.model.tunable import Choice, Integer, Real, Space, Value
 from poet.options import Options
-from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Incoming, Learner, Probe, ProcessReport, Store
+from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Incoming, Probe, ProcessReport, Store
 from poet.settings import Settings, is_served, shown_store, store_path
 from poet.training.trainee import Trainee
 from poet.training.trainer import Faults, Trainer, complain
@@ -586,15 +587,7 @@ class Agent:
         learner, told = None, 0
         if options.enable_training and self.attempts is None:
             seed = self.coin.getrandbits(32)
-            learner = make_learner(
-                record.learner,
-                objective,
-                options.space,
-                options.declared,
-                seed,
-                rate=options.learning_rate,
-                hedge_budget=PLANNED * enrolment.brakes.spec.budget.share,
-            )
+            learner = learner_of(options, objective, seed, PLANNED * enrolment.brakes.spec.budget.share)
             state = trainer.store.load_learner(enrolment.key)
             if state is not None:
                 try:
@@ -718,45 +711,6 @@ def local_folder(settings: Settings) -> Path:
     return settings.root / ".poet" / "away" / blake2b(told.encode(), digest_size=8).hexdigest()
 
 
-def make_learner(
-    algorithm: str,
-    objective: Objective,
-    space: Space,
-    declared: Mapping[str, Value],
-    seed: int,
-    *,
-    rate: float = 0.05,
-    hedge_budget: float = 0.1,
-) -> Learner:
-    """A learner of this name. ``adaptive`` is the statistical one until strategies are selected."""
-    if algorithm == "basic":
-        from poet.learning.basic_rule import BasicRule
-
-        return BasicRule(space=space, declared=declared)
-    from poet.learning.online_learner import OnlineLearner
-
-    return OnlineLearner(
-        rate, objective=objective, space=space, declared=declared, seed=seed, hedge_budget=hedge_budget
-    )
-
-
-def learner_for(record: FunctionRecord, state: bytes | None) -> Learner:
-    """The learner of a stored function, as it was left. Raises ValueError where ``state`` cannot be read."""
-    values = {name: value for name, value in record.objective.items() if value is not None}
-    options = Options()
-    bounds = {name: _tunable(name, *pair) for name, pair in record.space.items()}
-    learner = make_learner(
-        record.learner or "adaptive",
-        Objective(**values),
-        Space(**{**options.space, **bounds}),
-        {**options.declared, **record.declared},
-        0,
-    )
-    if state is not None:
-        learner.load(state)
-    return learner
-
-
 def reconciled(standing: Standing, options: Options, now: float) -> ParameterSet | None:
     """What should be live instead, now that the code says ``options``; None: all is well. now: Unix time [s].
 
@@ -837,10 +791,6 @@ def _bounds(space: Space) -> Mapping[str, Sequence[float]]:
 def _choices(space: Space) -> Mapping[str, Sequence[Value]]:
     """Options; likewise the same object."""
     return MappingProxyType({n: t.options for n, t in space.items() if isinstance(t, Choice)})
-
-
-def _tunable(name: str, low: float, high: float) -> Tunable:
-    return Integer(int(low), int(high)) if name in ("retries", "hedges") else Real(low, high, log=low > 0)
 
 
 def _host() -> str:

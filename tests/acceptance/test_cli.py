@@ -18,10 +18,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from poet.app import learner_for
 from poet.cli import arguments
 from poet.cli.main import main, progress
 from poet.cli.pages import SNIPPET
+from poet.learners import learner_for
 from poet.seams import ProcessReport
 from poet.stores.sqlite import SqliteStore
 from poet.testing.clock import VirtualClock

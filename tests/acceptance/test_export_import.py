@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from poet import Real
-from poet.app import Agent, build, learner_for
+from poet.app import Agent, build
 from poet.cli import transfer
 from poet.cli.main import main
 from poet.decorator import bind
+from poet.learners import learner_for
 from poet.settings import Settings
 from poet.stores.sqlite import SqliteStore
 from poet.testing import hostile

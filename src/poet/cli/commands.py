@@ -130,7 +130,7 @@ NO_PICTURE = Explanation(0, None, {}, 0.0, 0.0, {}, None, (), ())
 def _picture(store: Store, record: FunctionRecord, standing: Standing) -> Explanation:
     if not record.learner:
         return NO_PICTURE
-    from poet.app import learner_for  # here, as it may load the maths, which no other command needs
+    from poet.learners import learner_for  # here, as it may load the maths, which no other command needs
 
     try:
         learner = learner_for(record, store.load_learner(record.key))

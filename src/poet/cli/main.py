@@ -180,7 +180,7 @@ def _empty_store() -> Store:
 
 
 def _readable(record: FunctionRecord, state: bytes) -> object:
-    from poet.app import learner_for
+    from poet.learners import learner_for
 
     return learner_for(record, state)
 

@@ -63,14 +63,10 @@ class Scoring:
         """Somebody has told a score: from now on calls without one tell nothing yet."""
         self._scored = True
 
-    def trial(self, execution: Execution, *, contextual: bool) -> Trial | None:
-        """What the execution tells of its values; None: nothing, or not yet. It names all of them in ``values``."""
-        if execution.outcome in _NO_VERDICT:
-            return None
-        used: dict[str, Value] = dict(execution.values)
-        values = {name: used[name] for name in self._names if name in used}
-        if len(values) < len(self._names):  # the caller's own value was none that can be told
-            return None
+    def trial(self, execution: Execution, values: Mapping[str, Value], *, contextual: bool) -> Trial | None:
+        """What the execution tells of its ``values``; None: nothing, or not yet."""
+        if execution.outcome in _NO_VERDICT or len(values) < len(self._names):
+            return None  # no verdict, or the caller's own value was none that can be told
         judged = self._judged(execution)
         if judged is None:
             return None
@@ -102,7 +98,7 @@ class Scoring:
             if value is None:
                 if not failed:
                     return None
-                value = goal.worst
+                value = _worst(goal)
             total += goal.weight * value
             if goal.at_least is not None:
                 slack.append(value - goal.at_least)
@@ -146,3 +142,9 @@ class Scoring:
         usual = math.nan if typical is None else number(typical)
         self._scored = self._scored or scored
         self._durations, self._typical = spans, usual
+
+
+def _worst(goal: Goal) -> float:
+    """The end of its scale that nobody wants."""
+    unwanted = goal.weight < 0 or (goal.weight == 0 and goal.at_least is None)
+    return goal.high if unwanted else goal.low

@@ -17,8 +17,9 @@ from poet.learning.checks import count, number
 from poet.learning.exploring import Ledger
 from poet.learning.scoring import Scoring
 from poet.model.estimate import Estimate
-from poet.model.execution import Context, Execution, Outcome
+from poet.model.execution import UNTOLD, Context, Execution, Outcome
 from poet.model.explanation import Explanation
+from poet.model.parameters import ParameterSet
 from poet.model.policy import Policy, Tries
 from poet.model.trial import Trial
 from poet.model.tunable import Space, Value
@@ -29,7 +30,8 @@ FRESH = 0.05  # share of all trials that must be new before another look pays
 LEAST_TRIALS = 6  # before values are changed
 DOUBT = 0.5  # standard errors of the best mean by which a gain must exceed 0
 LEAST_GAIN = 0.005  # of what lies between the worst call and the best: what is less is no reason to change
-UNTOLD = 512  # trials that wait to be told to others, at most: the newest
+MOST_VERSIONS = 64  # whose values are kept in mind
+WAITING = 512  # trials that wait to be told to others, at most: the newest
 
 _MAGIC = b"POETtun1"
 _NEWS_MAGIC = b"POETtuc1"
@@ -73,6 +75,7 @@ class TunedLearner:
         self._facts = _Facts(0, 0, Ledger())
         self._untold: list[Trial] = []
         self._untold_ledger = Ledger()
+        self._said: dict[int, ParameterSet] = {}  # by version
         self._policy: Policy | None = None
         self._policy_at = -1  # trials that it rests on; -1: there is none
         self._loss = 0.0  # expected of one of its tries [utility]
@@ -80,8 +83,18 @@ class TunedLearner:
 
     # ------------------------------------------------------------ the seam
 
+    def under(self, parameters: ParameterSet) -> None:
+        """What a version says of the declared tunables: executions only tell what they used otherwise."""
+        self._said[parameters.version] = parameters
+        while len(self._said) > MOST_VERSIONS:
+            del self._said[next(iter(self._said))]
+
+    def knows(self, version: int) -> bool:
+        """Whether ``under`` has told of it."""
+        return version in self._said
+
     def update(self, executions: Sequence[Execution]) -> None:
-        """Fold them in, oldest first. ``values`` of each must name all declared tunables."""
+        """Fold them in, oldest first. What is not known by version must be named in ``values``."""
         self.operational.update(executions)
         made = [each for each in executions if each.outcome is not Outcome.SHED]
         tries = sum(1 for each in made if each.draw)
@@ -143,11 +156,18 @@ class TunedLearner:
             self.tuner = self._new()
             self._facts = _Facts(0, 0, self._facts.ledger)
             self._untold, self._policy_at = [], -1
-        told = (self._scoring.trial(execution, contextual=self._contextual) for execution in executions)
+        told = (self._scoring.trial(each, self._used(each), contextual=self._contextual) for each in executions)
         trials = [trial for trial in told if trial is not None]
         if trials:
             self._take(trials)
-            self._untold = [*self._untold, *trials][-UNTOLD:]
+            self._untold = [*self._untold, *trials][-WAITING:]
+
+    def _used(self, execution: Execution) -> dict[str, Value]:
+        """The values of declared tunables that it used, as far as they are known."""
+        said = self._said.get(execution.version)
+        values = {} if said is None else {name: said[name] for name in self._space if name in said}
+        values.update(execution.values)
+        return {name: values[name] for name in self._space if values.get(name, UNTOLD) != UNTOLD}
 
     def _take(self, trials: Sequence[Trial]) -> None:
         self.tuner.update(trials)

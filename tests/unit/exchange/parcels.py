@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from poet.app import learner_for
 from poet.exchange.package import Packaged, write
+from poet.learners import learner_for
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet
 from poet.seams import Store

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from poet.app import learner_for
 from poet.errors import StaleParameters
 from poet.exchange import merge
 from poet.exchange.merge import Receiving, Verdict
 from poet.exchange.package import Packaged, read
+from poet.learners import learner_for
 from poet.model.parameters import ParameterSet, Standing
 from poet.seams import Incoming
 from poet.stores.legacy_json import LegacyParameters

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from poet.app import learner_for
 from poet.exchange import document
 from poet.exchange.document import BadPackage, checksum
 from poet.exchange.package import MOST_STATE, Packaged, read, write
+from poet.learners import learner_for
 from poet.model.estimate import Estimate
 from poet.model.parameters import ParameterSet
 from unit.cli import shop

@@ -1,0 +1,128 @@
+"""Which learner a function gets: made from what was declared, or again from what a store keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from poet.calls.declaring import OPERATIONAL
+from poet.model.objective import Goal, Objective
+from poet.model.tunable import Choice, Integer, Real, Space, Tunable, Value
+from poet.options import Options
+from poet.seams import FunctionRecord, Learner
+
+T = TypeVar("T")
+
+
+def make_learner(
+    algorithm: str,
+    objective: Objective,
+    space: Space,
+    declared: Mapping[str, Value],
+    seed: int,
+    *,
+    rate: float = 0.05,
+    hedge_budget: float = 0.1,
+) -> Learner:
+    """A learner of timeout, retries, backoff and hedges. ``adaptive`` is the statistical one until there are others."""
+    if algorithm == "basic":
+        from poet.learning.basic_rule import BasicRule
+
+        return BasicRule(space=space, declared=declared)
+    from poet.learning.online_learner import OnlineLearner
+
+    return OnlineLearner(
+        rate, objective=objective, space=space, declared=declared, seed=seed, hedge_budget=hedge_budget
+    )
+
+
+def learner_of(options: Options, objective: Objective, seed: int, hedge_budget: float) -> Learner:
+    """The learner of a function that is decorated so. hedge_budget: copies per call, in [0, 1]."""
+    own = {each.name for each in options.own or ()}
+    space, declared = _parted(options.space, own), _parted(options.declared, own)
+    learner = make_learner(
+        options.learning_algorithm,
+        objective,
+        Space.shared(**space[0]),
+        declared[0],
+        seed,
+        rate=options.learning_rate,
+        hedge_budget=hedge_budget,
+    )
+    if not own:
+        return learner
+    return _tuned(
+        learner,
+        Space.shared(**space[1]),
+        declared[1],
+        seed,
+        goals=options.goals or {},
+        objective=options.objective,
+        scored=options.score is not None,
+        exploration=options.exploration,
+        contextual=options.context is not None or options.perceive is not None,
+    )
+
+
+def learner_for(record: FunctionRecord, state: bytes | None) -> Learner:
+    """The learner of a stored function, as it was left. Raises ValueError where ``state`` cannot be read."""
+    values = {name: value for name, value in record.objective.items() if value is not None}
+    options, objective = Options(), Objective(**values)
+    own = {name for name in record.declared if name not in OPERATIONAL}
+    bounds = {name: _tunable(name, *pair) for name, pair in record.space.items()}
+    chosen = {name: Choice(*offered) for name, offered in record.choices.items()}
+    space = _parted({**options.space, **bounds, **chosen}, own)
+    declared = _parted({**options.declared, **record.declared}, own)
+    learner = make_learner(record.learner or "adaptive", objective, Space(**space[0]), declared[0], 0)
+    if own:
+        learner = _tuned(
+            learner,
+            Space(**space[1]),
+            declared[1],
+            0,
+            goals={name: Goal(**told) for name, told in record.goals.items()},
+            objective=None,
+            scored=False,
+            exploration=0.0,
+            contextual=False,
+        )
+    if state is not None:
+        learner.load(state)
+    return learner
+
+
+def _tuned(
+    operational: Learner,
+    space: Space,
+    start: Mapping[str, Value],
+    seed: int,
+    *,
+    goals: Mapping[str, Goal],
+    objective: Objective | None,
+    scored: bool,
+    exploration: float,
+    contextual: bool,
+) -> Learner:
+    from functools import partial
+
+    from poet.learning.scoring import Scoring
+    from poet.learning.tuned_learner import TunedLearner
+    from poet.learning.tuners.chosen import ChosenTuner
+
+    scoring = Scoring(tuple(space), goals=goals, objective=objective, scored=scored)
+    tuner = partial(ChosenTuner, space, dict(start), seed=seed, constraints=scoring.constraints, contextual=contextual)
+    return TunedLearner(
+        operational, tuner, space=space, scoring=scoring, exploration=exploration, contextual=contextual
+    )
+
+
+def _parted(named: Mapping[str, T], own: set[str]) -> tuple[dict[str, T], dict[str, T]]:
+    """What is every function's, and what is the function's own."""
+    return (
+        {name: thing for name, thing in named.items() if name not in own},
+        {name: thing for name, thing in named.items() if name in own},
+    )
+
+
+def _tunable(name: str, low: float, high: float) -> Tunable:
+    return Integer(int(low), int(high)) if name in ("retries", "hedges") else Real(low, high, log=low > 0)

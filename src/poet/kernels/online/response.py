@@ -46,10 +46,10 @@ def observe(state: Surface, column: Array, scores: Array, keep: Array, weight: f
 
     keep: (m,), what is left of each memory when one more pair comes, in (0, 1]. weight: of the pair, in [0, 1].
     """
-    seen = weight * column
+    seen = np.sqrt(weight) * column
     return Surface(
-        keep[:, None, None] * state.information + np.multiply.outer(seen, column),
-        keep[:, None, None] * state.moment + np.multiply.outer(seen, scores),
+        keep[:, None, None] * state.information + np.multiply.outer(seen, seen),
+        keep[:, None, None] * state.moment + np.multiply.outer(weight * column, scores),
         keep[:, None] * state.squares + weight * scores * scores,
         keep * state.weight + weight,
     )
@@ -63,15 +63,18 @@ def faded(state: Surface, keep: float) -> Surface:
 def recentred(state: Surface, shift: Array, first: int) -> Surface:
     """The same sums about a centre that lies ``shift``, (d,), further on; exact.
 
-    first: the first of the ``2 d`` columns of numbers, whose last is the last of all.
+    first: the first of the ``d`` columns of slopes, which are the last of all but for ``d`` of curvatures, if any.
     """
     p, d = state.information.shape[1], len(shift)
     change = np.eye(p)
     slopes = np.arange(first, first + d)
     change[slopes, 0] = -shift
-    change[slopes + d, 0] = 0.5 * shift * shift
-    change[slopes + d, slopes] = -shift
-    return state._replace(information=change @ state.information @ change.T, moment=change @ state.moment)
+    if p > first + d:
+        change[slopes + d, 0] = 0.5 * shift * shift
+        change[slopes + d, slopes] = -shift
+    information = change @ state.information @ change.T
+    information = 0.5 * (information + information.transpose(0, 2, 1))  # symmetric to the last bit
+    return state._replace(information=information, moment=change @ state.moment)
 
 
 class Posterior(NamedTuple):
@@ -112,3 +115,21 @@ def trusted(trust: Array, log_likelihoods: Array, share: float) -> Array:
     """The memories' weights, (m,), after each foretold a score that well; ``share`` in [0, 1] is dealt out anew."""
     weights = trust * np.exp(log_likelihoods - log_likelihoods.max())
     return np.asarray((1.0 - share) * weights / weights.sum() + share / len(trust))
+
+
+def without(state: Surface, columns: Array, precision: Array) -> Surface:
+    """The surface without knowledge of the columns where ``columns``, (p,) of bool, is set: as if averaged over.
+
+    precision: (p,) of the priors, as in ``posterior``.
+    """
+    gone = np.asarray(columns, dtype=bool)
+    if not gone.any():
+        return state
+    kept = ~gone
+    corner = state.information[:, gone][:, :, gone] + np.diag(precision[gone])
+    across = state.information[:, kept][:, :, gone]
+    inner = np.linalg.solve(corner, state.moment[:, gone])
+    moment = state.moment[:, kept] - across @ inner
+    squares = state.squares - np.einsum("mpk,mpk->mk", state.moment[:, gone], inner)
+    information = state.information[:, kept][:, :, kept] - across @ np.linalg.solve(corner, across.transpose(0, 2, 1))
+    return Surface(information, moment, np.maximum(squares, 0.0), state.weight)

@@ -72,17 +72,40 @@ class Scale(NamedTuple):
         return (low - there) / (far - there), (high - low) / (far - there)
 
 
-def scales(tunables: Mapping[str, Tunable]) -> dict[str, list[Any]]:
-    """The scales of all tunables, for a head."""
-    return {name: [*Scale.of(tunable)] for name, tunable in tunables.items()}
+def scales(tunables: Mapping[str, Tunable]) -> list[list[Any]]:
+    """The scales of all tunables, in their order, for a head."""
+    return [[name, *Scale.of(tunable)] for name, tunable in tunables.items()]
 
 
-def scales_of(head: Mapping[str, Any]) -> dict[str, Scale]:
+def scales_of(head: Sequence[Sequence[Any]]) -> dict[str, Scale]:
     """The scales again, in the order in which the tunables stood."""
     return {
         name: Scale(kind, float(low), float(high), bool(log), tuple(options))
-        for name, (kind, low, high, log, options) in head.items()
+        for name, kind, low, high, log, options in head
     }
+
+
+def alike(head: Sequence[Sequence[Any]], tunables: Mapping[str, Tunable]) -> bool:
+    """Whether ``head``, as ``scales`` wrote it, is of the very same tunables in the same order."""
+    return json.dumps(head) == json.dumps(scales(tunables))
+
+
+def changes(before: Mapping[str, Scale], now: Mapping[str, Scale]) -> list[str]:
+    """What of ``before`` means nothing any more, in words."""
+    words = []
+    for name, scale in before.items():
+        if name not in now:
+            words.append(f"{name} is no tunable any more")
+        elif scale.kind != now[name].kind:
+            words.append(f"{name} was a {scale.kind} and is a {now[name].kind}")
+        elif scale.kind == "choice":
+            gone = [each for each in scale.options if not any(same_option(each, here) for here in now[name].options)]
+            words.extend(f"{name}: {each!r} is no option any more" for each in gone)
+        elif scale.log != now[name].log:
+            words.append(f"{name} has another scale: log={now[name].log}")
+        elif now[name].low > scale.low or now[name].high < scale.high:
+            words.append(f"{name} has a narrower range: [{now[name].low:g}, {now[name].high:g}]")
+    return words
 
 
 def same_option(one: Value, other: Value) -> bool:

@@ -1,12 +1,14 @@
 """Simultaneous perturbation for many calls, 0/1 scores and worlds that change; Thompson sampling on choices.
 
-All numbers are varied at once, by at most ``WIDTH`` of their ranges about a centre, and all choices by Thompson sampling
-(Spall 1992 and 1998 vary by coins; Thompson 1933). Gradient and curvature come from a regression on the (values, score)
-pairs themselves, as they arrive, in several memories (``kernels.online.response``): so scores may be late, repeated, out
-of order or missing, calls may overlap, and a caller's own values count as what they are. A draw of the coefficients says
-where to try next; their mean says what is best. That is Spall's adaptive (second-order) form of 2000 with averaging by
-regression instead of by averaging iterates, and its gains are the posterior's: long steps while little is known, none
-where nothing is to be won.
+All numbers are varied at once about a centre, and all choices by Thompson sampling (Spall 1992 and 1998 vary by coins;
+Thompson 1933). Gradient and curvature come from a regression on the (values, score) pairs themselves, as they arrive,
+in several memories (``kernels.online.response``): so scores may be late, repeated, out of order or missing, calls may
+overlap, and a caller's own values count as what they are. A draw of the coefficients says where to try next; their mean
+says what is best. That is the adaptive, second-order form of Spall 2000, with averaging by regression in place of
+averaged iterates, and gains that are the posterior's: long steps while little is known, none where nothing is to be won.
+
+Options of different choices add up (no interactions), and so do numbers, all within reach of the centre: what is found
+is a local optimum. A Gaussian process looks further and costs more; ``learning.tuners.chosen`` says which one serves.
 """
 
 from __future__ import annotations
@@ -18,60 +20,91 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from poet.errors import ConfigurationError
 from poet.kernels.online import response
 from poet.kernels.online.response import Posterior, Surface
 from poet.learning.axes import Cube
-from poet.learning.tuners.dumps import packed, rng_of, rng_state, same_option, scales, scales_of, unpacked
+from poet.learning.tuners.dumps import (
+    Scale,
+    alike,
+    changes,
+    packed,
+    rng_of,
+    rng_state,
+    same_option,
+    scales,
+    scales_of,
+    unpacked,
+)
 from poet.model.execution import Context
-from poet.model.policy import Tries
+from poet.model.policy import NOTHING, Policy, Tries
 from poet.model.trial import Recommendation, Trial
 from poet.model.tunable import Choice, Integer, Space, Value
 
 Array = npt.NDArray[np.float64]
 
-HALF_LIVES = (80.0, 400.0, 2000.0)  # of the memories [trials]
+HALF_LIVES = (50.0, 500.0, 5000.0)  # of the memories [trials]
 SHARE = 0.01  # of trust that is dealt out anew with each trial [1]
 WIDTH = 0.15  # how far numbers are varied about the centre [share of the range]
-TEMPER = 0.6  # of the draws' spread: of what Thompson sampling asks for [1]
-INTERCEPT, OPTION, SLOPE, BEND = 100.0, 1.0, 3.0, 10.0  # priors' standard deviations [noise per unit]
-LEAST_BEND = 4.0  # curvature that is believed in at least [noise per squared unit]
+TEMPER = 0.45  # of the draws' spread, of what Thompson sampling asks for [1]
+INTERCEPT, OPTION, SLOPE, BEND = 100.0, 1.0, 3.0, 40.0  # priors' standard deviations [noise per unit]
+LEAST_BEND = 1.0  # curvature that is believed in at least [noise per squared unit]
 REACH = 0.45  # distance at which a trial counts for half [share of the range]
 LARGEST = 1e100  # scores beyond are no scores
+HORIZON = 300.0  # calls over which a gain must pay for a change [1]
+CANDIDATES = 24  # places that are compared where constraints or conditions forbid the direct way
+MOST_COLUMNS = 64  # of a regression with curvatures and all memories; of one without, and with one memory:
+MOST_PLAIN = 110
+_Z90 = 1.645
 
 
 class SpsaTuner:
     """See above. Arguments as all tuners have them.
 
     start: the declared values, within ``space``. constraints: how many slacks each trial has.
+    Raises ConfigurationError where there are more options and numbers than a regression of bounded size holds.
     """
 
     def __init__(self, space: Space, start: Mapping[str, Value], *, seed: int = 0, constraints: int = 0) -> None:
-        self._space, self._start = space, dict(start)
+        self._space, self._start = space, {name: start[name] for name in space}
         self._cube = Cube(space)
         self._names = tuple(space)
         self._constraints = constraints
         self._rng = np.random.default_rng(seed)
-        levels = self._cube.levels
         row = self._cube.row(self._start)
-        assert row is not None
-        self._numbers = np.array([j for j, k in enumerate(levels) if not k], dtype=int)
+        if row is None:
+            raise ConfigurationError(f"start must name a value of each tunable, got {dict(start)!r}")
+        levels = self._cube.levels
+        self._numbers = [j for j, k in enumerate(levels) if not k]
         self._choices = [j for j, k in enumerate(levels) if k]
-        first, self._blocks = 1, {}
+        self._blocks: list[slice] = []
+        first = 1
         for j in self._choices:
-            self._blocks[j] = slice(first, first + levels[j])
+            self._blocks.append(slice(first, first + levels[j]))
             first += levels[j]
-        self._first, d = first, len(self._numbers)
-        self._columns = first + 2 * d
-        self._codes = [int(row[j]) for j in self._choices]
-        self._centre = np.array([row[j] for j in self._numbers])
-        self._conditional = np.array([bool(space[self._names[j]].condition) for j in self._numbers], dtype=bool)
-        self._conditions = any(tunable.condition for tunable in space.values())
-        deviations = [INTERCEPT, *[OPTION] * (first - 1), *[SLOPE] * d, *[BEND] * d]
+        d = len(self._numbers)
+        self._first, self._bends = first, first + 2 * d <= MOST_COLUMNS
+        self._columns = first + (2 * d if self._bends else d)
+        if self._columns > MOST_PLAIN:
+            raise ConfigurationError(
+                f"{first - 1} options and {d} numbers are more than can be learned together ({MOST_PLAIN - 1}):"
+                " leave some of them fixed"
+            )
+        lives = HALF_LIVES if self._columns <= MOST_COLUMNS else HALF_LIVES[1:2]
+        tunables = [space[name] for name in self._names]
+        self._conditional = np.array([bool(tunables[j].condition) for j in self._numbers], dtype=bool)
+        self._conditions = any(tunable.condition for tunable in tunables)
+        self._costs = np.array([tunable.change_cost for tunable in tunables])
+        deviations = [INTERCEPT, *[OPTION] * (first - 1), *[SLOPE] * d, *[BEND] * (self._columns - first - d)]
         self._precision = 1.0 / np.square(np.array(deviations))
-        self._keep = np.array([0.5 ** (1.0 / half_life) for half_life in HALF_LIVES])
-        self._surface = Surface.empty(len(HALF_LIVES), self._columns, 1 + constraints)
-        self._trust = np.full(len(HALF_LIVES), 1.0 / len(HALF_LIVES))
-        self._offset: Array | None = None
+        self._keep = np.array([0.5 ** (1.0 / half_life) for half_life in lives])
+        # --- what it learns
+        self._codes = np.array([int(row[j]) for j in self._choices], dtype=int)  # best options
+        self._centre = np.array([row[j] for j in self._numbers])
+        self._step = np.zeros(d)  # from the centre to the best numbers
+        self._surface = Surface.empty(len(lives), self._columns, 1 + constraints)
+        self._trust = np.full(len(lives), 1.0 / len(lives))
+        self._offset = np.zeros(1 + constraints)  # scores are kept as differences from the first ones
         self._trials = 0
         self._known: Posterior | None = None
         self._widths = self._reach()
@@ -81,64 +114,83 @@ class SpsaTuner:
     def _reach(self) -> Array:
         """How far each number is varied: at least to its next value."""
         widths = np.full(len(self._numbers), WIDTH)
-        for i, j in enumerate(self._numbers.tolist()):
-            tunable = self._space[self._names[j]]
-            if isinstance(tunable, Choice) or (not isinstance(tunable, Integer) and tunable.step is None):
-                continue
-            point = [0.0] * len(self._names)
-            point[j] = float(self._centre[i])
+        for i, j in enumerate(self._numbers):
             name = self._names[j]
-            value = self._cube.values(point)[name]
+            tunable = self._space[name]
+            step = tunable.step if not isinstance(tunable, Choice) else None
+            if isinstance(tunable, Choice) or step is None:
+                continue
+            here = float(self._centre[i])
+            value = self._values(self._codes, self._centre)[name]
             assert isinstance(value, int | float)
-            step = tunable.step or 1
-            row = {**self._start}
             near = []
             for other in (tunable.clip(value - step), tunable.clip(value + step)):
-                if other != value:
-                    place = self._cube.row({**row, name: other})
-                    assert place is not None
-                    near.append(abs(place[j] - float(self._centre[i])))
+                place = self._cube.row({**self._start, name: other})
+                if other != value and place is not None:
+                    near.append(abs(place[j] - here))
             if near:
-                widths[i] = max(WIDTH, min(near) * 1.01)
+                widths[i] = max(WIDTH, 1.01 * min(near))
         return widths
 
-    def _column(self, codes: Sequence[int], numbers: Array, active: Sequence[bool] | None) -> Array:
-        column = np.zeros(self._columns)
-        column[0] = 1.0
-        for j, code in zip(self._choices, codes, strict=True):
-            if active is None or active[j]:
-                column[self._blocks[j].start + code] = 1.0
-        delta = numbers - self._centre
-        if active is not None:
-            delta = np.where([active[j] for j in self._numbers], delta, 0.0)
-        d = len(delta)
-        column[self._first : self._first + d] = delta
-        column[self._first + d :] = 0.5 * delta * delta
-        return column
+    def _values(self, codes: npt.NDArray[np.int_], numbers: Array) -> dict[str, Value]:
+        point = [0.0] * len(self._names)
+        for j, code in zip(self._choices, codes.tolist(), strict=True):
+            point[j] = float(code)
+        for j, x in zip(self._numbers, numbers.tolist(), strict=True):
+            point[j] = x
+        return self._cube.values(point)
 
-    def _active(self, values: Mapping[str, Value]) -> list[bool] | None:
-        if not self._conditions:
-            return None
+    def _active(self, values: Mapping[str, Value]) -> list[bool]:
         active = self._space.active(values)
         return [name in active for name in self._names]
 
-    def _values(self, codes: Sequence[int], numbers: Array) -> dict[str, Value]:
-        point = [0.0] * len(self._names)
-        for j, code in zip(self._choices, codes, strict=True):
-            point[j] = float(code)
-        for j, x in zip(self._numbers.tolist(), numbers.tolist(), strict=True):
-            point[j] = x
-        return self._cube.values(point)
+    def _matrix(self, codes: npt.NDArray[np.int_], steps: Array) -> Array:
+        """Columns of several places: codes (n, c), steps from the centre (n, d)."""
+        n, d = steps.shape
+        matrix = np.zeros((n, self._columns))
+        matrix[:, 0] = 1.0
+        rows = np.arange(n)
+        for i, block in enumerate(self._blocks):
+            matrix[rows, block.start + codes[:, i]] = 1.0
+        matrix[:, self._first : self._first + d] = steps
+        if self._bends:
+            matrix[:, self._first + d :] = 0.5 * steps * steps
+        if self._conditions:
+            for row in range(n):
+                self._silence(matrix[row], self._active(self._values(codes[row], self._centre + steps[row])))
+        return matrix
+
+    def _silence(self, column: Array, active: Sequence[bool]) -> None:
+        """Tunables that do not matter have no part in the score."""
+        for j, block in zip(self._choices, self._blocks, strict=True):
+            if not active[j]:
+                column[block] = 0.0
+        d = len(self._numbers)
+        for i, j in enumerate(self._numbers):
+            if not active[j]:
+                column[self._first + i :: d] = 0.0
 
     def _placed(self, values: Mapping[str, Value]) -> Array | None:
         """The column of ``values``; None where they are nowhere near the space."""
         row = self._cube.row(values)
         if row is None:
             return None
-        numbers = np.array([row[j] for j in self._numbers])
-        if len(numbers) and not bool((np.abs(numbers - 0.5) <= 1.5).all()):
-            return None
-        return self._column([int(row[j]) for j in self._choices], numbers, self._active(values))
+        column = np.zeros(self._columns)
+        column[0] = 1.0
+        for j, block in zip(self._choices, self._blocks, strict=True):
+            column[block.start + int(row[j])] = 1.0
+        d = len(self._numbers)
+        if d:
+            numbers = np.array([row[j] for j in self._numbers])
+            if not float(np.abs(numbers - 0.5).max()) <= 1.5:
+                return None
+            steps = numbers - self._centre
+            column[self._first : self._first + d] = steps
+            if self._bends:
+                column[self._first + d :] = 0.5 * steps * steps
+        if self._conditions:
+            self._silence(column, self._active(values))
+        return column
 
     # ------------------------------------------------------------ learning
 
@@ -146,98 +198,291 @@ class SpsaTuner:
         """Fold them in; those whose score or slack is not finite, or whose values are nowhere near, are passed over."""
         for trial in trials:
             scores = (trial.score, *trial.slack[: self._constraints])
-            if len(scores) != 1 + self._constraints or not all(
-                isinstance(y, int | float) and abs(y) < LARGEST for y in scores
-            ):
+            if len(scores) != 1 + self._constraints or not all(abs(y) < LARGEST for y in scores):
                 continue
             column = self._placed(trial.values)
-            if column is None:
-                continue
-            self._fold(column, np.array(scores, dtype=float))
+            if column is not None:
+                self._fold(column, np.array(scores, dtype=float))
 
     def _fold(self, column: Array, scores: Array) -> None:
-        if self._offset is None:
+        if not self._trials:
             self._offset = scores
-        relative = scores - self._offset
-        if self._trials > 10:
-            likelihood = response.log_likelihood(self._posterior(), column, float(relative[0]))
+        scores = scores - self._offset
+        if self._trials > 10 and len(self._trust) > 1:
+            likelihood = response.log_likelihood(self._posterior(), column, float(scores[0]))
             self._trust = response.trusted(self._trust, likelihood, SHARE)
         d = len(self._numbers)
         far = float(np.abs(column[self._first : self._first + d]).max()) if d else 0.0
         weight = 1.0 / (1.0 + (far / REACH) ** 4)
-        self._surface = response.observe(self._surface, column, relative, self._keep, weight)
+        self._surface = response.observe(self._surface, column, scores, self._keep, weight)
         self._trials += 1
         self._known = None
         self._move()
 
     def _posterior(self) -> Posterior:
         if self._known is None:
-            offset = np.ones(1 + self._constraints) if self._offset is None else self._offset
-            self._known = response.posterior(self._surface, self._precision, 1e-9 * np.maximum(1.0, np.abs(offset)))
+            least = 1e-9 * np.maximum(1.0, np.abs(self._offset))
+            self._known = response.posterior(self._surface, self._precision, least)
         return self._known
 
-    def _peak(self, coefficients: Array, noise: float) -> Array:
-        """Where the numbers are best by ``coefficients``, (p,), within reach of the centre: steps (d,)."""
-        d = len(self._numbers)
-        slopes, bends = coefficients[self._first : self._first + d], coefficients[self._first + d :]
-        steps = np.clip(slopes / np.maximum(-bends, LEAST_BEND * noise), -self._widths, self._widths)
-        return np.clip(self._centre + steps, 0.0, 1.0) - self._centre
+    def _mean(self) -> tuple[Array, Array]:
+        """Coefficients, (p, k), and noises, (k,), as all memories together believe."""
+        post = self._posterior()
+        return np.einsum("m,mpk->pk", self._trust, post.mean), self._trust @ post.noise
 
-    def _best(self, coefficients: Array) -> list[int]:
-        """The best option of each choice; in a tie the one that is held for the best now."""
-        best = []
-        for j, now in zip(self._choices, self._codes, strict=True):
-            effects = coefficients[self._blocks[j]]
+    def _chosen(self, coefficients: Array, noise: Array) -> tuple[npt.NDArray[np.int_], Array]:
+        """The best options and steps from the centre by ``coefficients``, (p, k); in a tie those held for the best."""
+        first, d = self._first, len(self._numbers)
+        codes = self._codes.copy()
+        for i, block in enumerate(self._blocks):
+            effects = coefficients[block, 0]
             code = int(np.argmax(effects))
-            best.append(code if effects[code] > effects[now] else now)
-        return best
+            if effects[code] > effects[codes[i]]:
+                codes[i] = code
+        slopes = coefficients[first : first + d, 0]
+        bends = np.full(d, LEAST_BEND * noise[0])
+        if self._bends:
+            bends = np.maximum(-coefficients[first + d :, 0], bends)
+        steps = np.clip(self._centre + np.clip(slopes / bends, -self._widths, self._widths), 0.0, 1.0) - self._centre
+        if self._conditions or self._constraints:
+            codes, steps = self._compared(coefficients, noise, codes, steps)
+        if self._costs.any():
+            codes, steps = self._worth_it(coefficients[:, 0], codes, steps)
+        return codes, steps
+
+    def _compared(
+        self, coefficients: Array, noise: Array, codes: npt.NDArray[np.int_], steps: Array
+    ) -> tuple[npt.NDArray[np.int_], Array]:
+        """The best of some places: what is best now, the peak of the score alone, and others about both."""
+        n, c, d = CANDIDATES, len(self._choices), len(self._numbers)
+        many = np.tile(codes, (n, 1))
+        if c:
+            now = self._rng.random((n, c)) < 0.3
+            other = self._rng.random((n, c)) < 0.25
+            sizes = np.array([block.stop - block.start for block in self._blocks])
+            many = np.where(now, self._codes, many)
+            many = np.where(other, (self._rng.random((n, c)) * sizes).astype(int), many)
+            many[0], many[1] = self._codes, codes
+        far = np.tile(steps, (n, 1))
+        if d:
+            kind = self._rng.random((n, d))
+            anywhere = self._step + self._widths * self._rng.uniform(-1.0, 1.0, (n, d)) * self._rng.random((n, 1))
+            far = np.where(kind < 0.3, self._step, np.where(kind < 0.5, far, anywhere))
+            far[0], far[1] = self._step, steps
+            far = np.clip(np.clip(far, -self._widths, self._widths) + self._centre, 0.0, 1.0) - self._centre
+        told = self._matrix(many, far) @ coefficients
+        score = told[:, 0]
+        if self._constraints:
+            slack = ((told[:, 1:] + self._offset[1:]) / noise[1:]).min(axis=1)
+            score = np.where(slack >= 0, score, -np.inf) if (slack >= 0).any() else slack
+        best = int(np.argmax(score))
+        return many[best], far[best]
+
+    def _worth_it(
+        self, coefficients: Array, codes: npt.NDArray[np.int_], steps: Array
+    ) -> tuple[npt.NDArray[np.int_], Array]:
+        """``codes`` and ``steps``, but for changes that cost more than they gain."""
+        now, then = self._values(self._codes, self._centre + self._step), self._values(codes, self._centre + steps)
+        cost = sum(
+            cost for name, cost in zip(self._names, self._costs.tolist(), strict=True) if now[name] != then[name]
+        )
+        if not cost:
+            return codes, steps
+        dear = self._costs > 0
+        stay_codes = np.where(dear[self._choices], self._codes, codes) if len(codes) else codes
+        stay_steps = np.where(dear[self._numbers], self._step, steps) if len(steps) else steps
+        both = self._matrix(np.stack([codes, stay_codes]), np.stack([steps, stay_steps])) @ coefficients
+        return (codes, steps) if HORIZON * float(both[0] - both[1]) > cost else (stay_codes, stay_steps)
 
     def _move(self) -> None:
-        """What is best is looked at anew, and the centre moved there where it has gone far enough."""
-        post = self._posterior()
-        mean = np.einsum("m,mpk->pk", self._trust, post.mean)
-        noise = float(self._trust @ post.noise[:, 0])
-        self._codes = self._best(mean[:, 0])
-        shift = self._peak(mean[:, 0], noise)
-        shift[self._conditional] = 0.0
+        """What is best is looked at anew, and the centre moved there where it is far enough away."""
+        self._codes, self._step = self._chosen(*self._mean())
+        shift = np.where(self._conditional, 0.0, self._step)
         if len(shift) and float(np.abs(shift / self._widths).max()) >= 0.5:
             self._surface = response.recentred(self._surface, shift, self._first)
-            self._centre = self._centre + shift
+            self._centre, self._step = self._centre + shift, self._step - shift
             self._widths = self._reach()
             self._known = None
 
     # ------------------------------------------------------------ telling
 
     def suggest(self, context: Context = ()) -> dict[str, Value]:
-        """What to try next, the best known included."""
+        """What to try next, the best known included; the start where nothing was tried. The context is not heeded."""
         if not self._trials:
-            return self._values(self._codes, self._centre)
+            return dict(self._start)
         post = self._posterior()
         memory = int(np.searchsorted(np.cumsum(self._trust)[:-1], self._rng.random()))
-        spread = TEMPER * post.noise[memory, 0]
-        draw = post.mean[memory, :, 0] + spread * (post.root[memory] @ self._rng.standard_normal(self._columns))
-        step = self._peak(draw, float(post.noise[memory, 0]))
-        return self._values(self._best(draw), self._centre + step)
+        spread = TEMPER * (post.root[memory] @ self._rng.standard_normal((self._columns, 1 + self._constraints)))
+        codes, steps = self._chosen(post.mean[memory] + spread * post.noise[memory], post.noise[memory])
+        return self._values(codes, self._centre + steps)
+
+    def _best(self) -> dict[str, Value]:
+        return self._values(self._codes, self._centre + self._step) if self._trials else dict(self._start)
 
     def recommend(self, context: Context = ()) -> Recommendation:
-        """The mode of the posterior mean near the centre."""
-        post = self._posterior()
-        mean = np.einsum("m,mpk->pk", self._trust, post.mean)
-        noise = float(self._trust @ post.noise[:, 0])
-        numbers = self._centre + self._peak(mean[:, 0], noise)
-        values = self._values(self._codes, numbers)
+        """The mode of the posterior mean within reach of the centre. The context is not heeded."""
+        values = self._best()
+        if not self._trials:
+            return Recommendation(values, 0.0, -math.inf, math.inf, 0)
         column = self._placed(values)
         assert column is not None
-        offset = 0.0 if self._offset is None else float(self._offset[0])
-        score = offset + float(mean[:, 0] @ column)
-        half = 1.645 * float(self._trust @ (post.noise[:, 0] * np.sqrt(np.einsum("p,mpq,q->m", column, post.covariance, column))))
-        return Recommendation(values, score, score - half, score + half, self._trials)
+        told = column @ self._mean()[0] + self._offset
+        post = self._posterior()
+        errors = post.noise[:, 0] * np.sqrt(np.einsum("p,mpq,q->m", column, post.covariance, column))
+        half = _Z90 * float(self._trust @ errors)
+        score = float(told[0])
+        return Recommendation(values, score, score - half, score + half, self._trials, bool((told[1:] >= 0).all()))
 
     def expected(self, values: Mapping[str, Value], context: Context = ()) -> float:
-        """Posterior mean score [utility]."""
+        """Posterior mean score [utility]; of values that are nowhere near, that of the best known."""
         column = self._placed(values)
-        offset = 0.0 if self._offset is None else float(self._offset[0])
         if column is None:
-            return offset
-        mean = np.einsum("m,mp->p", self._trust, self._posterior().mean[:, :, 0])
-        return offset + float(mean @ column)
+            column = self._placed(self._best())
+            assert column is not None
+        return float(column @ self._mean()[0][:, 0] + self._offset[0])
+
+    def policy(self, share: float, tries: int) -> Policy:
+        """Some calls try one of ``tries`` draws, the others use the best known."""
+        return tried(self._best(), [self.suggest() for _ in range(tries)], share)
+
+    # ------------------------------------------------------------ keeping
+
+    def dump(self) -> bytes:
+        """All it knows; exact."""
+        upper = np.triu_indices(self._columns)
+        head = {
+            "scales": scales(self._cube.tunables),
+            "constraints": self._constraints,
+            "bends": self._bends,
+            "trials": self._trials,
+            "options": [self._cube_options(j)[k] for j, k in zip(self._choices, self._codes.tolist(), strict=True)],
+            "rng": rng_state(self._rng),
+        }
+        _, moment, squares, weight = self._surface
+        information = np.array([each[upper] for each in self._surface.information])
+        arrays = (self._centre, self._step, self._trust, self._offset, information, moment, squares, weight)
+        return packed("spsa", head, arrays)
+
+    def _cube_options(self, j: int) -> tuple[Value, ...]:
+        tunable = self._space[self._names[j]]
+        assert isinstance(tunable, Choice)
+        return tunable.options
+
+    def load(self, state: bytes) -> tuple[str, ...]:
+        """Take up where ``dump`` left off; what had to be dropped, in words. Raises ValueError, unchanged."""
+        head, arrays = unpacked("spsa", state)
+        try:
+            return self._taken(head, arrays)
+        except (KeyError, TypeError, IndexError) as wrong:
+            raise ValueError(f"no state of an SPSA tuner: {wrong!r}") from wrong
+
+    def _taken(self, head: dict[str, Any], arrays: Sequence[Array]) -> tuple[str, ...]:
+        centre, step, trust, offset, triangles, moment, squares, weight = arrays
+        p = moment.shape[1]
+        information = np.zeros((len(trust), p, p))
+        information[:, *np.triu_indices(p)] = triangles
+        information += np.triu(information, 1).transpose(0, 2, 1)
+        kept = _Kept(
+            scales_of(head["scales"]),
+            [*head["options"]],
+            centre,
+            step,
+            trust,
+            offset,
+            Surface(information, moment, squares, weight),
+            bool(head["bends"]),
+        )
+        rng, trials = rng_of(head["rng"]), int(head["trials"])
+        heir = SpsaTuner(self._space, self._start, constraints=self._constraints)
+        same = alike(head["scales"], self._cube.tunables) and len(trust) == len(heir._trust)
+        same = same and len(offset) == 1 + self._constraints and kept.bends == heir._bends
+        if same:
+            heir._codes = np.array([heir._code(i, option) for i, option in enumerate(kept.options)], dtype=int)
+            heir._centre, heir._step, heir._surface = centre, step, kept.surface
+            heir._trust, heir._offset = trust, offset
+        dropped = () if same else heir._translated(kept)
+        heir._rng, heir._trials, heir._widths = rng, trials, heir._reach()
+        self.__dict__.update(heir.__dict__)
+        return dropped
+
+    def _code(self, i: int, option: Value) -> int:
+        """The number of an option of the ``i``-th choice; -1: it is none."""
+        options = self._cube_options(self._choices[i])
+        return next((k for k, each in enumerate(options) if same_option(each, option)), -1)
+
+    def _translated(self, kept: _Kept) -> tuple[str, ...]:
+        """Take over what still means something; the rest in words."""
+        words = changes(kept.scales, {name: Scale.of(tunable) for name, tunable in self._cube.tunables.items()})
+        old_first = 1 + sum(len(scale.options) for scale in kept.scales.values() if scale.kind == "choice")
+        old_numbers = [name for name, scale in kept.scales.items() if scale.kind == "number"]
+        before, d = old_first, len(old_numbers)
+        target = np.full(kept.surface.moment.shape[1], -1)  # where each column goes; -1: nowhere
+        factor = np.ones(len(target))
+        target[0], column, best = 0, 1, iter(kept.options)
+        for name, scale in kept.scales.items():
+            if scale.kind != "choice":
+                continue
+            held = next(best)
+            if name in self._names and (j := self._names.index(name)) in self._choices:
+                i = self._choices.index(j)
+                for k, option in enumerate(scale.options):
+                    code = self._code(i, option)
+                    target[column + k] = self._blocks[i].start + code if code >= 0 else -1
+                if (code := self._code(i, held)) >= 0:
+                    self._codes[i] = code
+            column += len(scale.options)
+        for k, name in enumerate(old_numbers):
+            if name not in self._names or (j := self._names.index(name)) not in self._numbers:
+                continue
+            moved = kept.scales[name].moved(Scale.of(self._space[name]))
+            if moved is None:
+                continue
+            i, (start, ratio) = self._numbers.index(j), moved
+            self._centre[i], self._step[i] = start + ratio * kept.centre[k], ratio * kept.step[k]
+            target[before + k], factor[before + k] = self._first + i, ratio
+            if kept.bends and self._bends:
+                target[before + d + k] = self._first + len(self._numbers) + i
+                factor[before + d + k] = ratio * ratio
+        if len(kept.offset) != 1 + self._constraints:
+            self._inside()
+            return (*words, f"{len(kept.offset) - 1} constraints were learned, {self._constraints} are declared")
+        deviations = [INTERCEPT, *[OPTION] * (old_first - 1), *[SLOPE] * d, *[BEND] * (len(target) - old_first - d)]
+        surface = response.without(kept.surface, target < 0, 1.0 / np.square(np.array(deviations)))
+        to, ratios = target[target >= 0], factor[target >= 0]
+        rows = [m if len(kept.trust) == len(self._trust) else len(kept.trust) // 2 for m in range(len(self._trust))]
+        self._surface.information[:, to[:, None], to] = surface.information[rows] * np.multiply.outer(ratios, ratios)
+        self._surface.moment[:, to] = surface.moment[rows] * ratios[:, None]
+        self._surface = self._surface._replace(squares=surface.squares[rows], weight=surface.weight[rows])
+        self._offset = kept.offset
+        if len(kept.trust) == len(self._trust):
+            self._trust = kept.trust
+        self._inside()
+        return tuple(words)
+
+    def _inside(self) -> None:
+        """The centre and the best numbers are brought within the bounds."""
+        centre = np.clip(self._centre, 0.0, 1.0)
+        self._surface = response.recentred(self._surface, centre - self._centre, self._first)
+        self._step = np.clip(self._centre + self._step, 0.0, 1.0) - centre
+        self._centre = centre
+
+
+class _Kept(NamedTuple):
+    """What a dump tells."""
+
+    scales: dict[str, Scale]
+    options: list[Value]  # the best of each choice
+    centre: Array
+    step: Array
+    trust: Array
+    offset: Array
+    surface: Surface
+    bends: bool
+
+
+def tried(best: Mapping[str, Value], draws: Sequence[Mapping[str, Value]], share: float) -> Tries:
+    """A policy by which ``share`` of the calls try one of ``draws``, each by what differs from ``best``."""
+    differing = [{name: value for name, value in draw.items() if value != best[name]} for draw in draws]
+    if not any(differing):
+        return Tries(0.0, ())
+    return Tries(share, tuple(each or NOTHING for each in differing))

@@ -126,7 +126,7 @@ class Reading(NamedTuple):
 
 
 Weights = tuple[tuple[float, ...], ...]
-"""By option, and by slot of the vector: what to multiply it with; those of one option may be fewer than the slots."""
+"""By option, and by slot of the vector, all that the reading has: what to multiply it with."""
 
 
 class Drawn(NamedTuple):
@@ -173,7 +173,7 @@ class Contextual(NamedTuple):
 
     >>> small, large = {"model": "small"}, {"model": "large"}
     >>> best = Drawn((Pick(0, small), Pick(0, large)), ((0.5, 0.0), (0.4, 0.2)))
-    >>> policy = Contextual(Reading({"chars": Numeric(1, False, 100.0, 0.01)}), 0.0, best)
+    >>> policy = Contextual(Reading({"chars": Numeric(1, False, 100.0, 0.01)}, {}), 0.0, best)
     >>> policy.pick((("chars", 300),), 0.5).values, policy.pick((("chars", 10),), 0.5).values
     ({'model': 'large'}, {'model': 'small'})
     """

@@ -40,13 +40,15 @@ LEVEL = 0.9  # of the interval that a recommendation tells
 # Variances of the prior, as multiples of the noise's: of what all options share, of an option's own mean ...
 SHARED, OWN = 1.0, 0.3**2
 SHARED_SLOPE = 0.2**2  # ... of what a feature does to all options alike ...
-SLOPES = (0.15**2, 0.4**2)  # ... and to each of them, where it matters a little, and where it matters much
+SLOPES = (0.01**2, 0.15**2, 0.4**2)  # ... and to each of them: as good as nothing, a little, much
+ODDS = (1.0, 1.0, 1.0, 1.0)  # of the models before anything was seen: the simpler the likelier
 FEW = 4.0  # features from which on each is believed to matter the less, the more there are
 SHAPE = 2.0  # of the noise's prior: it is worth four scores
 NOISE = 0.075  # variance of the noise, as a share of the squared range of scores, until scores were seen
-TEMPER = 0.4  # of draws: by how much less they vary than is believed
+TEMPER = 0.4, 0.4  # of draws, at first and in the end: by how much less they vary than is believed
+TEMPERED = 200.0  # trials after which it is half way
 HALF_LIFE = 5000.0  # trials until what was seen weighs half
-REFRESH = 0.02  # share of the trials known that may come before beliefs are brought up to date
+REFRESH = 0.04  # share of the trials known that may come before beliefs are brought up to date
 LONGEST_REFRESH = 64  # trials
 
 # The watch for a change: cumulative sums of surprises, by option.
@@ -140,7 +142,7 @@ class MixtureTuner:
         constraints: int = 0,
         contextual: bool = True,
         half_life: float = HALF_LIFE,
-        temper: float = TEMPER,
+        temper: float = 1.0,
     ) -> None:
         if not half_life > 0:
             raise ConfigurationError(f"half_life must be > 0, got {half_life!r}")
@@ -268,7 +270,9 @@ class MixtureTuner:
                 own[0] = OWN
                 priors.append(Prior(shared, own, centre, SHAPE, rate))
         self._beliefs = [linear.posterior(sums, prior) for prior in priors]
-        self._shares = linear.weights(np.array([belief.evidence for belief in self._beliefs]))
+        self._shares = linear.weights(
+            np.array([belief.evidence + math.log(odds) for belief, odds in zip(self._beliefs, ODDS, strict=False)])
+        )
         means = np.zeros((len(self._arms), d, self._targets))
         for belief, share in zip(self._beliefs, self._shares, strict=True):
             part = belief.means
@@ -307,6 +311,12 @@ class MixtureTuner:
     def _kept(self, told: Array) -> Array:
         """By how much every option breaks the constraints, in standard deviations of a slack: (arms,), <= 0."""
         return np.asarray((np.minimum(told[:, 1:], 0.0) / self._slack_scale).sum(axis=1))
+
+    @property
+    def _heat(self) -> float:
+        """How far draws vary about what is believed, in standard deviations."""
+        first, last = TEMPER
+        return self._temper * (first + (last - first) * self._trials / (self._trials + TEMPERED))
 
     @property
     def _slack_scale(self) -> Array:
@@ -356,7 +366,7 @@ class MixtureTuner:
     def _drawn(self, x: Array) -> Array:
         """A draw of every option's score and slacks: (arms, targets)."""
         told = [
-            linear.drawn_at(model, x[: model.start.shape[1]], target, self._temper, self._rng)
+            linear.drawn_at(model, x[: model.start.shape[1]], target, self._heat, self._rng)
             for target, model in ((target, self._model(target, len(x) > 1)) for target in range(self._targets))
         ]
         return np.stack(told, axis=1) + self._offset
@@ -420,12 +430,12 @@ class MixtureTuner:
         widest = 1
         for target in range(self._targets):
             model = self._model(target)
-            weights = linear.drawn(model, target, self._temper, self._rng)
+            weights = linear.drawn(model, target, self._heat, self._rng)
             told[:, : weights.shape[1], target] = weights
             widest = max(widest, weights.shape[1])
         drawn = self._made(number, told[:, :widest], among)
         if len(self._beliefs) > 1 and widest > 1:
-            free = [linear.drawn_at(self._beliefs[0], _ONE, t, self._temper, self._rng) for t in range(self._targets)]
+            free = [linear.drawn_at(self._beliefs[0], _ONE, t, self._heat, self._rng) for t in range(self._targets)]
             drawn = drawn._replace(unknown=self._unknown(np.stack(free, axis=1) + self._offset, among))
         return drawn
 

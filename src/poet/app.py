@@ -744,7 +744,10 @@ def learner_for(record: FunctionRecord, state: bytes | None) -> Learner:
     """The learner of a stored function, as it was left. Raises ValueError where ``state`` cannot be read."""
     values = {name: value for name, value in record.objective.items() if value is not None}
     options = Options()
-    bounds = {name: _tunable(name, *pair) for name, pair in record.space.items()}
+    bounds: dict[str, Tunable] = {
+        name: _tunable(name, low, high, record.declared.get(name)) for name, (low, high) in record.space.items()
+    }
+    bounds.update((name, Choice(*listed)) for name, listed in record.choices.items())
     learner = make_learner(
         record.learner or "adaptive",
         Objective(**values),
@@ -839,8 +842,9 @@ def _choices(space: Space) -> Mapping[str, Sequence[Value]]:
     return MappingProxyType({n: t.options for n, t in space.items() if isinstance(t, Choice)})
 
 
-def _tunable(name: str, low: float, high: float) -> Tunable:
-    return Integer(int(low), int(high)) if name in ("retries", "hedges") else Real(low, high, log=low > 0)
+def _tunable(name: str, low: float, high: float, declared: object) -> Tunable:
+    whole = name in ("retries", "hedges") or (name not in OPERATIONAL and isinstance(declared, int))
+    return Integer(int(low), int(high)) if whole else Real(low, high, log=low > 0)
 
 
 def _host() -> str:

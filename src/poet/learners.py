@@ -69,7 +69,9 @@ def learner_for(record: FunctionRecord, state: bytes | None) -> Learner:
     values = {name: value for name, value in record.objective.items() if value is not None}
     options, objective = Options(), Objective(**values)
     own = {name for name in record.declared if name not in OPERATIONAL}
-    bounds = {name: _tunable(name, *pair) for name, pair in record.space.items()}
+    bounds: dict[str, Tunable] = {
+        name: _tunable(name, low, high, record.declared.get(name)) for name, (low, high) in record.space.items()
+    }
     chosen = {name: Choice(*offered) for name, offered in record.choices.items()}
     space = _parted({**options.space, **bounds, **chosen}, own)
     declared = _parted({**options.declared, **record.declared}, own)
@@ -124,5 +126,6 @@ def _parted(named: Mapping[str, T], own: set[str]) -> tuple[dict[str, T], dict[s
     )
 
 
-def _tunable(name: str, low: float, high: float) -> Tunable:
-    return Integer(int(low), int(high)) if name in ("retries", "hedges") else Real(low, high, log=low > 0)
+def _tunable(name: str, low: float, high: float, declared: Value | None) -> Tunable:
+    whole = name in ("retries", "hedges") or (isinstance(declared, int) and isinstance(low, int))
+    return Integer(int(low), int(high)) if whole else Real(low, high, log=low > 0)

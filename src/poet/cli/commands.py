@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from poet.cli import views
@@ -11,11 +12,12 @@ from poet.cli.find import find, short_name
 from poet.cli.views import Document
 from poet.cli.words import TIMES
 from poet.errors import ConfigurationError, StoreAway, StoreCorrupt, StoreError, StoreTooNew, nearest
+from poet.model.cells import base_of, features_of, spread
 from poet.model.execution import Execution
 from poet.model.explanation import Explanation
 from poet.model.function import FunctionKey
 from poet.model.parameters import Change, Standing
-from poet.model.tunable import Real, Value
+from poet.model.tunable import Choice, Real, Value
 from poet.seams import FunctionRecord, Store
 from poet.settings import person, upkeep_at
 
@@ -181,8 +183,9 @@ def pin(store: Store, name: str, asked: Asked) -> Document:
     """Hold values, beside those held already. Raises UnknownFunction, AmbiguousFunction, ConfigurationError."""
     record, short = _found(store, name)
     before = store.standing(record.key)
-    pinned = {**before.pinned, **parse_values(asked.values, {**record.declared, **before.live})}
-    check_bounds(pinned, record.space)
+    fixed = parse_values(asked.values, {**record.declared, **before.live})
+    pinned = {**before.pinned, **spread(fixed, before.live)}
+    check_bounds(pinned, record.space, record.choices)
     after = store.steer(record.key, author=person(), reason=asked.reason or f"pinned {BY_HAND}", pinned=pinned)
     return views.steered("pin", record, before, after, short=short)
 
@@ -228,27 +231,40 @@ def _pause_one(store: Store, command: str, record: FunctionRecord, short: str, a
 def parse_values(texts: tuple[str, ...], known: Mapping[str, Value], command: str = "pin") -> dict[str, Value]:
     """Values of known parameters from ``name=value``, each of the kind of the known value.
 
-    Raises ConfigurationError where a text has no such form, a name is unknown or a value does not suit its parameter.
+    One for some contexts only is written as ``name@feature=…=value``, and is of its parent's kind. Raises
+    ConfigurationError where a text has no such form, a name is unknown or a value does not suit its parameter.
 
     >>> parse_values(("timeout=2", "retries=1"), {"timeout": 30.0, "retries": 3})
     {'timeout': 2.0, 'retries': 1}
+    >>> parse_values(("timeout@region=eu=1.5",), {"timeout": 30.0})
+    {'timeout@region=eu': 1.5}
     """
     values: dict[str, Value] = {}
     for text in texts:
-        name, mark, said = (part.strip() for part in text.partition("="))
+        special = "@" in text.partition("=")[0]
+        name, mark, said = (part.strip() for part in (text.rpartition("=") if special else text.partition("=")))
         if not (mark and name and said):
             raise ConfigurationError(f"{command} takes name=value, got {text!r}; for instance timeout=2.5")
-        if name not in known:
-            raise ConfigurationError(f"no parameter {name!r}: {nearest(name, known)}")
-        values[name] = _parse(name, said, known[name])
+        base = base_of(name)
+        if base not in known:
+            raise ConfigurationError(f"no parameter {base!r}: {nearest(base, known)}")
+        features_of(name)
+        values[name] = _parse(base, said, known[base])
     return values
 
 
-def check_bounds(values: Mapping[str, Value], space: Mapping[str, Sequence[float]]) -> None:
+def check_bounds(
+    values: Mapping[str, Value],
+    space: Mapping[str, Sequence[float]],
+    choices: Mapping[str, Sequence[Value]] = MappingProxyType({}),
+) -> None:
     """Raises ConfigurationError, with the nearest right value, where a value is outside its declared bounds."""
     for name, value in values.items():
-        if name in space and isinstance(value, int | float):
-            low, high = space[name]
+        base = base_of(name)
+        if base in choices:
+            Choice(*choices[base]).check(name, value)
+        elif base in space and isinstance(value, int | float):
+            low, high = space[base]
             Real(low, high).check(name, value)
 
 

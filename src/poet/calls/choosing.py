@@ -34,7 +34,7 @@ class Entry(NamedTuple):
 
     source: object  # the policy's own mapping, so that it stays alive and its identity its own
     given: Mapping[str, Value]
-    otherwise: Context  # those of them that the version does not say, by name
+    otherwise: Context  # those of them that the version does not say for all contexts, by name
 
 
 class Chosen(Plan):
@@ -303,26 +303,26 @@ def compiled(
     of which only its own part is missing.
     """
     own, silent = chooser.own, chooser.scorer is None
-    special, meant = by_features(parameters), by_features(said)
+    # By the version, for all contexts together: so a reader need not know what holds in which.
+    version = {n: _within(tunable, n, said.get(n), default) for n, tunable, default, _ in own}
+    special = by_features(parameters)
 
     def made(cells: Sequence[Features]) -> Chosen:
-        values, version = dict(parameters), dict(said)
+        values = dict(parameters)
         for features in cells:
-            values.update(special.get(features, {}))
-            version.update(meant.get(features, {}))
+            values.update(special[features])
         chosen = plan(parameters.changed(values_=values) if cells else parameters)
-        chosen.policy, chosen.cells, chosen.entries = policy, None, {}
-        chosen.said = {n: _within(tunable, n, version.get(n), default) for n, tunable, default, _ in own}
-        ours = {n: _within(tunable, n, values.get(n), chosen.said[n]) for n, tunable, _, _ in own}
-        chosen.usual = _entry(ours, ours, chosen.said)
+        chosen.policy, chosen.cells, chosen.entries, chosen.said = policy, None, {}, version
+        ours = {n: _within(tunable, n, values.get(n), version[n]) for n, tunable, _, _ in own}
+        chosen.usual = _entry(ours, ours, version)
         chosen.value = next(iter(ours.values()), "")
         chosen.silent = silent and not chosen.usual.otherwise
         chosen.share = 0.0 if policy is None else policy.share if isinstance(policy, Tries) else 1.0
         return chosen
 
     root = made(())
-    if special or meant:
-        root.cells = Cells({**special, **meant}, made)
+    if special:
+        root.cells = Cells(special, made)
     return root
 
 

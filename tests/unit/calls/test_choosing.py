@@ -374,12 +374,12 @@ def test_threads_that_share_a_function_get_values_that_belong_together() -> None
 def test_a_domain_sees_the_values_that_the_function_gets() -> None:
     house = House()
 
-    @house.poet(domain="building_management", retries=0, tunables={"heating_setpoint": Real(0, 200)})
-    def heat(heating_setpoint: float = 20.0) -> float:
-        return heating_setpoint
+    @house.poet(domain="building_management", retries=0, tunables={"setpoint": Real(0, 200)})
+    def heat(setpoint: float = 70.0) -> float:
+        return setpoint
 
-    assert heat() == 20.0
-    deliver(heat, heating_setpoint=150.0)
+    assert heat() == 70.0
+    deliver(heat, setpoint=150.0)
     with pytest.raises(InputRejected):
         heat()
     assert last(heat).outcome is Outcome.REFUSED
@@ -449,7 +449,7 @@ def test_a_function_tells_features_and_wins_over_perceive() -> None:
         (lambda n=0: {"x": math.nan}, "the feature 'x' must be a finite number, True, False or a text"),
         (lambda n=0: {"x": "y" * 201}, "the feature 'x' must be a finite number, True, False or a text"),
         (lambda n=0: {3: "y"}, "a feature's name must be a text of at most 200 characters"),
-        (lambda n=0: {f"x{i}": i for i in range(33)}, "at most 32 features are kept, got 33"),
+        (lambda n=0: {f"x{i}": i for i in range(33)}, "at most 32 features are kept, got 34"),
     ],
 )
 def test_what_context_does_wrong_is_counted_and_the_call_goes_on_without(context: Any, said: str) -> None:
@@ -505,8 +505,10 @@ def test_a_call_uses_the_values_of_its_context_and_the_parents_where_there_are_n
     assert ask("us", True) == (30.0, 5)
     assert ask("eu", k=9) == (2.0, 9)
     assert last(ask).values == (("k", 9),)
-    assert ask("eu", k=3) == (2.0, 3)
-    assert last(ask).values == ()  # as its version says of this context
+    assert ask("eu") == (2.0, 3)
+    assert last(ask).values == (("k", 3),)
+    assert ask("eu", k=8) == (2.0, 8)
+    assert last(ask).values == ()  # as its version says of all contexts together
     assert ask("us", k=3) == (30.0, 3)
     assert last(ask).values == (("k", 3),)
     assert last(ask).version == 7

@@ -102,6 +102,9 @@ def flag(x: Annotated[int, Integer(0, 1)] = True) -> None: ...
 def long(x: Annotated[str, Choice("a", "b" * 201)] = "a") -> None: ...
 
 
+def empty(x: Annotated[str, Choice("a", "")] = "a") -> None: ...
+
+
 def timed(timeout: Annotated[float, Real(0, 1)] = 0.5) -> None: ...
 
 
@@ -120,7 +123,8 @@ def retried(retries: Annotated[int, Integer(0, 1)] = 0) -> None: ...
         (outside, {}, "the default of x must be in [0, 1], got 2; the nearest is 1"),
         (foreign, {}, "the default of x must be one of 'a', 'b', got 'c'"),
         (flag, {}, "the default of x must be a whole number in [0, 1], got True"),
-        (long, {}, "x: an option must be a finite number, True, False or a text of at most 200 characters, got 'bbb"),
+        (long, {}, "x: an option must be a finite number, True, False or a text of 1 to 200 characters, got 'bbb"),
+        (empty, {}, "x: an option must be a finite number, True, False or a text of 1 to 200 characters, got ''"),
         (timed, {}, "the parameter 'timeout' of timed cannot be tuned: every function has a tunable of that name; give "
         "it another one, or say timeout_arg='timeout'"),
         (retried, {}, "the parameter 'retries' of retried cannot be tuned: every function has a tunable of that name"),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, assert_type
+from typing import Annotated, Any, assert_type
 
 import poet as package
-from poet import Breaker, Budget, Dependency, Execution, Integer, Objective, Real, on_result, poet
+from poet import Breaker, Budget, Choice, Dependency, Execution, Goal, Integer, Objective, Real, on_result, poet
 from poet.decorator import Handle
 from poet.learning.online_learner import StatisticalOnlineLearner
 
@@ -61,6 +61,35 @@ async def stream_later(key: str) -> AsyncIterator[bytes]:
     yield key.encode()
 
 
+@poet(
+    enable_training=True,
+    tunables={"k": Integer(1, 64, log=True), "timeout": Real(0.1, 5.0)},
+    timeout=5.0,
+    context=("region", "question"),
+    score=lambda answer, seconds: {"quality": len(answer) / 10, "cost": seconds},
+    goals={"quality": Goal(at_least=0.8), "cost": Goal(high=0.05, weight=-20.0)},
+    exploration=0.01,
+)
+async def ask(
+    question: str,
+    k: int = 8,
+    *,
+    temperature: Annotated[float, Real(0, 1)] = 0.2,
+    model: Annotated[str, Choice("small", "large")] = "small",
+    region: str = "eu",
+) -> str:
+    return question
+
+
+def by_length(question: str) -> dict[str, int]:
+    return {"length": len(question)}
+
+
+@poet(context=by_length, score=lambda answer, seconds: answer is not None)
+def look_up(question: str, depth: Annotated[int | None, Integer(1, 9, when={})] = 1) -> str | None:
+    return question or None
+
+
 class Client:
     @poet(enable_training=True, tunables={"retries": Integer(0, 2)})
     def fetch(self, key: str) -> bytes:
@@ -86,6 +115,17 @@ async def use() -> None:
     assert_type(bare.poet, Handle)
     assert_type(Client().fetch.poet, Handle)
     assert_type(full.poet.last, Execution | None)
+    assert_type(await ask("a", 3, temperature=0.5), str)
+    await ask("a", temperature="hot")  # type: ignore[arg-type]
+    await ask("a", temprature=0.5)  # type: ignore[call-arg]
+    ask.poet.feedback({"quality": 0.9, "cost": 0.01}, "1a2b3c4d-7")
+    ask.poet.feedback(0.5)
+    ask.poet.feedback("good")  # type: ignore[arg-type]
+    ask.poet.pin(**{"timeout@region=eu": 1.0})
+    assert_type(look_up("a", depth=None), str | None)
+    poet(context=3)  # type: ignore[call-overload]
+    poet(score=3)  # type: ignore[call-overload]
+    poet(goals={"quality": 0.8})  # type: ignore[dict-item]
     timeout = bare.poet.parameters["timeout"]
     assert isinstance(timeout, float)
     bare("1")  # type: ignore[arg-type]

@@ -34,7 +34,7 @@ class Entry(NamedTuple):
 
     source: object  # the policy's own mapping, so that it stays alive and its identity its own
     given: Mapping[str, Value]
-    otherwise: Context  # those of them that the version does not say, by name
+    otherwise: Context  # those of them that the version does not say for all contexts, by name
 
 
 class Chosen(Plan):
@@ -115,19 +115,21 @@ class Reader:
         """context: a function of the arguments, or names, places and defaults of those that are features."""
         self._name, self._fault = name, fault
         self._user = context if callable(context) else None
-        self._names = () if callable(context) else tuple(context)
+        self._names = () if callable(context) else tuple(sorted(context, key=_name))
 
     def features(self, args: tuple[Any, ...], kwargs: dict[str, Any], perceived: Context) -> Context:
         """The features, with those that ``perceive`` has told; only these where something is wrong: counted."""
         try:
             if self._user is None:
-                found = [
-                    (name, value)
-                    for name, place, default in self._names
-                    if (value := kwargs[name] if name in kwargs else args[place] if len(args) > place else default)
-                    is not None
-                ]
-                return _merged(found, perceived)
+                found: list[tuple[str, Any]] = []
+                quick = not perceived
+                for name, place, default in self._names:
+                    value = kwargs[name] if name in kwargs else args[place] if len(args) > place else default
+                    if value is not None:
+                        found.append((name, value))
+                        if type(value) is not str or len(value) > LONGEST_TEXT:
+                            quick = False
+                return tuple(found) if quick else _merged(found, perceived)
             given = self._user(*args, **kwargs)
             if given is None:
                 return perceived
@@ -137,6 +139,10 @@ class Reader:
         except Exception as error:  # noqa: BLE001 - learning never breaks a call
             self._fault(f"context of {self._name}", error)
             return perceived
+
+
+def _name(named: tuple[str, int, Any]) -> str:
+    return named[0]
 
 
 def _merged(found: Iterable[tuple[Any, Any]], perceived: Context) -> Context:
@@ -168,6 +174,8 @@ class Scorer:
         """Its score, and its goals; nothing where the user's function says nothing, or something wrong: counted."""
         try:
             given = self._user(result, seconds)
+            if type(given) is float and self._goals is None and 0.0 <= given <= 1.0:
+                return given, ()
             return NO_SCORE if given is None else scored(given, self._goals)
         except Exception as error:  # noqa: BLE001 - learning never breaks a call
             self._fault(f"score of {self._name}", error)
@@ -282,7 +290,8 @@ class Single(Chooser):
 
     def choose(self, plan: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Told | None:
         """What a call uses."""
-        if plan.share and (uniform := self._flip()) < plan.share:
+        share = plan.share
+        if share and (uniform := self._flip()) < share:
             return self._trying(plan, (), uniform, args, kwargs)
         if self._only in kwargs or len(args) > self._first:
             return self._partly(plan, (), plan.usual, 0, args, kwargs)
@@ -303,26 +312,26 @@ def compiled(
     of which only its own part is missing.
     """
     own, silent = chooser.own, chooser.scorer is None
-    special, meant = by_features(parameters), by_features(said)
+    # By the version, for all contexts together: so a reader need not know what holds in which.
+    version = {n: _within(tunable, n, said.get(n), default) for n, tunable, default, _ in own}
+    special = by_features(parameters)
 
     def made(cells: Sequence[Features]) -> Chosen:
-        values, version = dict(parameters), dict(said)
+        values = dict(parameters)
         for features in cells:
-            values.update(special.get(features, {}))
-            version.update(meant.get(features, {}))
+            values.update(special[features])
         chosen = plan(parameters.changed(values_=values) if cells else parameters)
-        chosen.policy, chosen.cells, chosen.entries = policy, None, {}
-        chosen.said = {n: _within(tunable, n, version.get(n), default) for n, tunable, default, _ in own}
-        ours = {n: _within(tunable, n, values.get(n), chosen.said[n]) for n, tunable, _, _ in own}
-        chosen.usual = _entry(ours, ours, chosen.said)
+        chosen.policy, chosen.cells, chosen.entries, chosen.said = policy, None, {}, version
+        ours = {n: _within(tunable, n, values.get(n), version[n]) for n, tunable, _, _ in own}
+        chosen.usual = _entry(ours, ours, version)
         chosen.value = next(iter(ours.values()), "")
         chosen.silent = silent and not chosen.usual.otherwise
         chosen.share = 0.0 if policy is None else policy.share if isinstance(policy, Tries) else 1.0
         return chosen
 
     root = made(())
-    if special or meant:
-        root.cells = Cells({**special, **meant}, made)
+    if special:
+        root.cells = Cells(special, made)
     return root
 
 

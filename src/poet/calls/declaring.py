@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from poet.errors import ConfigurationError, nearest
-from poet.model.execution import LONGEST_TEXT, MOST_FEATURES, kept
+from poet.model.execution import LONGEST_TEXT, MOST_FEATURES, UNTOLD, kept
 from poet.model.tunable import Choice, Integer, Real, Tunable, Value
 
 OPERATIONAL = ("timeout", "retries", "backoff", "hedge_delay", "hedges")  # tunables that every function has
@@ -103,10 +103,10 @@ def _default(name: str, tunable: Tunable, default: object) -> Value:
     """The default as a value of the tunable. Raises ConfigurationError."""
     options = tunable.options if isinstance(tunable, Choice) else ()
     for option in options:
-        if kept(option) is None:
+        if kept(option) in (None, UNTOLD):
             raise ConfigurationError(
-                f"{name}: an option must be a finite number, True, False or a text of at most {LONGEST_TEXT} "
-                f"characters, got {option!r}; give a long one a name, and look it up inside of the function"
+                f"{name}: an option must be a finite number, True, False or a text of 1 to {LONGEST_TEXT} "
+                f"characters, got {option!r}; give it a name, and look it up inside of the function"
             )
     try:
         return tunable.check(name, default)

@@ -53,7 +53,7 @@ class Execution(NamedTuple):
     context: Context = ()  # features that ``perceive`` declared, by name
     draw: int = 0  # which of the policy's tries it was, in [0, 2**62); 0: none
     score: float | None = None  # what the answer was worth, 0 worst .. 1 best; None: nobody has said
-    values: Context = ()  # tunables that it used otherwise than its version says, by name: tried, or the caller's own
+    values: Context = ()  # of tunables that it used otherwise than its version says: tried, its context's, the caller's
     goals: tuple[tuple[str, float], ...] = ()  # what it was scored by, by name, where there are several
 
     @property

@@ -105,12 +105,12 @@ def drawn(found: Beliefs, memory: int, temper: float, rng: np.random.Generator, 
     return np.asarray(draws)
 
 
-def log_likelihood(found: Beliefs, arm: int, score: float, *, coins: bool) -> Array:
-    """How well each memory foretells the first score of a candidate: (m,), but for a constant."""
-    mean = found.mean[:, arm, 0]
+def log_likelihood(found: Beliefs, tried: npt.NDArray[np.int_], scores: Array, *, coins: bool) -> Array:
+    """How well each memory foretells the first scores, (n,), of candidates ``tried``: (m,), but for a constant."""
+    mean = found.mean[:, tried, 0]
     if coins:
-        return np.asarray(np.log(np.clip(mean if score > 0.5 else 1.0 - mean, 0.02, 0.98)))
-    freedom = found.freedom[:, arm]
-    spread = found.noise[:, arm, 0] * np.sqrt(1.0 + 1.0 / found.weight[:, arm])
-    z = (score - mean) / spread
-    return np.asarray(-np.log(spread) - 0.5 * (freedom + 1.0) * np.log1p(z * z / freedom))
+        return np.asarray(np.log(np.clip(np.where(scores > 0.5, mean, 1.0 - mean), 0.02, 0.98)).sum(axis=1))
+    freedom = found.freedom[:, tried]
+    spread = found.noise[:, tried, 0] * np.sqrt(1.0 + 1.0 / found.weight[:, tried])
+    z = (scores - mean) / spread
+    return np.asarray((-np.log(spread) - 0.5 * (freedom + 1.0) * np.log1p(z * z / freedom)).sum(axis=1))

@@ -31,7 +31,7 @@ from poet.learning.tuners.dumps import (
     scales_of,
     unpacked,
 )
-from poet.learning.tuners.spsa import HORIZON, LARGEST, tried
+from poet.learning.tuners.spsa import BATCH, HORIZON, LARGEST, tried
 from poet.model.execution import Context
 from poet.model.policy import Policy
 from poet.model.trial import Recommendation, Trial
@@ -106,6 +106,7 @@ class ArmTuner:
         self._coins = True  # whether all scores were 0 or 1
         self._trials = 0
         self._held = 0  # the candidate that is believed to be the best
+        self._waiting: list[tuple[int, Array]] = []  # candidates and scores that are to be learned from
         self._known: Beliefs | None = None
 
     # ------------------------------------------------------------ learning
@@ -117,27 +118,34 @@ class ArmTuner:
             if len(scores) != 1 + self._constraints or not all(abs(y) < LARGEST for y in scores):
                 continue
             arm = self._number(trial.values)
-            if arm is not None:
-                self._fold(arm, np.array(scores, dtype=float))
+            if arm is None:
+                continue
+            told = np.array(scores, dtype=float)
+            if self._coins and float(told[0]) not in (0.0, 1.0):
+                self._coins = False
+            if not self._trials and not self._coins:
+                self._offset = told
+            self._waiting.append((arm, told - self._offset))
+            self._trials += 1
+            if len(self._waiting) >= min(max(1, self._trials // 25), BATCH):
+                self._fold()
+
+    def _fold(self) -> None:
+        """What waits is learned from; while little is known after each trial, later after some, as that is quicker."""
+        waiting, self._waiting = self._waiting, []
+        if self._trials > 10:
+            number, scores = np.array([arm for arm, _ in waiting]), np.array([told[0] for _, told in waiting])
+            likelihood = arms.log_likelihood(self._beliefs(), number, scores, coins=self._coins)
+            self._trust = trusted(self._trust, likelihood, SHARE, len(waiting))
+        for arm, told in waiting:
+            self._arms = arms.rewarded(self._arms, arm, told, self._keep)
+        self._known = None
+        self._held = self._best(np.einsum("m,mnk->nk", self._trust, self._beliefs().mean))
 
     def _number(self, values: Mapping[str, Value]) -> int | None:
         if any(name not in values for name in self._space):
             return None
         return self._numbers.get(_key(_plain(self._space, values, self._start)))
-
-    def _fold(self, arm: int, scores: Array) -> None:
-        if self._coins and float(scores[0]) not in (0.0, 1.0):
-            self._coins = False
-        if not self._trials and not self._coins:
-            self._offset = scores.copy()
-        scores = scores - self._offset
-        if self._trials > 10:
-            likelihood = arms.log_likelihood(self._beliefs(), arm, float(scores[0]), coins=self._coins)
-            self._trust = trusted(self._trust, likelihood, SHARE)
-        self._arms = arms.rewarded(self._arms, arm, scores, self._keep)
-        self._trials += 1
-        self._known = None
-        self._held = self._best(np.einsum("m,mnk->nk", self._trust, self._beliefs().mean))
 
     def _beliefs(self) -> Beliefs:
         if self._known is None:
@@ -145,7 +153,7 @@ class ArmTuner:
         return self._known
 
     def _best(self, scores: Array) -> int:
-        """The best candidate by ``scores``, (n, k), less what it costs to change to it; in a tie the one that is held."""
+        """The best candidate by ``scores``, (n, k), less what it costs to change to it; in a tie the held one."""
         score = scores[:, 0]
         if self._costs.any():
             score = score - np.array([self._cost(values) for values in self._candidates]) / HORIZON
@@ -207,9 +215,11 @@ class ArmTuner:
             "coins": self._coins,
             "trials": self._trials,
             "held": self._held,
+            "waiting": [arm for arm, _ in self._waiting],
             "rng": rng_state(self._rng),
         }
-        return packed("arms", head, (*self._arms, self._trust, self._offset))
+        told = np.array([scores for _, scores in self._waiting]).reshape(-1, 1 + self._constraints)
+        return packed("arms", head, (*self._arms, self._trust, self._offset, told))
 
     def load(self, state: bytes) -> tuple[str, ...]:
         """Take up where ``dump`` left off; what had to be dropped, in words. Raises ValueError, unchanged."""
@@ -220,7 +230,7 @@ class ArmTuner:
             raise ValueError(f"no state of a tuner of arms: {wrong!r}") from wrong
 
     def _taken(self, head: dict[str, Any], arrays: Sequence[Array]) -> tuple[str, ...]:
-        weight, mean, scatter, trust, offset = arrays
+        weight, mean, scatter, trust, offset, told = arrays
         heir = ArmTuner(self._space, self._start, constraints=self._constraints, most=self._most)
         old = scales_of(head["scales"])
         words = changes(old, {name: Scale.of(tunable) for name, tunable in self._space.items()})
@@ -230,12 +240,14 @@ class ArmTuner:
             weight, kept = np.zeros_like(weight), 0  # without their slacks scores would mislead
         else:
             heir._offset = offset
+        now: dict[int, int] = {}  # numbers of candidates, then and now
         for number, values in enumerate(head["candidates"]):
-            told = {**self._start, **dict(zip(head["names"], values, strict=True))}
-            arm = heir._number({name: value for name, value in told.items() if name in self._space})
+            there = {**self._start, **dict(zip(head["names"], values, strict=True))}
+            arm = heir._number({name: value for name, value in there.items() if name in self._space})
             if arm is None:
                 lost += float(weight[-1, number])
                 continue
+            now[number] = arm
             if number == head["held"]:
                 heir._held = arm
             if kept:
@@ -243,6 +255,9 @@ class ArmTuner:
         if lost and not words:
             words.append(f"values that are not to be had any more: {lost:.0f} trials' worth of evidence")
         heir._trust, heir._coins, heir._trials = trust, bool(head["coins"]), int(head["trials"])
+        if kept:
+            waiting = zip(head["waiting"], told, strict=True)
+            heir._waiting = [(now[number], scores) for number, scores in waiting if number in now]
         heir._rng = rng_of(head["rng"])
         self.__dict__.update(heir.__dict__)
         return tuple(words)

@@ -3,9 +3,10 @@
 All numbers are varied at once about a centre, and all choices by Thompson sampling (Spall 1992 and 1998 vary by coins;
 Thompson 1933). Gradient and curvature come from a regression on the (values, score) pairs themselves, as they arrive,
 in several memories (``kernels.online.response``): so scores may be late, repeated, out of order or missing, calls may
-overlap, and a caller's own values count as what they are. A draw of the coefficients says where to try next; their mean
-says what is best. That is the adaptive, second-order form of Spall 2000, with averaging by regression in place of
-averaged iterates, and gains that are the posterior's: long steps while little is known, none where nothing is to be won.
+overlap, and a caller's own values count as what they are. A draw of the coefficients says where to try next; their
+mean says what is best. That is the adaptive, second-order form of Spall 2000, with averaging by regression in place of
+averaged iterates, and gains that are the posterior's: long steps while little is known, none where there is nothing to
+win.
 
 Options of different choices add up (no interactions), and so do numbers, all within reach of the centre: what is found
 is a local optimum. A Gaussian process looks further and costs more; ``learning.tuners.chosen`` says which one serves.
@@ -39,7 +40,7 @@ from poet.learning.tuners.dumps import (
 from poet.model.execution import Context
 from poet.model.policy import NOTHING, Policy, Tries
 from poet.model.trial import Recommendation, Trial
-from poet.model.tunable import Choice, Integer, Space, Value
+from poet.model.tunable import Choice, Space, Value
 
 Array = npt.NDArray[np.float64]
 
@@ -52,9 +53,10 @@ LEAST_BEND = 1.0  # curvature that is believed in at least [noise per squared un
 REACH = 0.45  # distance at which a trial counts for half [share of the range]
 LARGEST = 1e100  # scores beyond are no scores
 HORIZON = 300.0  # calls over which a gain must pay for a change [1]
+BATCH = 16  # trials that are learned from together, at most
 CANDIDATES = 24  # places that are compared where constraints or conditions forbid the direct way
-MOST_COLUMNS = 64  # of a regression with curvatures and all memories; of one without, and with one memory:
-MOST_PLAIN = 110
+MOST_COLUMNS = 60  # of a regression with curvatures and all memories; of one without, and with one memory:
+MOST_PLAIN = 100
 _Z90 = 1.645
 
 
@@ -106,6 +108,7 @@ class SpsaTuner:
         self._trust = np.full(len(lives), 1.0 / len(lives))
         self._offset = np.zeros(1 + constraints)  # scores are kept as differences from the first ones
         self._trials = 0
+        self._waiting: list[tuple[Array, Array]] = []  # columns and scores that are to be learned from
         self._known: Posterior | None = None
         self._widths = self._reach()
 
@@ -201,21 +204,28 @@ class SpsaTuner:
             if len(scores) != 1 + self._constraints or not all(abs(y) < LARGEST for y in scores):
                 continue
             column = self._placed(trial.values)
-            if column is not None:
-                self._fold(column, np.array(scores, dtype=float))
+            if column is None:
+                continue
+            if not self._trials:
+                self._offset = np.array(scores, dtype=float)
+            self._waiting.append((column, np.array(scores, dtype=float) - self._offset))
+            self._trials += 1
+            if len(self._waiting) >= min(max(1, self._trials // 25), BATCH):
+                self._fold()
 
-    def _fold(self, column: Array, scores: Array) -> None:
-        if not self._trials:
-            self._offset = scores
-        scores = scores - self._offset
+    def _fold(self) -> None:
+        """What waits is learned from; while little is known after each trial, later after some, as that is quicker."""
+        columns, scores = (np.array(part) for part in zip(*self._waiting, strict=True))
+        self._waiting = []
+        n, d = len(columns), len(self._numbers)
         if self._trials > 10 and len(self._trust) > 1:
-            likelihood = response.log_likelihood(self._posterior(), column, float(scores[0]))
-            self._trust = response.trusted(self._trust, likelihood, SHARE)
-        d = len(self._numbers)
-        far = float(np.abs(column[self._first : self._first + d]).max()) if d else 0.0
-        weight = 1.0 / (1.0 + (far / REACH) ** 4)
-        self._surface = response.observe(self._surface, column, scores, self._keep, weight)
-        self._trials += 1
+            likelihood = response.log_likelihood(self._posterior(), columns, scores[:, 0])
+            self._trust = response.trusted(self._trust, likelihood, SHARE, n)
+        weights = np.ones(n)
+        if d:
+            far = np.abs(columns[:, self._first : self._first + d]).max(axis=1)
+            weights = 1.0 / (1.0 + (far / REACH) ** 4)
+        self._surface = response.observe(self._surface, columns, scores, self._keep, weights)
         self._known = None
         self._move()
 
@@ -360,7 +370,10 @@ class SpsaTuner:
         }
         _, moment, squares, weight = self._surface
         information = np.array([each[upper] for each in self._surface.information])
-        arrays = (self._centre, self._step, self._trust, self._offset, information, moment, squares, weight)
+        waiting = np.array([column for column, _ in self._waiting]).reshape(-1, self._columns)
+        told = np.array([scores for _, scores in self._waiting]).reshape(-1, 1 + self._constraints)
+        best = (self._centre, self._step, self._trust, self._offset)
+        arrays = (*best, information, moment, squares, weight, waiting, told)
         return packed("spsa", head, arrays)
 
     def _cube_options(self, j: int) -> tuple[Value, ...]:
@@ -377,7 +390,7 @@ class SpsaTuner:
             raise ValueError(f"no state of an SPSA tuner: {wrong!r}") from wrong
 
     def _taken(self, head: dict[str, Any], arrays: Sequence[Array]) -> tuple[str, ...]:
-        centre, step, trust, offset, triangles, moment, squares, weight = arrays
+        centre, step, trust, offset, triangles, moment, squares, weight, waiting, told = arrays
         p = moment.shape[1]
         information = np.zeros((len(trust), p, p))
         information[:, *np.triu_indices(p)] = triangles
@@ -400,6 +413,7 @@ class SpsaTuner:
             heir._codes = np.array([heir._code(i, option) for i, option in enumerate(kept.options)], dtype=int)
             heir._centre, heir._step, heir._surface = centre, step, kept.surface
             heir._trust, heir._offset = trust, offset
+            heir._waiting = list(zip(waiting, told, strict=True))
         dropped = () if same else heir._translated(kept)
         heir._rng, heir._trials, heir._widths = rng, trials, heir._reach()
         self.__dict__.update(heir.__dict__)

@@ -44,7 +44,7 @@ from poet.model.tunable import Choice, Space, Value
 
 Array = npt.NDArray[np.float64]
 
-HALF_LIVES = (50.0, 500.0, 5000.0)  # of the memories [trials]
+HALF_LIVES = (25.0, 200.0, 5000.0)  # of the memories [trials]
 SHARE = 0.01  # of trust that is dealt out anew with each trial [1]
 WIDTH = 0.15  # how far numbers are varied about the centre [share of the range]
 TEMPER = 0.45  # of the draws' spread, of what Thompson sampling asks for [1]

@@ -1,0 +1,593 @@
+"""Which option, by context: Thompson sampling on linear models that are weighed by their evidence.
+
+Four models explain the same scores: one in which the context does not matter; one in which it shifts the scores of all
+options alike, which says nothing about the choice but explains much of the noise; and two in which it matters to the
+choice, a little and much. Each is hierarchical (``kernels.online.linear``): options are alike until they are known to
+differ, and differ by context only as far as the data say so. What a call tries is a draw from one of them, each as
+often as it is likely to be the true one (Bayesian model averaging; Hoeting et al. 1999); so a context that is worth
+nothing costs next to nothing, and one that is worth much is soon made use of.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from poet.errors import ConfigurationError
+from poet.kernels.online import linear
+from poet.kernels.online.linear import Posterior, Prior, Sums
+from poet.kernels.online.student import half_width
+from poet.learning.checks import count
+from poet.learning.tuners.features import MOST_WIDTH, Features, finite
+from poet.model.execution import Context
+from poet.model.policy import Contextual, Drawn, Pick, Weights
+from poet.model.trial import Recommendation, Trial
+from poet.model.tunable import Choice, Integer, Real, Space, Value
+
+Array = npt.NDArray[np.float64]
+
+MOST_ARMS = 64
+CELLS = 4500  # numbers of all options' sums, so that memory and dump stay small
+LEVEL = 0.9  # of the interval that a recommendation tells
+
+# Variances of the prior, as multiples of the noise's: of what all options share, of an option's own mean ...
+SHARED, OWN = 1.0, 0.3**2
+SHARED_SLOPE = 0.5**2  # ... of what a feature does to all options alike ...
+SLOPES = (0.01**2, 0.15**2, 0.4**2)  # ... and to each of them: as good as nothing, a little, much
+ODDS = (8.0, 4.0, 2.0, 1.0)  # of the models before anything was seen: the simpler the likelier
+FEW = 4.0  # features from which on each is believed to matter the less, the more there are
+SHAPE = 2.0  # of the noise's prior: it is worth four scores
+NOISE = 0.075  # variance of the noise, as a share of the squared range of scores, until scores were seen
+TEMPER = 0.5  # of draws: by how much less they vary than is believed
+HALF_LIFE = 5000.0  # trials until what was seen weighs half
+REFRESH = 0.04  # share of the trials known that may come before beliefs are brought up to date
+LONGEST_REFRESH = 64  # trials
+
+# The watch for a change: cumulative sums of surprises, by option.
+SHIFT = 0.5  # standard deviations of a score that are waited for
+ALARM = 12.0  # evidence of a shift that raises an alarm [nats]: by chance once in some 160,000 trials, or more seldom
+KNOWN = 20.0  # trials that an option's mean must rest on, before its scores can surprise
+MOST_SURPRISE = 3.0  # standard deviations that one score counts for, at most
+LEFT = 0.1  # of the weight of what was seen, after an alarm
+
+# Where a change costs: how long it is believed to last.
+HORIZON, TRIAL_HORIZON = 1000.0, 200.0  # trials; of a recommendation, and of what is tried out
+HOLD = 20  # trials that an option is held for, at least
+
+_MAGIC = b"POETmix1"
+_HEAD = struct.Struct("<II")  # lengths of facts, of all
+_NO_KIND = (KeyError, TypeError, ValueError, OverflowError, IndexError, RecursionError, zlib.error, struct.error)
+_MOST_BYTES = 1 << 22  # of an unpacked dump
+
+
+class _Watch(NamedTuple):
+    """Evidence that an option's scores have become better, or worse [nats]."""
+
+    up: float = 0.0
+    down: float = 0.0
+
+
+def arms_of(space: Space, start: Mapping[str, Value]) -> list[dict[str, Value]]:
+    """All combinations of values that differ in what matters, the one of ``start`` first.
+
+    Values that do not matter are as in ``start``. Raises ConfigurationError where there are more than 64, or where a
+    tunable is a range.
+    """
+    options: dict[str, Sequence[Value]] = {}
+    for name, tunable in space.items():
+        options[name] = _options(name, tunable)
+    combinations = math.prod(map(len, options.values()))
+    if combinations > 4096:
+        raise _too_many(combinations)
+    usual = {name: start.get(name, options[name][0]) for name in space}
+    found: dict[tuple[Value, ...], dict[str, Value]] = {}
+    for values in product(*options.values()):
+        arm = _canonical(space, dict(zip(options, values, strict=True)), usual)
+        found.setdefault(_key(arm.values()), arm)
+    if len(found) > MOST_ARMS:
+        raise _too_many(len(found))
+    first = _key(_canonical(space, usual, usual).values())
+    return sorted(found.values(), key=lambda arm: _key(arm.values()) != first)
+
+
+def _too_many(combinations: int) -> ConfigurationError:
+    return ConfigurationError(f"{combinations} combinations of values are too many: at most {MOST_ARMS} are told apart")
+
+
+def _options(name: str, tunable: Real | Integer | Choice) -> Sequence[Value]:
+    if isinstance(tunable, Choice):
+        return tunable.options
+    if isinstance(tunable, Integer) and (tunable.high - tunable.low) // tunable.step < MOST_ARMS:
+        return range(tunable.low, tunable.high + 1, tunable.step)
+    if isinstance(tunable, Real) and tunable.step and (tunable.high - tunable.low) / tunable.step < MOST_ARMS:
+        steps = math.floor((tunable.high - tunable.low) / tunable.step + 1e-9)
+        return [tunable.clip(tunable.low + k * tunable.step) for k in range(steps + 1)]
+    raise ConfigurationError(f"{name} is a range: a mixture chooses among at most {MOST_ARMS} values, got {tunable!r}")
+
+
+def _canonical(space: Space, values: Mapping[str, Value], usual: Mapping[str, Value]) -> dict[str, Value]:
+    active = space.active(values)
+    return {name: values[name] if name in active else usual[name] for name in space}
+
+
+def _key(values: Any) -> tuple[Any, ...]:
+    # 1 and True are equal, and not the same option
+    return tuple((value.__class__ is bool, value) for value in values)
+
+
+class MixtureTuner:
+    """Chooses among at most 64 combinations of values, by context; implements ``poet.seams.Tuner``.
+
+    space: Choices, or numbers with few steps. start: the declared defaults. constraints: slacks that each trial has.
+    contextual: whether contexts may matter at all. half_life: trials until what was seen weighs half; inf: never.
+    temper: of draws, > 0: 1 explores as much as is believed, 0.5 as much as pays. seed: of the draws.
+
+    Raises ConfigurationError where the space has a range, or too many combinations, or an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        start: Mapping[str, Value],
+        *,
+        seed: int = 0,
+        constraints: int = 0,
+        contextual: bool = True,
+        half_life: float = HALF_LIFE,
+        temper: float = TEMPER,
+    ) -> None:
+        if not half_life > 0:
+            raise ConfigurationError(f"half_life must be > 0, got {half_life!r}")
+        if not 0 < temper < math.inf:
+            raise ConfigurationError(f"temper must be > 0 and finite, got {temper!r}")
+        self._space, self._start = space, dict(start)
+        self._arms = arms_of(space, start)
+        self._targets = 1 + constraints
+        self._contextual = contextual
+        self._keep = 0.5 ** (1.0 / half_life)
+        self._temper = temper
+        self._rng = np.random.default_rng(seed)
+        self._numbers = {_key(arm.values()): number for number, arm in enumerate(self._arms)}
+        self._simple = not any(tunable.condition for tunable in space.values())
+        width = min(MOST_WIDTH, int(math.sqrt(CELLS / len(self._arms) / math.sqrt(self._targets))))
+        self._features = Features(max(2, width) if contextual else 1)
+        self._sums = Sums.none(len(self._arms), self._features.width, self._targets)
+        self._tried = [0] * len(self._arms)  # trials, ever
+        self._trials = self._passed = self._alarms = 0
+        self._offset = np.zeros(self._targets)  # the first score and slacks, so that large ones lose no digits
+        self._low, self._high = np.zeros(self._targets), np.zeros(self._targets)
+        self._watches = [_Watch()] * len(self._arms)
+        costs = {name: tunable.change_cost for name, tunable in space.items() if tunable.change_cost > 0}
+        self._costs = costs
+        self._groups = self._grouped(costs)
+        self._live = self._held = 0  # groups: that is recommended, and that is tried
+        self._held_since = 0  # trials
+        self._refreshed = -1  # trials known when beliefs were brought up to date
+        self._beliefs: list[Posterior] = []
+        self._shares = np.ones((1, self._targets))  # probability of each model
+        self._means = np.zeros((len(self._arms), 1, self._targets))  # of all models together
+        self._noise = 0.0  # variance of a score
+
+    # --- what is seen -------------------------------------------------------------------------------------------------
+
+    def update(self, trials: Sequence[Trial]) -> None:
+        """Fold them in, oldest first."""
+        for trial in trials:
+            self._fold(trial)
+
+    def _fold(self, trial: Trial) -> None:
+        arm = self._arm(trial.values)
+        told = (trial.score, *trial.slack)
+        if arm is None or len(told) != self._targets or not all(abs(value) < 1e100 for value in told):
+            self._passed += 1
+            return
+        y = np.array(told, dtype=float)
+        if not self._trials:
+            self._offset, self._low, self._high = y.copy(), y.copy(), y.copy()
+        np.minimum(self._low, y, out=self._low)
+        np.maximum(self._high, y, out=self._high)
+        y -= self._offset
+        if self._contextual and trial.context:
+            basis = self._features.observe(trial.context)
+            if basis is not None:
+                self._sums.change_basis(basis)
+                self._refreshed = -1
+            x = self._features.vector(trial.context)
+            if len(x) > self._means.shape[1]:
+                self._refreshed = -1
+        else:
+            x = _ONE
+        if self._refreshed >= 0:
+            self._look(arm, x, float(y[0]))
+        self._sums.add(arm, x, y, self._keep)
+        self._tried[arm] += 1
+        self._trials += 1
+
+    def _arm(self, values: Mapping[str, Value]) -> int | None:
+        """The number of the arm with these values; None: there is none."""
+        try:
+            if not self._simple:
+                values = _canonical(self._space, values, self._arms[0])
+            return self._numbers.get(_key(values[name] for name in self._space))
+        except (KeyError, TypeError):
+            return None
+
+    def _look(self, arm: int, x: Array, score: float) -> None:
+        """Watch for a change of what options score; after an alarm what was seen weighs less."""
+        known = self._sums.gram[arm, 0, 0] / self._sums.unit
+        if known < KNOWN:
+            return
+        mean = float(x @ self._means[arm, : len(x), 0])
+        noise = self._noise * (1.0 + 1.0 / known)
+        z = (score - mean) / math.sqrt(noise) if noise > 0 else 0.0
+        z = max(-MOST_SURPRISE, min(MOST_SURPRISE, z))
+        up, down = self._watches[arm]
+        up = max(0.0, up + SHIFT * (z - 0.5 * SHIFT))
+        down = max(0.0, down + SHIFT * (-z - 0.5 * SHIFT))
+        if up > ALARM or down > ALARM:
+            self._alarms += 1
+            self._sums.gram *= LEFT
+            self._sums.cross *= LEFT
+            self._sums.squares *= LEFT
+            self._sums.weight *= LEFT
+            self._watches = [_Watch()] * len(self._arms)
+            self._refreshed = -1
+            return
+        self._watches[arm] = _Watch(up, down)
+
+    # --- what is believed ---------------------------------------------------------------------------------------------
+
+    def _refresh(self, few: int | None = None) -> None:
+        """Bring beliefs up to date, where more than ``few`` trials have come since; None: than are few."""
+        if few is None:
+            few = min(LONGEST_REFRESH, int(REFRESH * self._refreshed))
+        if self._refreshed >= 0 and self._trials - self._refreshed <= few:
+            return
+        self._refreshed = self._trials
+        sums = self._sums
+        weight = sums.weight / sums.unit
+        span = self._high - self._low
+        span = np.where(span > 0, span, np.where(self._high != 0, np.abs(self._high), 1.0))
+        centre = sums.cross[:, 0].sum(axis=0) / sums.weight if sums.weight > 0 else np.zeros(self._targets)
+        scatter = np.maximum(sums.squares / sums.unit - weight * centre * centre, 0.0)
+        rate = SHAPE * (scatter + NOISE * span * span) / (weight + 1.0)
+        d = self._features.used
+        priors = [Prior(np.full(1, SHARED), np.full(1, OWN), centre, SHAPE, rate)]
+        if d > 1:
+            many = max(1.0, self._features.names / FEW)
+            shared = np.full(d, SHARED_SLOPE)
+            shared[0] = SHARED
+            for slope in SLOPES:
+                own = np.full(d, slope / many)
+                own[0] = OWN
+                priors.append(Prior(shared, own, centre, SHAPE, rate))
+        self._beliefs = [linear.posterior(sums, prior) for prior in priors]
+        self._shares = linear.weights(
+            np.array([belief.evidence + math.log(odds) for belief, odds in zip(self._beliefs, ODDS, strict=False)])
+        )
+        means = np.zeros((len(self._arms), d, self._targets))
+        for belief, share in zip(self._beliefs, self._shares, strict=True):
+            part = belief.means
+            means[:, : part.shape[1]] += share * part
+        self._means = means
+        self._noise = float(sum(s[0] * b.noise[0] for s, b in zip(self._shares, self._beliefs, strict=True)))
+        if self._costs:
+            self._live = self._paying(self._free_means(), self._live, HORIZON)
+
+    def _vector(self, context: Context) -> Array:
+        """The context as a vector; of length 1 where nothing is known of it."""
+        if not context or not self._contextual:
+            return _ONE
+        x = self._features.vector(context)
+        return x if x[1:].any() else _ONE
+
+    def _model(self, target: int, contextual: bool = True) -> Posterior:
+        """One of the models, by its probability; where nothing is known of the context, that without one."""
+        if not contextual or len(self._beliefs) == 1:
+            return self._beliefs[0]
+        point, shares = self._rng.random(), self._shares[:, target]
+        return self._beliefs[min(int(np.searchsorted(np.cumsum(shares), point)), len(shares) - 1)]
+
+    def _free_means(self) -> Array:
+        """Mean of every option's score and slacks, whatever the context: (arms, targets)."""
+        return np.asarray(self._beliefs[0].means[:, 0] + self._offset)
+
+    def _best(self, told: Array, among: Sequence[int] | None = None) -> int:
+        """The best option by ``told``, (arms, targets): of those that keep all constraints, else the least broken."""
+        arms = range(len(told)) if among is None else among
+        if self._targets == 1:
+            return max(arms, key=told[:, 0].__getitem__)
+        broken = self._kept(told)
+        return max(arms, key=lambda arm: (broken[arm], told[arm, 0]))
+
+    def _kept(self, told: Array) -> Array:
+        """By how much every option breaks the constraints, in standard deviations of a slack: (arms,), <= 0."""
+        return np.asarray((np.minimum(told[:, 1:], 0.0) / self._slack_scale).sum(axis=1))
+
+    @property
+    def _slack_scale(self) -> Array:
+        return np.sqrt(np.maximum(self._beliefs[0].noise[1:], 1e-300))
+
+    # --- where a change costs -----------------------------------------------------------------------------------------
+
+    def _grouped(self, costs: Mapping[str, float]) -> list[list[int]]:
+        """Options that are changed between at no cost; the first group is that of the start."""
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        for number, arm in enumerate(self._arms):
+            groups.setdefault(_key(arm[name] for name in costs), []).append(number)
+        return list(groups.values())
+
+    def _paying(self, told: Array, now: int, horizon: float) -> int:
+        """The group to be in by ``told``, (arms, targets): another one than ``now`` where the change pays."""
+        here = self._best(told, self._groups[now])
+        best, most = now, 0.0
+        for number, group in enumerate(self._groups):
+            there = self._best(told, group)
+            if self._targets > 1:
+                kept = self._kept(told)
+                if kept[there] < kept[here]:
+                    continue
+                if kept[there] > kept[here]:  # a constraint is worth any cost
+                    return number
+            a, b = self._arms[here], self._arms[there]
+            cost = sum(cost for name, cost in self._costs.items() if _key([a[name]]) != _key([b[name]]))
+            gain = horizon * float(told[there, 0] - told[here, 0]) - cost
+            if gain > most:
+                best, most = number, gain
+        return best
+
+    def _among(self) -> Sequence[int] | None:
+        """The options that may be tried now; None: all."""
+        if not self._costs:
+            return None
+        if self._trials - self._held_since >= HOLD or not self._trials:
+            told = self._drawn(_ONE)
+            group = self._paying(told, self._held, TRIAL_HORIZON)
+            if group != self._held:
+                self._held, self._held_since = group, self._trials
+        return self._groups[self._held]
+
+    # --- what to do ---------------------------------------------------------------------------------------------------
+
+    def _drawn(self, x: Array) -> Array:
+        """A draw of every option's score and slacks: (arms, targets)."""
+        told = [
+            linear.drawn_at(model, x[: model.start.shape[1]], target, self._temper, self._rng)
+            for target, model in ((target, self._model(target, len(x) > 1)) for target in range(self._targets))
+        ]
+        return np.stack(told, axis=1) + self._offset
+
+    def suggest(self, context: Context = ()) -> dict[str, Value]:
+        """What to try next in such a call."""
+        self._refresh()
+        among = self._among()
+        return dict(self._arms[self._best(self._drawn(self._vector(context)), among)])
+
+    def _told(self, context: Context) -> tuple[Array, Array]:
+        """Mean and variance of every option's mean, of all models together: (arms, targets) each."""
+        self._refresh()
+        x = self._vector(context)
+        if len(x) == 1:
+            mean, variance = linear.at(self._beliefs[0], x)
+            return mean + self._offset, variance
+        means, squares = np.zeros((2, len(self._arms), self._targets))
+        for belief, share in zip(self._beliefs, self._shares, strict=True):
+            mean, variance = linear.at(belief, x[: belief.start.shape[1]])
+            means += share * mean
+            squares += share * (variance + mean * mean)
+        return means + self._offset, np.maximum(squares - means * means, 0.0)
+
+    def recommend(self, context: Context = ()) -> Recommendation:
+        """What is best in such a call; where nothing is known of the context, in all calls together."""
+        means, variances = self._told(context)
+        arm = self._best(means, self._groups[self._live] if self._costs else None)
+        mean = float(means[arm, 0])
+        half = half_width(LEVEL, self._beliefs[0].degrees) * math.sqrt(variances[arm, 0])
+        feasible = bool((means[arm, 1:] >= 0).all())
+        return Recommendation(dict(self._arms[arm]), mean, mean - half, mean + half, self._trials, feasible)
+
+    def expected(self, values: Mapping[str, Value], context: Context = ()) -> float:
+        """Posterior mean score of ``values``; of what is no combination of this space, that of all together."""
+        means, _ = self._told(context)
+        arm = self._arm(values)
+        return float(means[:, 0].mean() if arm is None else means[arm, 0])
+
+    def policy(self, share: float, tries: int) -> Contextual:
+        """How calls choose, each by its context, with draws made now.
+
+        Raises ValueError where ``share`` is not in [0, 1] or ``tries`` is below 1.
+        """
+        if not 0 <= share <= 1:
+            raise ValueError(f"share must be in [0, 1], got {share!r}")
+        if tries < 1:
+            raise ValueError(f"tries must be >= 1, got {tries!r}")
+        self._refresh()
+        drawn: list[Drawn] = []
+        if share > 0:
+            among = self._among()
+            drawn = [self._try(number + 1, among) for number in range(tries)]
+        live = self._groups[self._live] if self._costs else None
+        best = self._made(0, self._means.copy(), live)._replace(unknown=self._unknown(self._free_means(), live))
+        return Contextual(self._features.reading, float(share), best, tuple(drawn))
+
+    def _try(self, number: int, among: Sequence[int] | None) -> Drawn:
+        d = self._features.used
+        told = np.zeros((len(self._arms), d, self._targets))
+        widest = 1
+        for target in range(self._targets):
+            model = self._model(target)
+            weights = linear.drawn(model, target, self._temper, self._rng)
+            told[:, : weights.shape[1], target] = weights
+            widest = max(widest, weights.shape[1])
+        drawn = self._made(number, told[:, :widest], among)
+        if len(self._beliefs) > 1 and widest > 1:
+            free = [linear.drawn_at(self._beliefs[0], _ONE, t, self._temper, self._rng) for t in range(self._targets)]
+            drawn = drawn._replace(unknown=self._unknown(np.stack(free, axis=1) + self._offset, among))
+        return drawn
+
+    def _unknown(self, told: Array, among: Sequence[int] | None) -> int:
+        arms = list(among) if among is not None else list(range(len(told)))
+        return arms.index(self._best(told, arms))
+
+    def _made(self, number: int, told: Array, among: Sequence[int] | None) -> Drawn:
+        """One idea of all weights, (arms, d, targets), for the call path; changed in place."""
+        told[:, 0] += self._offset
+        arms = list(among) if among is not None else list(range(len(self._arms)))
+        picks = tuple(Pick(number, self._arms[arm]) for arm in arms)
+        unknown = self._unknown(told[:, 0], arms)
+        if told.shape[1] == 1:
+            return Drawn(picks, (), (), unknown)
+        scales = np.ones(self._targets)
+        scales[1:] = self._slack_scale
+        by_target: list[Weights] = [
+            tuple(map(tuple, (told[arms, :, target] / scales[target]).tolist())) for target in range(self._targets)
+        ]
+        return Drawn(picks, by_target[0], tuple(by_target[1:]), unknown)
+
+    def notes(self) -> Iterator[str]:
+        """What is bounded, left out or was noticed, in words."""
+        yield from self._features.notes()
+        if self._passed:
+            yield f"{self._passed} trials passed over: values that are no combination of the space, or no finite score"
+        if self._alarms:
+            yield f"{self._alarms} times the scores changed, and what was seen before lost weight"
+
+    # --- kept ---------------------------------------------------------------------------------------------------------
+
+    def dump(self) -> bytes:
+        """All it knows; beliefs are brought up to date, so that whoever loads it goes on as this one does."""
+        self._refresh(0)
+        sums, used = self._sums, self._features.used
+        rows, columns = np.tril_indices(used)
+        tried = [number for number, n in enumerate(self._tried) if n]
+        facts = {
+            "arms": [[self._arms[number], self._tried[number], *self._watches[number]] for number in tried],
+            "targets": self._targets,
+            "features": self._features.dump(),
+            "weight": sums.weight,
+            "unit": sums.unit,
+            "trials": [self._trials, self._passed, self._alarms, self._held_since],
+            "spans": [self._offset.tolist(), self._low.tolist(), self._high.tolist()],
+            "groups": [self._arms[self._groups[self._live][0]], self._arms[self._groups[self._held][0]]],
+            "dice": self._rng.bit_generator.state,
+        }
+        text = json.dumps(facts, separators=(",", ":")).encode()
+        arrays = (sums.gram[tried][:, rows, columns], sums.cross[tried][:, :used], sums.squares)
+        body = text + b"".join(array.astype("<f8").tobytes() for array in arrays)
+        return _MAGIC + _HEAD.pack(len(text), len(body)) + zlib.compress(body, 6)
+
+    def load(self, state: bytes) -> tuple[str, ...]:
+        """Take up where ``dump`` left off."""
+        try:
+            facts, arrays = _unpacked(state)
+            return self._take(facts, arrays)
+        except _NO_KIND as error:
+            raise ValueError(f"no state of a MixtureTuner: {error}") from error
+
+    def _take(self, facts: Mapping[str, Any], numbers: Array) -> tuple[str, ...]:
+        """Become what was dumped, by a tuner of this space or of another one."""
+        said: list[str] = []
+        made = MixtureTuner.__new__(MixtureTuner)
+        made.__dict__.update(self.__dict__)
+        targets, kept = count(facts["targets"], least=1), facts["arms"]
+        used = count(facts["features"]["used"], MOST_WIDTH, 1)
+        triangle = used * (used + 1) // 2
+        ends = np.cumsum([len(kept) * triangle, len(kept) * used * targets, targets])
+        if len(numbers) != ends[-1] or not np.isfinite(numbers).all():
+            raise ValueError("numbers are missing")
+        rows, columns = np.tril_indices(used)
+        gram = np.zeros((len(kept), used, used))
+        gram[:, rows, columns] = gram[:, columns, rows] = numbers[: ends[0]].reshape(len(kept), triangle)
+        cross = numbers[ends[0] : ends[1]].reshape(len(kept), used, targets)
+        shared = self._targets
+        if targets < self._targets:
+            said.append("all scores, as nothing is known of how they kept the constraints that are new")
+            shared = 0
+        width = self._features.width
+        made._features = Features.load(facts["features"], width) if self._contextual else Features(1)
+        fits = min(used, width)
+        if fits < used:
+            said.append(f"{used - fits} of {used} estimates of each option by context, as there is no more room")
+        made._sums = Sums.none(len(self._arms), width, self._targets)
+        made._tried, made._watches = [0] * len(self._arms), [_Watch()] * len(self._arms)
+        for row, (values, tried, up, down) in enumerate(kept if shared else ()):
+            arm, lost = self._mapped(values)
+            said += [word for word in lost if word not in said]
+            if arm is None:
+                continue
+            made._sums.gram[arm, :fits, :fits] += gram[row, :fits, :fits]
+            made._sums.cross[arm, :fits, :shared] += cross[row, :fits, :shared]
+            made._tried[arm] += count(tried)
+            made._watches[arm] = _Watch(finite(up), finite(down))
+        made._sums.unit = finite(facts["unit"])
+        made._sums.weight = finite(facts["weight"])
+        if not (made._sums.unit > 0 and made._sums.weight >= 0):
+            raise ValueError("weights that cannot be")
+        made._sums.squares[:shared] = numbers[ends[1] :][:shared]
+        made._trials, made._passed, made._alarms, made._held_since = (count(each) for each in facts["trials"])
+        spans = np.array([[finite(each) for each in row] for row in facts["spans"]])
+        if spans.shape != (3, targets):
+            raise ValueError("spans that cannot be")
+        made._offset, made._low, made._high = np.zeros((3, self._targets))
+        for mine, kept_ones in zip((made._offset, made._low, made._high), spans, strict=True):
+            mine[:shared] = kept_ones[:shared]
+        live, held = (self._mapped(values)[0] or 0 for values in facts["groups"])
+        made._live, made._held = (
+            next(number for number, group in enumerate(self._groups) if arm in group) for arm in (live, held)
+        )
+        made._rng = np.random.default_rng(0)
+        made._rng.bit_generator.state = facts["dice"]
+        if said and made._sums.gram[:, 0, 0].sum() < made._sums.weight * (1 - 1e-9):
+            made._reweigh()  # what is gone has no part in what is known
+        made._refreshed = -1
+        made._refresh(0)
+        if not shared:
+            made._trials = made._held_since = 0
+        self.__dict__.update(made.__dict__)
+        return tuple(said)
+
+    def _reweigh(self) -> None:
+        """Forget what the options that are gone have scored."""
+        sums = self._sums
+        share = float(sums.gram[:, 0, 0].sum() / sums.weight)
+        sums.weight *= share
+        sums.squares *= share
+
+    def _mapped(self, values: Mapping[str, Value]) -> tuple[int | None, list[str]]:
+        """The arm that what was known of ``values`` is still true of, None where there is none; what was dropped."""
+        told: dict[str, Value] = {}
+        gone = "{}, which is no tunable any more: its values count together"
+        lost = [gone.format(name) for name in values if name not in self._space]
+        for name, tunable in self._space.items():
+            value = values.get(name, self._arms[0][name])
+            try:
+                told[name] = tunable.check(name, value)
+            except ConfigurationError:
+                return None, [*lost, f"{name}={value!r}, which is no option any more"]
+        arm = self._arm(told)
+        return arm, lost if arm is not None else [*lost, f"{told!r}, which is no option any more"]
+
+
+_ONE = np.ones(1)
+_ONE.flags.writeable = False
+
+
+def _unpacked(state: bytes) -> tuple[Any, Array]:
+    if state[: len(_MAGIC)] != _MAGIC:
+        raise ValueError("it begins otherwise")
+    length, whole = _HEAD.unpack_from(state, len(_MAGIC))
+    if not length <= whole <= _MOST_BYTES:
+        raise ValueError("longer than one can be")
+    inflate = zlib.decompressobj()
+    body = inflate.decompress(state[len(_MAGIC) + _HEAD.size :], whole + 1)
+    if len(body) != whole or not inflate.eof:
+        raise ValueError("it ends early")
+    return json.loads(body[:length]), np.frombuffer(body[length:], "<f8").astype(float)

@@ -45,6 +45,7 @@ from poet.model.tunable import Choice, Space, Value
 Array = npt.NDArray[np.float64]
 
 HALF_LIVES = (25.0, 200.0, 5000.0)  # of the memories [trials]
+ONE_HALF_LIFE = 1000.0  # where there is room for one memory only [trials]
 SHARE = 0.01  # of trust that is dealt out anew with each trial [1]
 WIDTH = 0.15  # how far numbers are varied about the centre [share of the range]
 TEMPER = 0.45  # of the draws' spread, of what Thompson sampling asks for [1]
@@ -55,8 +56,9 @@ LARGEST = 1e100  # scores beyond are no scores
 HORIZON = 300.0  # calls over which a gain must pay for a change [1]
 BATCH = 16  # trials that are learned from together, at most
 CANDIDATES = 24  # places that are compared where constraints or conditions forbid the direct way
-MOST_COLUMNS = 60  # of a regression with curvatures and all memories; of one without, and with one memory:
-MOST_PLAIN = 100
+MOST_COLUMNS = 36  # of a regression in all memories; beyond, there is but one of them,
+MOST_BENT = 60  # and of more columns than these curvatures are not learned,
+MOST_PLAIN = 100  # and more than these are not learned at all
 _Z90 = 1.645
 
 
@@ -85,14 +87,14 @@ class SpsaTuner:
             self._blocks.append(slice(first, first + levels[j]))
             first += levels[j]
         d = len(self._numbers)
-        self._first, self._bends = first, first + 2 * d <= MOST_COLUMNS
+        self._first, self._bends = first, first + 2 * d <= MOST_BENT
         self._columns = first + (2 * d if self._bends else d)
         if self._columns > MOST_PLAIN:
             raise ConfigurationError(
                 f"{first - 1} options and {d} numbers are more than can be learned together ({MOST_PLAIN - 1}):"
                 " leave some of them fixed"
             )
-        lives = HALF_LIVES if self._columns <= MOST_COLUMNS else HALF_LIVES[1:2]
+        lives = HALF_LIVES if self._columns <= MOST_COLUMNS else (ONE_HALF_LIFE,)
         tunables = [space[name] for name in self._names]
         self._conditional = np.array([bool(tunables[j].condition) for j in self._numbers], dtype=bool)
         self._conditions = any(tunable.condition for tunable in tunables)
@@ -313,6 +315,21 @@ class SpsaTuner:
             self._centre, self._step = self._centre + shift, self._step - shift
             self._widths = self._reach()
             self._known = None
+
+    def begin(self, values: Mapping[str, Value], keep: float) -> None:
+        """Go on from ``values``, which somebody else holds for the best; what was learned weighs ``keep`` in [0, 1]."""
+        if self._waiting:
+            self._fold()
+        row = self._cube.row(values)
+        if row is None:
+            return
+        numbers = np.clip(np.array([row[j] for j in self._numbers]), 0.0, 1.0)
+        self._codes = np.array([int(row[j]) for j in self._choices], dtype=int)
+        shift = np.where(self._conditional, 0.0, numbers - self._centre)
+        self._surface = response.faded(response.recentred(self._surface, shift, self._first), keep)
+        self._centre = self._centre + shift
+        self._step = numbers - self._centre
+        self._widths, self._known = self._reach(), None
 
     # ------------------------------------------------------------ telling
 

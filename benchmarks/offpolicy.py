@@ -129,9 +129,7 @@ def learned(log: Log, seed: int = 0) -> list[int]:
     chosen = [0] * len(log.queries)
     for fold in range(FOLDS):
         made = tuner(log, seed)
-        made.update(
-            [Trial({"model": log.models[d.model]}, d.score) for d in log.decisions if folds[d.query] != fold]
-        )
+        made.update([Trial({"model": log.models[d.model]}, d.score) for d in log.decisions if folds[d.query] != fold])
         best = log.models.index(str(made.recommend().values["model"]))
         for query in np.flatnonzero(folds == fold).tolist():
             chosen[query] = best

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from poet.errors import ConfigurationError, nearest
 from poet.kernels.online.bins import readable
-from poet.model.tunable import Choice, Integer, Real, Tunable, Value
+from poet.model.tunable import Choice, Integer, Real, Space, Tunable, Value
 
 _RANGE_NAMES = ("low", "high", "min", "max", "range", "log", "options")
 
@@ -117,37 +117,72 @@ def guessed_axis(value: int | float) -> Axis:
 # --- whole spaces as unit cubes, for a surrogate ----------------------------------------------------------------------
 
 
-class Cube:
-    """A space of tunables as columns: numbers in [0, 1], choices as codes from 0."""
+MOST_STEPS = 4096  # that a column is rounded to; finer ones are as good as any number
 
-    def __init__(self, space: Mapping[str, object]) -> None:
-        """Raises ConfigurationError where ``space`` is empty or one of its ranges is none."""
+
+class Cube:
+    """A space of tunables as columns: numbers in [0, 1], choices as codes from 0.
+
+    A tunable whose condition is not met lies at one fixed place, that of ``home``: what it was says nothing.
+    """
+
+    def __init__(self, space: Mapping[str, object], home: Mapping[str, object] | None = None) -> None:
+        """home: values of tunables that play no part; missing: the middle, or the first option.
+
+        Raises ConfigurationError where ``space`` is empty or one of its ranges is none.
+        """
         if not space:
             raise ConfigurationError("param_space is empty: name at least one parameter and its range")
         self.tunables = {name: tunable_of(name, given) for name, given in space.items()}
         self.levels = tuple(len(t.options) if isinstance(t, Choice) else 0 for t in self.tunables.values())
+        self._conditional = any(tunable.condition for tunable in self.tunables.values())
+        self._space = Space.shared(**self.tunables) if self._conditional else None
+        self._home = [
+            0.5 if (place := self._place(tunable, (home or {}).get(name))) is None and not levels else place or 0.0
+            for (name, tunable), levels in zip(self.tunables.items(), self.levels, strict=True)
+        ]
+
+    @property
+    def conditional(self) -> bool:
+        """Whether some matter only while others have certain values."""
+        return self._conditional
+
+    @property
+    def home(self) -> list[float]:
+        """The point of those values that were given as home, or of the middle."""
+        return list(self._home)
 
     def row(self, values: Mapping[str, object]) -> list[float] | None:
         """The point of ``values``; None where one is missing or no value of its tunable's kind.
 
         A number beyond its range was tried all the same: it lies beyond the cube.
         """
+        active = self._active(values)
         point = []
-        for name, tunable in self.tunables.items():
-            value = values.get(name)
-            if isinstance(tunable, Choice):
-                codes = [k for k, option in enumerate(tunable.options) if option == value]
-                if not codes:
-                    return None
-                point.append(float(codes[0]))
-                continue
-            if not is_number(value) or (tunable.log and not float(value) > 0):  # type: ignore[arg-type]
+        for j, (name, tunable) in enumerate(self.tunables.items()):
+            place = self._place(tunable, values.get(name)) if name in active else self._home[j]
+            if place is None:
                 return None
-            point.append(_share(tunable, float(value)))  # type: ignore[arg-type]
+            point.append(place)
         return point
 
+    def _active(self, values: Mapping[str, object]) -> Collection[str]:
+        if self._space is None:
+            return self.tunables
+        return self._space.active(values)  # type: ignore[arg-type]  # odd ones meet no condition
+
+    @staticmethod
+    def _place(tunable: Tunable, value: object) -> float | None:
+        if isinstance(tunable, Choice):
+            codes = [k for k, option in enumerate(tunable.options) if option == value and type(option) is type(value)]
+            codes = codes or [k for k, option in enumerate(tunable.options) if option == value]
+            return float(codes[0]) if codes else None
+        if not is_number(value) or (tunable.log and not float(value) > 0):  # type: ignore[arg-type]
+            return None
+        return _share(tunable, float(value))  # type: ignore[arg-type]
+
     def values(self, point: Sequence[float]) -> dict[str, Value]:
-        """The values at ``point``, within bounds, whole numbers rounded."""
+        """The values at ``point``, within bounds, whole numbers rounded, on their steps."""
         values: dict[str, Value] = {}
         for (name, tunable), x in zip(self.tunables.items(), point, strict=True):
             if isinstance(tunable, Choice):
@@ -159,10 +194,23 @@ class Cube:
         return values
 
     def rounded(self, point: Sequence[float]) -> list[float]:
-        """The point that ``values`` of ``point`` truly lie at: whole numbers leave gaps."""
+        """The point that ``values`` of ``point`` truly lie at: whole numbers leave gaps, idle ones are at home."""
         row = self.row(self.values(point))
         assert row is not None
         return row
+
+    def steps(self) -> list[list[float] | None]:
+        """By column, the places of all its values in order; None: a choice, or any number in [0, 1]."""
+        return [_steps(tunable) for tunable in self.tunables.values()]
+
+
+def _steps(tunable: Tunable) -> list[float] | None:
+    if isinstance(tunable, Choice) or tunable.step is None:
+        return None
+    count = math.floor((tunable.high - tunable.low) / tunable.step + 1e-9) + 1
+    if count > MOST_STEPS:
+        return None
+    return [_share(tunable, float(tunable.clip(tunable.low + k * tunable.step))) for k in range(count)]
 
 
 def _share(tunable: Real | Integer, value: float) -> float:

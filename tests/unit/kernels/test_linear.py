@@ -16,9 +16,7 @@ from poet.kernels.online.student import below
 
 Array = npt.NDArray[np.float64]
 
-PRIOR = Prior(
-    np.array([1.0, 0.2, 0.3]), np.array([0.3, 0.1, 0.05]), np.array([0.5, -1.0]), 2.0, np.array([0.15, 0.3])
-)
+PRIOR = Prior(np.array([1.0, 0.2, 0.3]), np.array([0.3, 0.1, 0.05]), np.array([0.5, -1.0]), 2.0, np.array([0.15, 0.3]))
 
 
 def seen(seed: int, n: int, arms: int = 3, targets: int = 2) -> tuple[Sums, Array, Array, list[int]]:

@@ -12,7 +12,11 @@ from hypothesis import strategies as st
 from poet.model.policy import FARTHEST, OWN, Contextual, Drawn, Named, Numeric, Pick, Reading, Tries
 
 READING = Reading(
-    {"n": Numeric(1, False, 10.0, 0.5), "size": Numeric(2, True, math.log(100.0), 1.0), "new": Numeric(3, False, 0.0, 0.0)},
+    {
+        "n": Numeric(1, False, 10.0, 0.5),
+        "size": Numeric(2, True, math.log(100.0), 1.0),
+        "new": Numeric(3, False, 0.0, 0.0),
+    },
     {"lang": Named({"de": 4, "en": 5}, True), "kind": Named({"a": 6}, False)},
     7,
     2,
@@ -80,7 +84,10 @@ VALUES = st.one_of(
 )
 
 
-@given(st.lists(st.tuples(st.sampled_from(["n", "size", "new", "lang", "kind", "x"]), VALUES)), st.floats(0, 1, exclude_max=True))
+@given(
+    st.lists(st.tuples(st.sampled_from(["n", "size", "new", "lang", "kind", "x"]), VALUES)),
+    st.floats(0, 1, exclude_max=True),
+)
 def test_a_policy_takes_any_context_and_says_the_same_twice(context: list[tuple[str, object]], uniform: float) -> None:
     policy = Contextual(READING, 0.3, drawn(0, (0.0,) * 9, (0.1,) * 9), (drawn(1, (0.2,) * 9, (0.1,) * 9),))
     given_ = tuple(context)

@@ -92,8 +92,8 @@ class Posterior(NamedTuple):
     """What is believed then; frozen."""
 
     factor: Array  # (arms, d, d) F with F'F s2 = covariance of theta_a where w is known
-    pull: Array  # (arms, d, d) M: theta_a = start + M w on average, where w is known
-    start: Array  # (arms, d, targets)
+    own: Array  # (d,) precision of u_a before anything was seen, as a multiple of the noise's
+    start: Array  # (arms, d, targets) theta_a where w is 0; F'F own w is added to it where w is not
     shared: Array  # (d, targets) mean of w
     spread: Array  # (d, d) S with S S' s2 = covariance of w
     noise: Array  # (targets,) s2, as the t laws have it: rate over shape [score squared]
@@ -103,7 +103,9 @@ class Posterior(NamedTuple):
     @property
     def means(self) -> Array:
         """Mean of every theta_a: (arms, d, targets)."""
-        return np.asarray(self.start + self.pull @ self.shared)
+        return np.asarray(
+            self.start + self.factor.transpose(0, 2, 1) @ (self.factor @ (self.own[:, None] * self.shared))
+        )
 
 
 def posterior(sums: Sums, prior: Prior) -> Posterior:
@@ -142,7 +144,7 @@ def posterior(sums: Sums, prior: Prior) -> Posterior:
         - shape * np.log(rate)
         + (math.lgamma(shape) - math.lgamma(prior.shape) - 0.5 * n * math.log(2.0 * math.pi) - 0.5 * volumes)
     )
-    return Posterior(factor, pull, start, mean, spread, rate / shape, 2.0 * shape, evidence)
+    return Posterior(factor, own, start, mean, spread, rate / shape, 2.0 * shape, evidence)
 
 
 def drawn(belief: Posterior, target: int, temper: float, rng: np.random.Generator) -> Array:
@@ -151,29 +153,34 @@ def drawn(belief: Posterior, target: int, temper: float, rng: np.random.Generato
     temper: of its distance from the mean; 1: as likely as it is believed, 0: the mean.
     """
     arms, d, _ = belief.factor.shape
-    scale = temper * math.sqrt(belief.noise[target])
-    w = belief.shared[:, target] + scale * (belief.spread @ rng.standard_normal(d))
-    own = np.einsum("adc,ad->ac", belief.factor, rng.standard_normal((arms, d)))
-    return np.asarray(belief.start[:, :, target] + belief.pull @ w + scale * own)
+    w, scale = _shared(belief, target, temper, rng)
+    told = belief.factor @ (belief.own * w) + scale * rng.standard_normal((arms, d))
+    return np.asarray(belief.start[:, :, target] + np.einsum("adc,ad->ac", belief.factor, told))
 
 
 def drawn_at(belief: Posterior, x: Array, target: int, temper: float, rng: np.random.Generator) -> Array:
     """A draw of every arm's mean at ``x``, (d,): (arms,); of the same law as ``drawn(...) @ x``, at less cost."""
-    arms, d, _ = belief.factor.shape
-    scale = temper * math.sqrt(belief.noise[target])
-    w = belief.shared[:, target] + scale * (belief.spread @ rng.standard_normal(d))
+    w, scale = _shared(belief, target, temper, rng)
     lengths = belief.factor @ x
-    apart = np.sqrt((lengths * lengths).sum(axis=1)) * rng.standard_normal(arms)
-    return np.asarray(x @ belief.start[:, :, target].T + (x @ belief.pull) @ w + scale * apart)
+    told = belief.factor @ (belief.own * w)
+    apart = np.sqrt((lengths * lengths).sum(axis=1)) * rng.standard_normal(len(lengths))
+    return np.asarray(belief.start[:, :, target] @ x + (lengths * told).sum(axis=1) + scale * apart)
+
+
+def _shared(belief: Posterior, target: int, temper: float, rng: np.random.Generator) -> tuple[Array, float]:
+    """A draw of w, and the noise's standard deviation, tempered."""
+    scale = temper * math.sqrt(belief.noise[target])
+    normal = rng.standard_normal(len(belief.spread))
+    return belief.shared[:, target] + scale * (belief.spread @ normal), scale
 
 
 def at(belief: Posterior, x: Array) -> tuple[Array, Array]:
     """Mean and variance of every arm's mean at ``x``, (d,): (arms, targets) each."""
-    pulled = x @ belief.pull
-    means = np.tensordot(x, belief.start, (0, 1)) + pulled @ belief.shared
-    lengths, swung = belief.factor @ x, pulled @ belief.spread
+    lengths = belief.factor @ x
+    pulled = (lengths[:, None] @ belief.factor)[:, 0] * belief.own
+    swung = pulled @ belief.spread
     variances = (lengths * lengths).sum(axis=1) + (swung * swung).sum(axis=1)
-    return means, variances[:, None] * belief.noise
+    return np.tensordot(belief.start, x, (1, 0)) + pulled @ belief.shared, variances[:, None] * belief.noise
 
 
 def weights(evidence: Array) -> Array:

@@ -41,17 +41,21 @@ class Surface(NamedTuple):
         )
 
 
-def observe(state: Surface, column: Array, scores: Array, keep: Array, weight: float = 1.0) -> Surface:
-    """The surface when the place ``column``, (p,), had ``scores``, (k,).
+def observe(state: Surface, columns: Array, scores: Array, keep: Array, weights: Array) -> Surface:
+    """The surface when the places ``columns``, (n, p), oldest first, had ``scores``, (n, k).
 
-    keep: (m,), what is left of each memory when one more pair comes, in (0, 1]. weight: of the pair, in [0, 1].
+    keep: (m,), what is left of each memory when one more pair comes, in (0, 1]. weights: (n,) of the pairs, in [0, 1].
     """
-    seen = np.sqrt(weight) * column
+    n = len(columns)
+    weight = weights * keep[:, None] ** np.arange(n - 1, -1, -1)
+    left = keep**n
+    seen = columns.T * weight[:, None, :]
+    information = left[:, None, None] * state.information + seen @ columns
     return Surface(
-        keep[:, None, None] * state.information + np.multiply.outer(seen, seen),
-        keep[:, None, None] * state.moment + np.multiply.outer(weight * column, scores),
-        keep[:, None] * state.squares + weight * scores * scores,
-        keep * state.weight + weight,
+        0.5 * (information + information.transpose(0, 2, 1)),  # symmetric to the last bit
+        left[:, None, None] * state.moment + seen @ scores,
+        left[:, None] * state.squares + weight @ (scores * scores),
+        left * state.weight + weight.sum(axis=1),
     )
 
 
@@ -73,7 +77,7 @@ def recentred(state: Surface, shift: Array, first: int) -> Surface:
         change[slopes + d, 0] = 0.5 * shift * shift
         change[slopes + d, slopes] = -shift
     information = change @ state.information @ change.T
-    information = 0.5 * (information + information.transpose(0, 2, 1))  # symmetric to the last bit
+    information = 0.5 * (information + information.transpose(0, 2, 1))
     return state._replace(information=information, moment=change @ state.moment)
 
 
@@ -103,26 +107,31 @@ def posterior(state: Surface, precision: Array, least_noise: Array) -> Posterior
     return Posterior(mean, covariance, root, np.maximum(noise, least_noise))
 
 
-def log_likelihood(post: Posterior, column: Array, score: float) -> Array:
-    """How well each memory foretells the first score at ``column``: (m,), but for a constant."""
-    mean = post.mean[:, :, 0] @ column
-    spread = post.noise[:, 0] * np.sqrt(1.0 + np.einsum("p,mpq,q->m", column, post.covariance, column))
-    z = (score - mean) / spread
-    return np.asarray(-np.log(spread) - 0.5 * (FREEDOM + 1.0) * np.log1p(z * z / FREEDOM))
+def log_likelihood(post: Posterior, columns: Array, scores: Array) -> Array:
+    """How well each memory foretells the first scores, (n,), at ``columns``, (n, p): (m,), but for a constant."""
+    mean = post.mean[:, :, 0] @ columns.T
+    doubt = ((columns @ post.covariance) * columns).sum(axis=2)
+    spread = post.noise[:, :1] * np.sqrt(1.0 + doubt)
+    z = (scores - mean) / spread
+    return np.asarray((-np.log(spread) - 0.5 * (FREEDOM + 1.0) * np.log1p(z * z / FREEDOM)).sum(axis=1))
 
 
-def trusted(trust: Array, log_likelihoods: Array, share: float) -> Array:
-    """The memories' weights, (m,), after each foretold a score that well; ``share`` in [0, 1] is dealt out anew."""
+def trusted(trust: Array, log_likelihoods: Array, share: float, n: int = 1) -> Array:
+    """The memories' weights, (m,), after each foretold ``n`` scores that well.
+
+    share: of the weights that is dealt out anew with each score, in [0, 1].
+    """
     weights = trust * np.exp(log_likelihoods - log_likelihoods.max())
-    return np.asarray((1.0 - share) * weights / weights.sum() + share / len(trust))
+    kept = (1.0 - share) ** n
+    return np.asarray(kept * weights / weights.sum() + (1.0 - kept) / len(trust))
 
 
-def without(state: Surface, columns: Array, precision: Array) -> Surface:
+def without(state: Surface, columns: npt.NDArray[np.bool_], precision: Array) -> Surface:
     """The surface without knowledge of the columns where ``columns``, (p,) of bool, is set: as if averaged over.
 
     precision: (p,) of the priors, as in ``posterior``.
     """
-    gone = np.asarray(columns, dtype=bool)
+    gone = columns
     if not gone.any():
         return state
     kept = ~gone

@@ -19,15 +19,21 @@ Array = npt.NDArray[np.float64]
 _HEAD = struct.Struct(">8sIII")  # magic and kind; checksum of the rest; bytes of the head in JSON, of all
 
 
-def packed(kind: str, head: Mapping[str, Any], arrays: Sequence[Array] = ()) -> bytes:
-    """``head`` (of what JSON knows; numbers finite) and ``arrays``; exact. kind: four characters."""
+def packed(kind: str, head: Mapping[str, Any], arrays: Sequence[Array] = (), tail: bytes = b"") -> bytes:
+    """``head`` (of what JSON knows; numbers finite), ``arrays`` and ``tail``; exact. kind: four characters."""
     shapes = [list(array.shape) for array in arrays]
     text = json.dumps({**head, "shapes": shapes}, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-    body = text + b"".join(np.ascontiguousarray(array, dtype="<f8").tobytes() for array in arrays)
+    body = text + b"".join(np.ascontiguousarray(array, dtype="<f8").tobytes() for array in arrays) + tail
     return _HEAD.pack(b"POET" + kind.encode(), zlib.crc32(body), len(text), len(body)) + body
 
 
 def unpacked(kind: str, state: bytes) -> tuple[dict[str, Any], list[Array]]:
+    """What ``packed`` was given, but for the tail. Raises ValueError: it is not of this kind, or damaged."""
+    head, arrays, _ = unpacked_all(kind, state)
+    return head, arrays
+
+
+def unpacked_all(kind: str, state: bytes) -> tuple[dict[str, Any], list[Array], bytes]:
     """What ``packed`` was given. Raises ValueError where ``state`` is not of this kind, or was damaged."""
     if len(state) < _HEAD.size:
         raise ValueError(f"no state of a tuner: {len(state)} bytes are too few")
@@ -41,7 +47,7 @@ def unpacked(kind: str, state: bytes) -> tuple[dict[str, Any], list[Array]]:
         count = math.prod(shape)
         arrays.append(np.frombuffer(body, dtype="<f8", count=count, offset=start).reshape(shape).astype(float))
         start += 8 * count
-    return head, arrays
+    return head, arrays, body[start:]
 
 
 class Scale(NamedTuple):

@@ -1,8 +1,9 @@
 """Which option, by context: Thompson sampling on linear models that are weighed by their evidence.
 
-Three models explain the same scores: one in which the context does not matter, one in which it matters a little, and
-one in which it matters much. Each is hierarchical (``kernels.online.linear``): options are alike until they are known
-to differ, and differ by context only as far as the data say so. What a call tries is a draw from one of them, each as
+Four models explain the same scores: one in which the context does not matter; one in which it shifts the scores of all
+options alike, which says nothing about the choice but explains much of the noise; and two in which it matters to the
+choice, a little and much. Each is hierarchical (``kernels.online.linear``): options are alike until they are known to
+differ, and differ by context only as far as the data say so. What a call tries is a draw from one of them, each as
 often as it is likely to be the true one (Bayesian model averaging; Hoeting et al. 1999); so a context that is worth
 nothing costs next to nothing, and one that is worth much is soon made use of.
 """
@@ -39,14 +40,13 @@ LEVEL = 0.9  # of the interval that a recommendation tells
 
 # Variances of the prior, as multiples of the noise's: of what all options share, of an option's own mean ...
 SHARED, OWN = 1.0, 0.3**2
-SHARED_SLOPE = 0.2**2  # ... of what a feature does to all options alike ...
+SHARED_SLOPE = 0.5**2  # ... of what a feature does to all options alike ...
 SLOPES = (0.01**2, 0.15**2, 0.4**2)  # ... and to each of them: as good as nothing, a little, much
-ODDS = (1.0, 1.0, 1.0, 1.0)  # of the models before anything was seen: the simpler the likelier
+ODDS = (8.0, 4.0, 2.0, 1.0)  # of the models before anything was seen: the simpler the likelier
 FEW = 4.0  # features from which on each is believed to matter the less, the more there are
 SHAPE = 2.0  # of the noise's prior: it is worth four scores
 NOISE = 0.075  # variance of the noise, as a share of the squared range of scores, until scores were seen
-TEMPER = 0.4, 0.4  # of draws, at first and in the end: by how much less they vary than is believed
-TEMPERED = 200.0  # trials after which it is half way
+TEMPER = 0.5  # of draws: by how much less they vary than is believed
 HALF_LIFE = 5000.0  # trials until what was seen weighs half
 REFRESH = 0.04  # share of the trials known that may come before beliefs are brought up to date
 LONGEST_REFRESH = 64  # trials
@@ -128,7 +128,7 @@ class MixtureTuner:
 
     space: Choices, or numbers with few steps. start: the declared defaults. constraints: slacks that each trial has.
     contextual: whether contexts may matter at all. half_life: trials until what was seen weighs half; inf: never.
-    temper: of draws, > 0: 1 explores as much as is believed, 0.4 as much as pays. seed: of the draws.
+    temper: of draws, > 0: 1 explores as much as is believed, 0.5 as much as pays. seed: of the draws.
 
     Raises ConfigurationError where the space has a range, or too many combinations, or an argument is out of range.
     """
@@ -142,7 +142,7 @@ class MixtureTuner:
         constraints: int = 0,
         contextual: bool = True,
         half_life: float = HALF_LIFE,
-        temper: float = 1.0,
+        temper: float = TEMPER,
     ) -> None:
         if not half_life > 0:
             raise ConfigurationError(f"half_life must be > 0, got {half_life!r}")
@@ -313,12 +313,6 @@ class MixtureTuner:
         return np.asarray((np.minimum(told[:, 1:], 0.0) / self._slack_scale).sum(axis=1))
 
     @property
-    def _heat(self) -> float:
-        """How far draws vary about what is believed, in standard deviations."""
-        first, last = TEMPER
-        return self._temper * (first + (last - first) * self._trials / (self._trials + TEMPERED))
-
-    @property
     def _slack_scale(self) -> Array:
         return np.sqrt(np.maximum(self._beliefs[0].noise[1:], 1e-300))
 
@@ -366,7 +360,7 @@ class MixtureTuner:
     def _drawn(self, x: Array) -> Array:
         """A draw of every option's score and slacks: (arms, targets)."""
         told = [
-            linear.drawn_at(model, x[: model.start.shape[1]], target, self._heat, self._rng)
+            linear.drawn_at(model, x[: model.start.shape[1]], target, self._temper, self._rng)
             for target, model in ((target, self._model(target, len(x) > 1)) for target in range(self._targets))
         ]
         return np.stack(told, axis=1) + self._offset
@@ -430,12 +424,12 @@ class MixtureTuner:
         widest = 1
         for target in range(self._targets):
             model = self._model(target)
-            weights = linear.drawn(model, target, self._heat, self._rng)
+            weights = linear.drawn(model, target, self._temper, self._rng)
             told[:, : weights.shape[1], target] = weights
             widest = max(widest, weights.shape[1])
         drawn = self._made(number, told[:, :widest], among)
         if len(self._beliefs) > 1 and widest > 1:
-            free = [linear.drawn_at(self._beliefs[0], _ONE, t, self._heat, self._rng) for t in range(self._targets)]
+            free = [linear.drawn_at(self._beliefs[0], _ONE, t, self._temper, self._rng) for t in range(self._targets)]
             drawn = drawn._replace(unknown=self._unknown(np.stack(free, axis=1) + self._offset, among))
         return drawn
 
@@ -592,7 +586,8 @@ def _unpacked(state: bytes) -> tuple[Any, Array]:
     length, whole = _HEAD.unpack_from(state, len(_MAGIC))
     if not length <= whole <= _MOST_BYTES:
         raise ValueError("longer than one can be")
-    body = zlib.decompressobj().decompress(state[len(_MAGIC) + _HEAD.size :], whole + 1)
-    if len(body) != whole:
+    inflate = zlib.decompressobj()
+    body = inflate.decompress(state[len(_MAGIC) + _HEAD.size :], whole + 1)
+    if len(body) != whole or not inflate.eof:
         raise ValueError("it ends early")
     return json.loads(body[:length]), np.frombuffer(body[length:], "<f8").astype(float)

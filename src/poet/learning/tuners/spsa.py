@@ -3,9 +3,10 @@
 All numbers are varied at once about a centre, and all choices by Thompson sampling (Spall 1992 and 1998 vary by coins;
 Thompson 1933). Gradient and curvature come from a regression on the (values, score) pairs themselves, as they arrive,
 in several memories (``kernels.online.response``): so scores may be late, repeated, out of order or missing, calls may
-overlap, and a caller's own values count as what they are. A draw of the coefficients says where to try next; their mean
-says what is best. That is the adaptive, second-order form of Spall 2000, with averaging by regression in place of
-averaged iterates, and gains that are the posterior's: long steps while little is known, none where nothing is to be won.
+overlap, and a caller's own values count as what they are. A draw of the coefficients says where to try next; their
+mean says what is best. That is the adaptive, second-order form of Spall 2000, with averaging by regression in place of
+averaged iterates, and gains that are the posterior's: long steps while little is known, none where there is nothing to
+win.
 
 Options of different choices add up (no interactions), and so do numbers, all within reach of the centre: what is found
 is a local optimum. A Gaussian process looks further and costs more; ``learning.tuners.chosen`` says which one serves.
@@ -39,11 +40,12 @@ from poet.learning.tuners.dumps import (
 from poet.model.execution import Context
 from poet.model.policy import NOTHING, Policy, Tries
 from poet.model.trial import Recommendation, Trial
-from poet.model.tunable import Choice, Integer, Space, Value
+from poet.model.tunable import Choice, Space, Value
 
 Array = npt.NDArray[np.float64]
 
-HALF_LIVES = (50.0, 500.0, 5000.0)  # of the memories [trials]
+HALF_LIVES = (25.0, 200.0, 5000.0)  # of the memories [trials]
+ONE_HALF_LIFE = 1000.0  # where there is room for one memory only [trials]
 SHARE = 0.01  # of trust that is dealt out anew with each trial [1]
 WIDTH = 0.15  # how far numbers are varied about the centre [share of the range]
 TEMPER = 0.45  # of the draws' spread, of what Thompson sampling asks for [1]
@@ -52,9 +54,11 @@ LEAST_BEND = 1.0  # curvature that is believed in at least [noise per squared un
 REACH = 0.45  # distance at which a trial counts for half [share of the range]
 LARGEST = 1e100  # scores beyond are no scores
 HORIZON = 300.0  # calls over which a gain must pay for a change [1]
+BATCH = 16  # trials that are learned from together, at most
 CANDIDATES = 24  # places that are compared where constraints or conditions forbid the direct way
-MOST_COLUMNS = 64  # of a regression with curvatures and all memories; of one without, and with one memory:
-MOST_PLAIN = 110
+MOST_COLUMNS = 36  # of a regression in all memories; beyond, there is but one of them,
+MOST_BENT = 60  # and of more columns than these curvatures are not learned,
+MOST_PLAIN = 100  # and more than these are not learned at all
 _Z90 = 1.645
 
 
@@ -83,14 +87,14 @@ class SpsaTuner:
             self._blocks.append(slice(first, first + levels[j]))
             first += levels[j]
         d = len(self._numbers)
-        self._first, self._bends = first, first + 2 * d <= MOST_COLUMNS
+        self._first, self._bends = first, first + 2 * d <= MOST_BENT
         self._columns = first + (2 * d if self._bends else d)
         if self._columns > MOST_PLAIN:
             raise ConfigurationError(
                 f"{first - 1} options and {d} numbers are more than can be learned together ({MOST_PLAIN - 1}):"
                 " leave some of them fixed"
             )
-        lives = HALF_LIVES if self._columns <= MOST_COLUMNS else HALF_LIVES[1:2]
+        lives = HALF_LIVES if self._columns <= MOST_COLUMNS else (ONE_HALF_LIFE,)
         tunables = [space[name] for name in self._names]
         self._conditional = np.array([bool(tunables[j].condition) for j in self._numbers], dtype=bool)
         self._conditions = any(tunable.condition for tunable in tunables)
@@ -106,6 +110,7 @@ class SpsaTuner:
         self._trust = np.full(len(lives), 1.0 / len(lives))
         self._offset = np.zeros(1 + constraints)  # scores are kept as differences from the first ones
         self._trials = 0
+        self._waiting: list[tuple[Array, Array]] = []  # columns and scores that are to be learned from
         self._known: Posterior | None = None
         self._widths = self._reach()
 
@@ -201,21 +206,28 @@ class SpsaTuner:
             if len(scores) != 1 + self._constraints or not all(abs(y) < LARGEST for y in scores):
                 continue
             column = self._placed(trial.values)
-            if column is not None:
-                self._fold(column, np.array(scores, dtype=float))
+            if column is None:
+                continue
+            if not self._trials:
+                self._offset = np.array(scores, dtype=float)
+            self._waiting.append((column, np.array(scores, dtype=float) - self._offset))
+            self._trials += 1
+            if len(self._waiting) >= min(max(1, self._trials // 25), BATCH):
+                self._fold()
 
-    def _fold(self, column: Array, scores: Array) -> None:
-        if not self._trials:
-            self._offset = scores
-        scores = scores - self._offset
+    def _fold(self) -> None:
+        """What waits is learned from; while little is known after each trial, later after some, as that is quicker."""
+        columns, scores = (np.array(part) for part in zip(*self._waiting, strict=True))
+        self._waiting = []
+        n, d = len(columns), len(self._numbers)
         if self._trials > 10 and len(self._trust) > 1:
-            likelihood = response.log_likelihood(self._posterior(), column, float(scores[0]))
-            self._trust = response.trusted(self._trust, likelihood, SHARE)
-        d = len(self._numbers)
-        far = float(np.abs(column[self._first : self._first + d]).max()) if d else 0.0
-        weight = 1.0 / (1.0 + (far / REACH) ** 4)
-        self._surface = response.observe(self._surface, column, scores, self._keep, weight)
-        self._trials += 1
+            likelihood = response.log_likelihood(self._posterior(), columns, scores[:, 0])
+            self._trust = response.trusted(self._trust, likelihood, SHARE, n)
+        weights = np.ones(n)
+        if d:
+            far = np.abs(columns[:, self._first : self._first + d]).max(axis=1)
+            weights = 1.0 / (1.0 + (far / REACH) ** 4)
+        self._surface = response.observe(self._surface, columns, scores, self._keep, weights)
         self._known = None
         self._move()
 
@@ -304,6 +316,21 @@ class SpsaTuner:
             self._widths = self._reach()
             self._known = None
 
+    def begin(self, values: Mapping[str, Value], keep: float) -> None:
+        """Go on from ``values``, which somebody else holds for the best; what was learned weighs ``keep`` in [0, 1]."""
+        if self._waiting:
+            self._fold()
+        row = self._cube.row(values)
+        if row is None:
+            return
+        numbers = np.clip(np.array([row[j] for j in self._numbers]), 0.0, 1.0)
+        self._codes = np.array([int(row[j]) for j in self._choices], dtype=int)
+        shift = np.where(self._conditional, 0.0, numbers - self._centre)
+        self._surface = response.faded(response.recentred(self._surface, shift, self._first), keep)
+        self._centre = self._centre + shift
+        self._step = numbers - self._centre
+        self._widths, self._known = self._reach(), None
+
     # ------------------------------------------------------------ telling
 
     def suggest(self, context: Context = ()) -> dict[str, Value]:
@@ -360,7 +387,10 @@ class SpsaTuner:
         }
         _, moment, squares, weight = self._surface
         information = np.array([each[upper] for each in self._surface.information])
-        arrays = (self._centre, self._step, self._trust, self._offset, information, moment, squares, weight)
+        waiting = np.array([column for column, _ in self._waiting]).reshape(-1, self._columns)
+        told = np.array([scores for _, scores in self._waiting]).reshape(-1, 1 + self._constraints)
+        best = (self._centre, self._step, self._trust, self._offset)
+        arrays = (*best, information, moment, squares, weight, waiting, told)
         return packed("spsa", head, arrays)
 
     def _cube_options(self, j: int) -> tuple[Value, ...]:
@@ -377,7 +407,7 @@ class SpsaTuner:
             raise ValueError(f"no state of an SPSA tuner: {wrong!r}") from wrong
 
     def _taken(self, head: dict[str, Any], arrays: Sequence[Array]) -> tuple[str, ...]:
-        centre, step, trust, offset, triangles, moment, squares, weight = arrays
+        centre, step, trust, offset, triangles, moment, squares, weight, waiting, told = arrays
         p = moment.shape[1]
         information = np.zeros((len(trust), p, p))
         information[:, *np.triu_indices(p)] = triangles
@@ -400,6 +430,7 @@ class SpsaTuner:
             heir._codes = np.array([heir._code(i, option) for i, option in enumerate(kept.options)], dtype=int)
             heir._centre, heir._step, heir._surface = centre, step, kept.surface
             heir._trust, heir._offset = trust, offset
+            heir._waiting = list(zip(waiting, told, strict=True))
         dropped = () if same else heir._translated(kept)
         heir._rng, heir._trials, heir._widths = rng, trials, heir._reach()
         self.__dict__.update(heir.__dict__)

@@ -1,0 +1,226 @@
+"""Which learner of declared tunables serves when, and why.
+
+By the space and by what is known, never by a race: differences between learners are a few hundredths a call and noise
+is ten times that, so that a bandit over learners would need thousands of calls to tell them apart.
+
+1. Few combinations of values, and no context that might matter: Thompson sampling on each (``arms``). Nothing need be
+   assumed of how values act together, and no learner does better on so few.
+2. Few combinations, with contexts: linear Thompson sampling, weighed by whether contexts matter (``mixture``).
+3. Ranges, or many combinations: a Gaussian process (``gaussian``), as it makes most of the first hundreds of trials,
+   also where tunables act on each other, and of contexts.
+4. From ``TAKEOVER`` trials on, without contexts: simultaneous perturbation (``spsa``): the process keeps some hundred
+   points and takes milliseconds, this one fades all that it sees into sums of a fixed size and takes microseconds. It
+   has watched from the first trial, and begins where the process holds the best to be. Where scores are only ever 0
+   and 1 it takes over after ``COINS`` trials, as single ones say next to nothing and it averages them all.
+5. With contexts the process stays; of many trials it is shown some, evenly, so that they cost microseconds, too.
+6. More than ``WIDE`` columns (an option each, and two for a number): ``spsa`` alone, as distances say little there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from poet.learning.tuners.arms import MOST, ArmTuner, combinations
+from poet.learning.tuners.dumps import Scale, changes, packed, scales, scales_of, unpacked_all
+from poet.learning.tuners.spsa import LARGEST, MOST_BENT, SpsaTuner
+from poet.model.execution import Context
+from poet.model.policy import Policy
+from poet.model.trial import Recommendation, Trial
+from poet.model.tunable import Choice, Space, Value
+from poet.seams import Tuner
+
+TAKEOVER = 300  # trials
+COINS = 60  # trials, of scores that were only ever 0 and 1
+WIDE = MOST_BENT
+SHOWN = 500  # trials that a process with contexts is shown one by one
+RAREST = 128  # of more, one in at most so many
+TRUST = 0.5  # weight that what was watched keeps where it is contradicted by the process
+RETOLD = 10  # times that the best of a learner that served before is told to one that knows nothing
+
+
+class ChosenTuner:
+    """The tuner that suits a space; implements ``poet.seams.Tuner``. Arguments as all tuners have them.
+
+    contextual: whether trials tell features that might matter.
+    Raises ConfigurationError where the space is too wide, or ``start`` is not in it.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        start: Mapping[str, Value],
+        *,
+        seed: int = 0,
+        constraints: int = 0,
+        contextual: bool = False,
+    ) -> None:
+        self._space, self._start = space, {name: start[name] for name in space}
+        self._seed, self._constraints, self._contextual = seed, constraints, contextual
+        few = combinations(space, self._start, MOST)
+        self._few = 0 if few is None else len(few)
+        self._trials = 0
+        self._coins = True  # whether all scores were 0 or 1
+        self._watching: SpsaTuner | None = None  # that is to take over
+        self.serving = self._suited()
+        self._tuner = self._made(self.serving)
+        if self.serving == "gaussian" and not contextual:
+            self._watching = self._spsa()
+
+    def _suited(self) -> str:
+        if self._few:
+            return "mixture" if self._contextual else "arms"
+        return "spsa" if _columns(self._space) > WIDE else "gaussian"
+
+    def _spsa(self) -> SpsaTuner:
+        return SpsaTuner(self._space, self._start, seed=self._seed, constraints=self._constraints)
+
+    def _made(self, serving: str) -> Tuner:
+        told: dict[str, Any] = {"seed": self._seed, "constraints": self._constraints}
+        if serving == "arms":
+            return ArmTuner(self._space, self._start, **told)
+        if serving == "mixture":
+            from poet.learning.tuners.mixture import MixtureTuner
+
+            return MixtureTuner(self._space, self._start, contextual=self._contextual, **told)
+        if serving == "gaussian":
+            from poet.learning.tuners.gaussian import GaussianTuner
+
+            return GaussianTuner(self._space, self._start, contextual=self._contextual, **told)
+        return self._spsa()
+
+    @property
+    def reason(self) -> str:
+        """Why the one that serves does, in words."""
+        if self.serving == "arms":
+            return f"{self._few} combinations of values, and no context: each is tried as often as it may be the best"
+        if self.serving == "mixture":
+            return f"{self._few} combinations of values, and contexts: linear models with and without them, by evidence"
+        if self.serving == "gaussian":
+            return "ranges of values and few trials so far: a Gaussian process makes the most of each" + (
+                ", in its context" if self._contextual else ""
+            )
+        if _columns(self._space) > WIDE:
+            return "many tunables and options at once: gradients by simultaneous perturbation"
+        if self._coins:
+            return "scores of 0 and 1 only: gradients by simultaneous perturbation average over all of them"
+        return f"{self._trials} trials: gradients by simultaneous perturbation take microseconds, and follow changes"
+
+    # ------------------------------------------------------------ learning
+
+    def update(self, trials: Sequence[Trial]) -> None:
+        """Fold them in; those whose score or slack is not finite are passed over."""
+        good = [trial for trial in trials if all(abs(y) < LARGEST for y in (trial.score, *trial.slack))]
+        self._coins = self._coins and all(trial.score in (0.0, 1.0) for trial in good)
+        shown = good
+        if self.serving == "gaussian" and self._trials + len(good) > SHOWN:
+            rare = min(RAREST, max(1, self._trials // SHOWN))
+            shown = [trial for number, trial in enumerate(good, self._trials) if number % rare == 0]
+        self._trials += len(good)
+        if shown:
+            self._tuner.update(shown)
+        if self._watching is not None:
+            self._watching.update(good)
+            if self._trials >= (COINS if self._coins else TAKEOVER):
+                self._hand_over(self._watching)
+
+    def _hand_over(self, heir: SpsaTuner) -> None:
+        """From the process, at the best that it knows: where the two contradict each other it has seen further."""
+        best = self._tuner.recommend().values
+        own = heir.recommend().values
+        if self._tuner.expected(own) < self._tuner.expected(best):
+            heir.begin(best, TRUST)
+        self._tuner, self._watching, self.serving = heir, None, "spsa"
+
+    # ------------------------------------------------------------ telling
+
+    def suggest(self, context: Context = ()) -> dict[str, Value]:
+        """What to try next in such a call, the best known included."""
+        return self._tuner.suggest(context)
+
+    def recommend(self, context: Context = ()) -> Recommendation:
+        """What is best in such a call; the evidence is all trials."""
+        return self._tuner.recommend(context)._replace(evidence=self._trials)
+
+    def expected(self, values: Mapping[str, Value], context: Context = ()) -> float:
+        """Posterior mean score [utility]."""
+        return self._tuner.expected(values, context)
+
+    def policy(self, share: float, tries: int) -> Policy:
+        """How calls pick values until the next one is made."""
+        return self._tuner.policy(share, tries)
+
+    # ------------------------------------------------------------ keeping
+
+    def dump(self) -> bytes:
+        """All it knows."""
+        parts = [self._tuner.dump()] + ([self._watching.dump()] if self._watching is not None else [])
+        best = self._tuner.recommend()
+        head = {
+            "scales": scales(self._space),
+            "serving": self.serving,
+            "sizes": [len(part) for part in parts],
+            "trials": self._trials,
+            "coins": self._coins,
+            "best": dict(best.values),
+            "mean": best.mean,
+        }
+        return packed("pick", head, (), b"".join(parts))
+
+    def load(self, state: bytes) -> tuple[str, ...]:
+        """Take up where ``dump`` left off; what had to be dropped, in words. Raises ValueError, unchanged."""
+        head, _, tail = unpacked_all("pick", state)
+        try:
+            return self._taken(head, tail)
+        except (KeyError, TypeError, IndexError) as wrong:
+            raise ValueError(f"no state of a tuner: {wrong!r}") from wrong
+
+    def _taken(self, head: Mapping[str, Any], tail: bytes) -> tuple[str, ...]:
+        heir = ChosenTuner(
+            self._space, self._start, seed=self._seed, constraints=self._constraints, contextual=self._contextual
+        )
+        first = head["sizes"][0]
+        heir._trials, heir._coins = int(head["trials"]), bool(head["coins"])
+        before = str(head["serving"])
+        if before == "spsa" and heir.serving == "gaussian" and not self._contextual:
+            heir._tuner, heir._watching, heir.serving = self._spsa(), None, "spsa"
+        if heir.serving == before:
+            words = heir._tuner.load(tail[:first])
+            if heir._watching is not None and len(head["sizes"]) > 1:
+                heir._watching.load(tail[first:])
+        else:
+            now = {name: Scale.of(tunable) for name, tunable in self._space.items()}
+            words = (
+                *changes(scales_of(head["scales"]), now),
+                f"what {before} knew, but for the best values: {heir.serving} serves now",
+            )
+            values = self._space.clip({**self._start, **_common(head["best"], self._space)})
+            best = {name: values.get(name, self._start[name]) for name in self._space}
+            if heir._trials and not self._constraints:
+                trial = Trial(best, float(head["mean"]))
+                heir._tuner.update([trial] * min(RETOLD, heir._trials))
+        self.__dict__.update(heir.__dict__)
+        return words
+
+
+def make_tuner(
+    space: Space, start: Mapping[str, Value], *, seed: int = 0, constraints: int = 0, contextual: bool = False
+) -> Tuner:
+    """The tuner that suits ``space``: see above."""
+    return ChosenTuner(space, start, seed=seed, constraints=constraints, contextual=contextual)
+
+
+def _columns(space: Space) -> int:
+    """Of a regression with an effect for each option, and slope and curvature for each number."""
+    return 1 + sum(len(each.options) if isinstance(each, Choice) else 2 for each in space.values())
+
+
+def _common(best: Mapping[str, Value], space: Space) -> dict[str, Value]:
+    """What of ``best`` is a value of a tunable of ``space``, in its kind if not in its bounds."""
+    found: dict[str, Value] = {}
+    for name, value in best.items():
+        tunable = space.get(name)
+        if tunable is None or (not isinstance(tunable, Choice) and isinstance(value, bool | str)):
+            continue
+        found[name] = value
+    return found

@@ -1,0 +1,663 @@
+"""Tuning by a Gaussian process: few trials, noisy scores, any mixture of numbers and choices, contexts, drift.
+
+What is tried next is a draw of the posterior (Thompson 1933), made jointly for many candidates and tempered, so that it
+explores less than a full draw would: calls are real, and what they lose counts. What is recommended is the best
+posterior mean, never the luckiest trial. Time is a trial's number, a context is an input that is given, not chosen.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from poet.errors import ConfigurationError, nearest
+from poet.kernels.online import surrogate
+from poet.kernels.online.surrogate import Array, Hyper, Process, Seen
+from poet.learning.axes import Cube
+from poet.learning.checks import count
+from poet.learning.tuners.columns import MOST_COLUMNS, Columns
+from poet.model.execution import Context
+from poet.model.policy import Policy, Tries
+from poet.model.policy_cells import Cell, Cells
+from poet.model.trial import Recommendation, Trial
+from poet.model.tunable import Choice, Integer, Real, Space, Tunable, Value
+
+MOST_POINTS = 140  # distinct ones that are kept; their inverse is most of the memory
+ROOM = 16  # that are made free at once, so that it is rarely done
+MOST_DUMPED = 48_000  # bytes of points, from which their number follows in wide spaces
+FITTED = 120  # points, the newest, by which hyper-parameters are learned
+PATCHED = 16  # trials at once that are worked into the inverse; more: it is made anew
+
+TEMPER = 0.4  # of draws: 1 were Thompson sampling, 0 greed
+FIRST = 8  # trials, at most, before the process chooses
+NEARBY, OTHER = 0.15, 0.5  # the first trials about the start: deviation of numbers [1], probability of another option
+CANDIDATES = 320  # half anywhere, half near the best
+WIDTHS = (0.15, 0.05, 0.02)  # of those near the best [1]
+DRAWN = 128  # candidates of which a joint draw is made
+CAUTION = 0.3  # deviations that a recommendation must be better by: a little known is worth a little
+SPELL = 50.0  # equal trials within so small a part of the memory are one point
+ALIKE = 0.9  # correlation from which on two points may be merged
+
+SITUATIONS = 12  # contexts that stand for all that were seen
+RANGES = 3  # that a number in the context is cut into, for those and for cells
+CELLS = 16  # of a policy
+
+_MAGIC = b"POETgpt1"
+_FARTHEST = 0.5  # beyond the cube that a value may lie, and count [1]
+_MOST_BYTES = 1 << 20
+_EDGE = 1.645  # deviations that hold 90 %
+
+
+class _Points(NamedTuple):
+    """What was tried, oldest first."""
+
+    x: Array  # (n, d) places in the cube; exact in 32 bits
+    codes: Array  # (n, f) of contexts; exact in 32 bits
+    y: Array  # (n, 1 + constraints) means
+    scatter: Array  # (n, 1 + constraints) sums of squared deviations from them
+    counts: Array  # (n,) trials
+    at: Array  # (n,) number of the trial
+
+    @classmethod
+    def none(cls, d: int, outputs: int) -> _Points:
+        return cls(np.empty((0, d)), np.empty((0, 0)), *(np.empty((0, outputs)),) * 2, *(np.empty(0),) * 2)
+
+    def of(self, order: Any) -> _Points:
+        return _Points(*(part[order] for part in self))
+
+
+class GaussianTuner:
+    """Implements ``poet.seams.Tuner``; meant for up to some thousand distinct trials of up to some 20 tunables.
+
+    Costs some milliseconds a trial, whatever the number; more trials at equal values cost microseconds. Keeps at most
+    ``MOST_POINTS`` distinct points (those that say the same are merged, then the old and bad ones go), at most
+    ``MOST_COLUMNS`` features, and of a category ``columns.MOST_CODES`` values.
+
+    space: what may be tuned. start: the declared values; trials begin there and near it.
+    constraints: how many slacks each trial tells. contextual: whether contexts are looked at.
+    Raises ConfigurationError where the space is empty or ``start`` is not in it.
+    """
+
+    def __init__(
+        self, space: Space, start: Mapping[str, Value], *, seed: int = 0, constraints: int = 0, contextual: bool = True
+    ) -> None:
+        self._space, self._cube = space, Cube(space, start)
+        missing = [name for name in space if name not in start]
+        if missing:
+            raise ConfigurationError(f"start names no {missing[0]!r}: {nearest(missing[0], start)}")
+        space.check({name: start[name] for name in space})
+        self._start = {name: start[name] for name in space}
+        self._home = _short(self._cube.home)
+        self._steps = [None if steps is None else _short(steps) for steps in self._cube.steps()]
+        self._costs = np.array([tunable.change_cost for tunable in space.values()])
+        self._seed, self._rng = seed, np.random.default_rng(seed)
+        self._outputs, self._contextual = 1 + constraints, contextual
+        self._columns = Columns()
+        self._points = _Points.none(len(space), self._outputs)
+        self._told = 0
+        self._hypers: list[Hyper | None] = [None] * self._outputs
+        self._process: Process | None = None  # of the score; None: to be made
+        self._fitted = (0, 0)  # trials and new points when hyper-parameters were learned last
+        self._fresh = 0  # points since then
+        self._held = self._home.copy()  # what was recommended last where no context was given
+
+    # --- taking in ----------------------------------------------------------------------------------------------------
+
+    def update(self, trials: Sequence[Trial]) -> None:
+        """Fold them in, oldest first. Those whose score or slacks are not finite, or whose values are not of their
+        tunables' kind, are passed over.
+        """
+        if len(trials) > PATCHED:
+            self._process = None
+        before = self._told
+        for trial in trials:
+            outputs = (trial.score, *trial.slack)
+            row = self._cube.row(trial.values)
+            if row is None or len(outputs) != self._outputs or not all(map(_fine, outputs)):
+                continue
+            self._take(np.clip(_short(row), -_FARTHEST, self._far), trial.context, outputs)
+            if len(self._points.x) > self._most:
+                self._thin()
+        if self._told > before:
+            self._learn()
+
+    @property
+    def _far(self) -> Array:
+        return np.where(np.array(self._cube.levels) > 0, np.inf, 1.0 + _FARTHEST)
+
+    @property
+    def _most(self) -> int:
+        wide = 4 * (len(self._cube.levels) + len(self._columns)) + 16 * self._outputs + 16
+        return max(ROOM + 4, min(MOST_POINTS, MOST_DUMPED // wide))
+
+    def _take(self, point: Array, context: Context, outputs: Sequence[float]) -> None:
+        codes = _short(self._columns.learn(context)) if self._contextual else np.empty(0)
+        points, at, y = self._points, float(self._told), np.array(outputs)
+        self._told += 1
+        if len(codes) > points.codes.shape[1]:
+            unknown = self._columns.unknown()[points.codes.shape[1] :]
+            points = points._replace(codes=np.hstack([points.codes, np.tile(unknown, (len(points.x), 1))]))
+            self._process, self._hypers = None, [None if h is None else self._wider(h) for h in self._hypers]
+        same = (points.x == point).all(axis=1) & (at - points.at <= self._spell())
+        same &= ((points.codes == codes) | (np.isnan(points.codes) & np.isnan(codes))).all(axis=1)
+        if same.any():
+            i = int(np.flatnonzero(same)[-1])
+            n, away = float(points.counts[i]) + 1.0, y - points.y[i]
+            points.y[i] += away / n
+            points.scatter[i] += away * (y - points.y[i])
+            points.counts[i] = n
+            if self._process is not None:
+                self._process = surrogate.with_count(
+                    self._process, i, float(points.y[i, 0]), n, float(points.scatter[i, 0])
+                )
+            self._points = points
+            return
+        self._points = _Points(
+            np.vstack([points.x, point]),
+            np.vstack([points.codes, codes]),
+            np.vstack([points.y, y]),
+            np.vstack([points.scatter, np.zeros(self._outputs)]),
+            np.append(points.counts, 1.0),
+            np.append(points.at, at),
+        )
+        self._fresh += 1
+        if self._process is not None:
+            self._process = surrogate.with_point(self._process, self._rows(point[None], codes)[0], float(y[0]), at)
+
+    def _wider(self, hyper: Hyper) -> Hyper:
+        """With the usual lengths for columns that are new."""
+        return hyper._replace(lengths=hyper.lengths + surrogate.usual(self._levels).lengths[len(hyper.lengths) :])
+
+    def _spell(self) -> float:
+        """Trials within which equal ones are one point."""
+        hyper = self._hypers[0]
+        return 8.0 if hyper is None else math.exp(hyper.memory) / SPELL
+
+    def _thin(self) -> None:
+        """Merge points that say the same, then drop those that are old and bad, until there is room."""
+        process, points = self._model(), self._points
+        seen = process.seen
+        assert seen.at is not None
+        kernel = surrogate.correlation(seen.x, seen.x, self._levels, process.hyper.lengths)
+        kernel *= np.exp(-np.abs(np.subtract.outer(seen.at, seen.at)) * math.exp(-process.hyper.memory))
+        np.fill_diagonal(kernel, 0.0)
+        alive = np.ones(len(points.x), dtype=bool)
+        mean = surrogate.mean(process, seen.x, float(self._told))
+        age = (self._told - points.at) * math.exp(-process.hyper.memory)
+        worth = (mean - mean.max()) / process.scale - age
+        for _ in range(len(points.x) - (self._most - ROOM)):
+            i, j = divmod(int(np.argmax(kernel)), len(kernel))
+            if kernel[i, j] > ALIKE:
+                i, j = (i, j) if points.counts[i] >= points.counts[j] else (j, i)
+                a, b = float(points.counts[i]), float(points.counts[j])
+                away = points.y[j] - points.y[i]
+                points.y[i] += away * (b / (a + b))
+                points.scatter[i] += points.scatter[j] + away * away * (a * b / (a + b))
+                points.at[i] = (a * points.at[i] + b * points.at[j]) / (a + b)
+                points.counts[i] = a + b
+            else:
+                j = int(np.argmin(np.where(alive, worth, np.inf)))
+            alive[j] = False
+            kernel[j] = kernel[:, j] = 0.0
+        left = np.flatnonzero(alive)
+        self._points = points.of(left[np.argsort(points.at[left], kind="stable")])
+        self._process = None
+
+    def _learn(self) -> None:
+        """Learn the hyper-parameters anew, rarely."""
+        trials, n = self._fitted
+        if self._fresh < max(3, n // 5) and self._told < 1.5 * trials + 8:
+            return
+        for k in range(self._outputs):
+            seen = self._seen(k)
+            newest = Seen(*(part[-FITTED:] for part in seen if part is not None))
+            prior = surrogate.usual(self._levels, trend=True)
+            self._hypers[k] = surrogate.fit(newest, levels=self._levels, hyper=self._hypers[k], prior=prior).hyper
+        self._fitted, self._fresh, self._process = (self._told, len(self._points.x)), 0, None
+
+    # --- the model ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _levels(self) -> tuple[int, ...]:
+        return self._cube.levels + self._columns.levels
+
+    def _rows(self, points: Array, codes: Array | Sequence[float]) -> Array:
+        """Points beside the place of one context: (m, d + f)."""
+        if not len(self._columns):
+            return points
+        return np.hstack([points, np.tile(self._columns.places([float(code) for code in codes]), (len(points), 1))])
+
+    def _seen(self, k: int) -> Seen:
+        points, x = self._points, self._points.x
+        if len(self._columns):
+            x = np.hstack([x, [self._columns.places(codes) for codes in points.codes.tolist()]])
+        return Seen(x, points.y[:, k].copy(), points.counts.copy(), points.scatter[:, k].copy(), points.at.copy())
+
+    def _model(self, k: int = 0) -> Process:
+        """Of the score, which is kept, or of a slack, which is made anew."""
+        if k == 0 and self._process is not None:
+            return self._process
+        hyper = self._hypers[k] or surrogate.usual(self._levels, trend=True)
+        process = surrogate.fit(self._seen(k), levels=self._levels, hyper=hyper, learn=False)
+        if k == 0:
+            self._process = process
+        return process
+
+    def _situations(self) -> list[tuple[Array, float]]:
+        """Codes of contexts that stand for all that were seen, and their shares of the trials; most frequent first."""
+        codes, count_ = self._points.codes, self._points.counts
+        if not codes.shape[1]:
+            return [(np.empty(0), 1.0)]
+        limits, groups = self._limits(), dict[tuple[float, ...], list[int]]()
+        for i, row in enumerate(codes.tolist()):
+            groups.setdefault(tuple(_range(c, edges) for c, edges in zip(row, limits, strict=True)), []).append(i)
+        found = []
+        for rows in groups.values():
+            weights = count_[rows]
+            middle = [
+                float(codes[rows[-1], j]) if edges is None else _mean(codes[rows, j], weights)
+                for j, edges in enumerate(limits)
+            ]
+            found.append((np.array(middle), float(weights.sum())))
+        found.sort(key=lambda pair: -pair[1])
+        total = sum(weight for _, weight in found[:SITUATIONS])
+        return [(codes, weight / total) for codes, weight in found[:SITUATIONS]]
+
+    def _limits(self) -> list[tuple[float, ...] | None]:
+        """By column: where a number's ranges end; None: a category."""
+        limits: list[tuple[float, ...] | None] = []
+        for j, levels in enumerate(self._columns.levels):
+            told = self._points.codes[:, j]
+            told = told[~np.isnan(told)]
+            parts = np.linspace(0.0, 1.0, RANGES + 1)[1:-1]
+            edges = tuple(dict.fromkeys(np.quantile(told, parts).tolist())) if len(told) else ()
+            limits.append(None if levels else edges)
+        return limits
+
+    # --- choosing -----------------------------------------------------------------------------------------------------
+
+    def suggest(self, context: Context = ()) -> dict[str, Value]:
+        """What to try next in such a call: at first the start and near it, then a draw of the posterior.
+
+        In a call of a context that was never seen: as in one that was, by the frequency of those.
+        """
+        return self._cube.values(self._tries(self._codes_for(context), 1)[0].tolist())
+
+    def _codes_for(self, context: Context) -> Array:
+        if self._columns.known(context):
+            return np.array(self._columns.codes(context))
+        codes, weights = zip(*self._situations(), strict=True)
+        return np.asarray(codes[int(self._rng.choice(len(codes), p=np.array(weights)))])
+
+    def _tries(self, codes: Array, n: int) -> Array:
+        """Points to try in one context: (n, d)."""
+        if not len(self._points.x):
+            first = [self._home] + [self._settled(self._nearby()[None])[0] for _ in range(n - 1)]
+            return np.array(first)
+        if self._told < min(2 + len(self._cube.levels), FIRST):
+            return np.array([self._settled(self._nearby()[None])[0] for _ in range(n)])
+        process, now = self._model(), float(self._told)
+        points = self._candidates(process, [codes], self._rng)
+        rows = self._rows(points, codes)
+        middle, deviation = surrogate.predict(process, rows, now)
+        hope = middle + deviation - self._change(points, 2.0)
+        slacks = [self._model(k) for k in range(1, self._outputs)]
+        for slack in slacks:
+            kept, unsure = surrogate.predict(slack, rows, now)
+            hope += np.minimum(kept + unsure, 0.0) * (10.0 * process.scale / slack.scale)
+        chosen = np.argsort(-hope, kind="stable")[:DRAWN]
+        points, rows = points[chosen], rows[chosen]
+        draws = surrogate.drawn(*surrogate.joint(process, rows, now), self._rng, n, TEMPER) - self._change(points, 2.0)
+        if slacks:
+            broken = np.zeros_like(draws)
+            for slack in slacks:
+                kept = surrogate.drawn(*surrogate.joint(slack, rows, now), self._rng, n, TEMPER)
+                broken += np.minimum(kept, 0.0) / slack.scale
+            draws = np.where(broken.max(axis=1)[:, None] < 0, broken, np.where(broken < 0, -np.inf, draws))
+        return np.asarray(points[np.argmax(draws, axis=1)])
+
+    def _nearby(self) -> Array:
+        """A point near the start."""
+        levels, d = np.array(self._cube.levels), len(self._cube.levels)
+        other = surrogate.anywhere(1, self._cube.levels, self._rng)[0]
+        flipped = np.where(self._rng.random(d) < OTHER, other, self._home)
+        moved = np.clip(self._home + NEARBY * self._rng.standard_normal(d), 0.0, 1.0)
+        return np.where(levels > 0, flipped, moved)
+
+    def _change(self, points: Array, times: float) -> Array:
+        """What it costs to change from what is held to each of the points, so many times: (m,)."""
+        return np.asarray(times * ((points != self._held) @ self._costs))
+
+    def _known(self) -> Array:
+        """What was tried, and the start, within bounds, each once."""
+        inside = np.where(np.array(self._cube.levels) > 0, self._points.x, np.clip(self._points.x, 0.0, 1.0))
+        return np.unique(self._settled(np.vstack([inside, self._home, self._held])), axis=0)
+
+    def _candidates(self, process: Process, codes: Sequence[Array], rng: np.random.Generator) -> Array:
+        """The best that are known in these contexts, many near them, and many anywhere: (m, d)."""
+        known, levels = self._known(), self._cube.levels
+        mean = np.mean([surrogate.mean(process, self._rows(known, each), float(self._told)) for each in codes], axis=0)
+        centres = known[np.argsort(-mean, kind="stable")[:5]]
+        points = [
+            surrogate.anywhere(CANDIDATES // 2, levels, rng),
+            surrogate.around(centres, levels, rng, CANDIDATES // 2, WIDTHS),
+        ]
+        return np.unique(np.vstack([self._settled(_short(np.vstack(points))), centres]), axis=0)
+
+    def _settled(self, points: Array) -> Array:
+        """On their steps, and those that play no part at home; in place."""
+        for j, steps in enumerate(self._steps):
+            if steps is not None:
+                points[:, j] = steps[np.searchsorted((steps[1:] + steps[:-1]) / 2.0, points[:, j])]
+        if self._cube.conditional:
+            points = _short([self._cube.rounded(point) for point in points.tolist()])
+        return points
+
+    # --- telling ------------------------------------------------------------------------------------------------------
+
+    def recommend(self, context: Context = ()) -> Recommendation:
+        """The best posterior mean, among what was tried and much else, less a little where little is known.
+
+        In a context that was never seen, or none: in the mean of all that were seen. A change of a tunable that costs
+        something must pay: in the mean of all over the trials seen so far or remembered, in a context at once.
+        """
+        if not len(self._points.x):
+            return Recommendation(dict(self._start), 0.0, -math.inf, math.inf, 0)
+        known = len(self._columns) > 0 and self._columns.known(context)
+        situations = [(np.array(self._columns.codes(context)), 1.0)] if known else self._situations()
+        point, mean, half, feasible = self._best(situations, lasting=not known)
+        if not known:
+            self._held = point
+        return Recommendation(self._cube.values(point.tolist()), mean, mean - half, mean + half, self._told, feasible)
+
+    def _best(self, situations: Sequence[tuple[Array, float]], *, lasting: bool) -> tuple[Array, float, float, bool]:
+        """The point, its mean, half the interval, and whether it keeps the constraints. Draws nothing from the seed."""
+        process, now = self._model(), float(self._told)
+        rng = np.random.default_rng((self._seed & 0xFFFFFFFF, self._told))
+        points = self._candidates(process, [codes for codes, _ in situations[:4]], rng)
+        if len(situations) > 1:  # the mean of many contexts is dear
+            rough = sum(
+                weight * surrogate.mean(process, self._rows(points, codes), now) for codes, weight in situations
+            )
+            points = points[np.argsort(-np.asarray(rough), kind="stable")[:64]]
+        middle, deviation = np.zeros(len(points)), np.zeros(len(points))
+        for codes, weight in situations:
+            each, unsure = surrogate.predict(process, self._rows(points, codes), now)
+            middle += weight * each
+            deviation += weight * unsure  # as if they were in doubt together: at most too wide
+        horizon = min(math.exp(process.hyper.memory), max(50.0, now)) if lasting else 1.0
+        worth = middle - CAUTION * deviation - self._change(points, 1.0 / horizon)
+        broken = np.zeros(len(points))
+        for k in range(1, self._outputs):
+            slack = self._model(k)
+            kept = sum(weight * surrogate.mean(slack, self._rows(points, codes), now) for codes, weight in situations)
+            broken += np.minimum(np.asarray(kept), 0.0) / slack.scale
+        feasible = bool((broken >= 0).any())
+        i = int(np.argmax(np.where(broken < 0, -np.inf, worth) if feasible else broken))
+        return points[i], float(middle[i]), _EDGE * float(deviation[i]), feasible
+
+    def expected(self, values: Mapping[str, Value], context: Context = ()) -> float:
+        """Posterior mean score of ``values``; 0.0 while nothing was tried.
+
+        Raises ConfigurationError where one is missing or not of its tunable's kind.
+        """
+        row = self._cube.row(values)
+        if row is None:
+            self._space.check(dict(values))
+            raise ConfigurationError(f"expected needs all of {', '.join(self._space)}, got {dict(values)!r}")
+        if not len(self._points.x):
+            return 0.0
+        known = len(self._columns) > 0 and self._columns.known(context)
+        situations = [(np.array(self._columns.codes(context)), 1.0)] if known else self._situations()
+        point, now = np.array([row]), float(self._told)
+        return sum(w * float(surrogate.mean(self._model(), self._rows(point, c), now)[0]) for c, w in situations)
+
+    def policy(self, share: float, tries: int) -> Policy:
+        """How calls pick values until the next one is made: with contexts, by cells; see ``Cells``.
+
+        share: of calls that may try something out, in [0, 1]. tries: most sets of values to try, >= 1, in each cell.
+        Raises ConfigurationError where they are out of range.
+        """
+        if not 0 <= share <= 1:
+            raise ConfigurationError(f"share must be in [0, 1], got {share!r}")
+        if tries < 1:
+            raise ConfigurationError(f"tries must be a whole number >= 1, got {tries!r}")
+        if not len(self._columns) or not len(self._points.x):
+            return self._some(np.empty(0), share, tries)
+        parent = self._best(self._situations(), lasting=True)[0]
+        limits = self._limits()
+        cells: dict[tuple[Any, ...], Cell] = {}
+        for codes, _ in self._situations()[:CELLS]:
+            key = self._columns.parts(codes.tolist(), limits)
+            if key is None:
+                continue
+            best = self._best([(codes, 1.0)], lasting=False)[0]
+            own = {} if (best == parent).all() else self._cube.values(best.tolist())
+            cells[key] = Cell(own, self._some(codes, share, tries))
+        features = tuple(zip(self._columns.names, limits, strict=True))
+        common = self._situations()[0][0]
+        return Cells(features, cells, self._some(common, share, tries))
+
+    def _some(self, codes: Array, share: float, tries: int) -> Tries:
+        """Distinct sets of values to try in one context."""
+        if share == 0:
+            return Tries(0.0, ())
+        found = np.unique(self._tries(codes, tries), axis=0)
+        return Tries(share, tuple(self._cube.values(point.tolist()) for point in found))
+
+    # --- keeping ------------------------------------------------------------------------------------------------------
+
+    def dump(self) -> bytes:
+        """All it knows, the state of its dice included; at most some 50 KB."""
+        self._process = None  # whoever loads it makes it anew, too: so both go on alike to the last bit
+        points = self._points
+        facts = {
+            "space": {name: _described(tunable) for name, tunable in self._space.items()},
+            "columns": self._columns.dump(),
+            "shape": [len(points.x), points.x.shape[1], points.codes.shape[1], points.y.shape[1]],
+            "told": self._told,
+            "fitted": list(self._fitted),
+            "fresh": self._fresh,
+            "hypers": [None if h is None else [list(h.lengths), h.noise, h.memory, h.trend] for h in self._hypers],
+            "held": self._held.tolist(),
+            "dice": self._rng.bit_generator.state,
+        }
+        text = json.dumps(facts, separators=(",", ":")).encode()
+        blob = points.x.astype("<f4").tobytes() + points.codes.astype("<f4").tobytes()
+        blob += b"".join(part.astype("<f8").tobytes() for part in points[2:])
+        return _MAGIC + zlib.compress(len(text).to_bytes(4, "little") + text + blob, 6)
+
+    def load(self, state: bytes) -> tuple[str, ...]:
+        """Take up where ``dump`` left off; in words, what of it means nothing in this space.
+
+        Values are read as what they were: tried points keep what still has a meaning, a tunable that is new was at its
+        start then. Raises ValueError, unchanged, where ``state`` is not of this kind.
+        """
+        try:
+            kept = _Kept.of(state)
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError, AttributeError, zlib.error) as error:
+            raise ValueError(f"this is no state of a GaussianTuner ({error}); it was left unread") from error
+        lost = kept.fit_for(self)
+        self._columns = kept.columns if self._contextual else Columns()
+        self._points, self._told, self._fitted, self._fresh = kept.points, kept.told, kept.fitted, kept.fresh
+        self._hypers, self._held, self._process = kept.hypers, kept.held, None
+        self._rng.bit_generator.state = kept.dice
+        if len(self._points.x) > self._most:
+            self._thin()
+        return lost
+
+
+class _Kept:
+    """What a dump says."""
+
+    def __init__(self, facts: Mapping[str, Any], blob: bytes) -> None:
+        n, d, f, outputs = (count(each, 4096) for each in facts["shape"])
+        sizes = [4 * n * d, 4 * n * f, 8 * n * outputs, 8 * n * outputs, 8 * n, 8 * n]
+        if len(blob) != sum(sizes) or f > MOST_COLUMNS or outputs < 1:
+            raise ValueError("its points are cut short, or too long")
+        parts: list[Array] = []
+        offset = 0
+        for size, shape in zip(sizes, [(n, d), (n, f), (n, outputs), (n, outputs), (n,), (n,)], strict=True):
+            kind = "<f4" if len(parts) < 2 else "<f8"
+            parts.append(np.frombuffer(blob[offset : offset + size], kind).astype(float).reshape(shape))
+            offset += size
+        self.points = _Points(*parts)
+        if not all(np.isfinite(part).all() for part in (parts[0], *parts[2:])) or not (self.points.counts > 0).all():
+            raise ValueError("its points are not finite")
+        self.tunables = {str(name): _tunable(told) for name, told in facts["space"].items()}
+        if len(self.tunables) != d:
+            raise ValueError("its points are of another space")
+        self.columns = Columns.load(facts["columns"])
+        if len(self.columns) != f and n:
+            raise ValueError("its points are of other features")
+        self.told, self.fresh = count(facts["told"]), count(facts["fresh"])
+        trials, known = facts["fitted"]
+        self.fitted = count(trials), count(known)
+        self.hypers = [None if told is None else _hyper(told, d + f) for told in facts["hypers"]]
+        self.held = np.array([float(place) for place in facts["held"]])
+        if len(self.hypers) != outputs or self.held.shape != (d,):
+            raise ValueError("its hyper-parameters are of other points")
+        self.dice = facts["dice"]
+        np.random.default_rng(0).bit_generator.state = self.dice
+
+    @classmethod
+    def of(cls, state: bytes) -> _Kept:
+        """From a dump. Raises ValueError and what else comes of odd bytes."""
+        if state[: len(_MAGIC)] != _MAGIC:
+            raise ValueError("it does not begin like one")
+        unpacker = zlib.decompressobj()
+        data = unpacker.decompress(state[len(_MAGIC) :], _MOST_BYTES)
+        if not unpacker.eof or unpacker.unused_data:
+            raise ValueError("it is cut short, or too long")
+        length = int.from_bytes(data[:4], "little")
+        return cls(json.loads(data[4 : 4 + length]), data[4 + length :])
+
+    def fit_for(self, tuner: GaussianTuner) -> tuple[str, ...]:
+        """Read the points as points of another tuner's space; what got lost, in words."""
+        lost: list[str] = []
+        space, outputs = tuner._space, tuner._outputs
+        if self.points.y.shape[1] != outputs:
+            before = self.points.y.shape[1]
+            if before < outputs:
+                lost.append(
+                    f"all {len(self.points.x)} points, as they tell of {before - 1} constraints, not {outputs - 1}"
+                )
+                self.points = self.points.of(slice(0, 0))
+                self.hypers += [None] * (outputs - before)
+                self.points = self.points._replace(y=np.empty((0, outputs)), scatter=np.empty((0, outputs)))
+            else:
+                lost.append(f"the slacks of {before - outputs} constraints")
+                self.points = self.points._replace(
+                    y=self.points.y[:, :outputs], scatter=self.points.scatter[:, :outputs]
+                )
+                self.hypers = self.hypers[:outputs]
+        if not tuner._contextual and len(self.columns):
+            lost.append(f"contexts: {', '.join(self.columns.names)}")
+            d = len(self.tunables)
+            self.points = self.points._replace(codes=np.empty((len(self.points.x), 0)))
+            self.hypers = [None if h is None else h._replace(lengths=h.lengths[:d]) for h in self.hypers]
+        if list(self.tunables.items()) == [(name, _bare(tunable)) for name, tunable in space.items()]:
+            return tuple(lost)
+        old, d = Cube(self.tunables), len(self.tunables)
+        gone = [name for name in self.tunables if name not in space]
+        lost += [f"tunable {name!r}, which is gone: its trials count as if it played no part" for name in gone]
+        keep, rows = [], []
+        for i, point in enumerate(self.points.x.tolist()):
+            row = tuner._cube.row({**tuner._start, **_read(old, point)})
+            inside = row is not None and all(
+                -_FARTHEST <= x <= 1 + _FARTHEST or k for x, k in zip(row, tuner._cube.levels, strict=True)
+            )
+            if row is not None and inside:
+                keep.append(i)
+                rows.append(row)
+        if len(keep) < len(self.points.x):
+            out = len(self.points.x) - len(keep)
+            lost.append(f"{out} of {len(self.points.x)} points: an option is gone, or they are far out of bounds")
+        points = self.points.of(keep)
+        self.points = points._replace(x=_short(rows).reshape(len(rows), len(space)))
+        order = list(self.tunables)
+        usual = surrogate.usual(tuner._cube.levels).lengths
+        self.hypers = [
+            None
+            if hyper is None
+            else hyper._replace(
+                lengths=tuple(
+                    hyper.lengths[order.index(name)] if self.tunables.get(name) == _bare(tunable) else usual[j]
+                    for j, (name, tunable) in enumerate(space.items())
+                )
+                + hyper.lengths[d:]
+            )
+            for hyper in self.hypers
+        ]
+        held = tuner._cube.row({**tuner._start, **_read(old, self.held.tolist())})
+        self.held = tuner._home.copy() if held is None else _short(np.clip(held, 0, None))
+        self.fresh = max(self.fresh, len(rows))
+        return tuple(lost)
+
+
+def _read(cube: Cube, point: Sequence[float]) -> dict[str, Value]:
+    """Values at a point that may lie beyond the cube."""
+    values: dict[str, Value] = {}
+    for (name, tunable), x in zip(cube.tunables.items(), point, strict=True):
+        if isinstance(tunable, Choice):
+            values[name] = tunable.options[min(max(round(x), 0), len(tunable.options) - 1)]
+            continue
+        low, high = float(tunable.low), float(tunable.high)
+        value = low * math.pow(high / low, x) if tunable.log else low + (high - low) * x
+        values[name] = round(value) if isinstance(tunable, Integer) else value
+    return values
+
+
+def _bare(tunable: Tunable) -> Tunable:
+    """Without what does not change the meaning of a place."""
+    if isinstance(tunable, Choice):
+        return Choice(*tunable.options)
+    return type(tunable)(tunable.low, tunable.high, tunable.log)  # type: ignore[arg-type]
+
+
+def _described(tunable: Tunable) -> list[Any]:
+    if isinstance(tunable, Choice):
+        return ["choice", *tunable.options]
+    return ["integer" if isinstance(tunable, Integer) else "real", tunable.low, tunable.high, tunable.log]
+
+
+def _tunable(told: Sequence[Any]) -> Tunable:
+    kind, *facts = told
+    if kind == "choice":
+        return Choice(*facts)
+    low, high, log = facts
+    return Integer(low, high, bool(log)) if kind == "integer" else Real(low, high, bool(log))
+
+
+def _hyper(told: Sequence[Any], width: int) -> Hyper:
+    lengths, noise, memory, trend = told
+    numbers = [float(each) for each in (*lengths, noise, memory, 0.0 if trend is None else trend)]
+    if len(lengths) != width or not all(math.isfinite(each) and abs(each) < 50 for each in numbers):
+        raise ValueError(f"expected {width} lengths, and all of them finite, got {told!r}")
+    return Hyper(tuple(numbers[:-3]), numbers[-3], numbers[-2], None if trend is None else numbers[-1])
+
+
+def _short(numbers: Any) -> Array:
+    """Rounded to what 32 bits can tell, so that a dump need not tell more."""
+    return np.asarray(numbers, dtype=np.float32).astype(np.float64)
+
+
+def _fine(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e150
+
+
+def _range(code: float, edges: tuple[float, ...] | None) -> float:
+    """A category's code, or which range a number lies in; -1: it is missing."""
+    if edges is None:
+        return code
+    return -1.0 if math.isnan(code) else float(np.searchsorted(edges, code, side="right"))
+
+
+def _mean(values: Array, weights: Array) -> float:
+    there = ~np.isnan(values)
+    return float(np.average(values[there], weights=weights[there])) if there.any() else math.nan

@@ -307,7 +307,7 @@ def scores_questions(function: int, places: Sequence[Place] | None = None) -> li
         facts = function, [said(writer) for writer, _ in places], [sequence for _, sequence in places]
     return [
         (f"SELECT writer, sequence, score FROM poet.score WHERE function = %s{some}", facts),
-        (f"SELECT writer, sequence, name, value FROM poet.goal WHERE function = %s{some} ORDER BY at, name", facts),
+        (f"SELECT writer, sequence, name, value FROM poet.goal WHERE function = %s{some} ORDER BY at, name COLLATE \"C\"", facts),
     ]
 
 

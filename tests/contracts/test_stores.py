@@ -185,7 +185,9 @@ class SameAsMemory(RuleBasedStateMachine):
     def executions(self, key: FunctionKey, since: float, limit: int | None) -> None:
         self.both("executions", key, since=since, limit=limit)
 
-    @rule(key=st.sampled_from(KEYS), ids=st.lists(st.tuples(WRITERS | st.just("w3"), st.integers(-1, 3500)), max_size=9))
+    @rule(
+        key=st.sampled_from(KEYS), ids=st.lists(st.tuples(WRITERS | st.just("w3"), st.integers(-1, 3500)), max_size=9)
+    )
     def find(self, key: FunctionKey, ids: list[tuple[str, int]]) -> None:
         self.both("find", key, [(writer, sequence % 41 if writer != "w3" else sequence) for writer, sequence in ids])
 

@@ -231,7 +231,9 @@ class MemoryStore:
             kept = self._of(function)
             for execution in executions:
                 features.check_execution(execution)
-            executions = [row._replace(goals=features.check_goals(row.goals)) if row.goals else row for row in executions]
+            executions = [
+                row._replace(goals=features.check_goals(row.goals)) if row.goals else row for row in executions
+            ]
             added = []
             for batch in rules.by_writer(executions).values():
                 for execution in batch:

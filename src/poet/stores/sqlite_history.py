@@ -174,7 +174,9 @@ def scores(file: sqlite3.Connection, function: int) -> dict[Place, Said]:
     """What was said of executions, and their chunks do not have yet."""
     return reading.gathered(
         file.execute("SELECT writer, sequence, score FROM score WHERE function = ?", (function,)),
-        file.execute("SELECT writer, sequence, name, value FROM goal WHERE function = ? ORDER BY at, name", (function,)),
+        file.execute(
+            "SELECT writer, sequence, name, value FROM goal WHERE function = ? ORDER BY at, name", (function,)
+        ),
     )
 
 

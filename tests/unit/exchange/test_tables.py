@@ -148,7 +148,9 @@ def test_what_is_not_known_is_null_and_not_zero() -> None:
 
 
 def test_what_a_call_used_is_its_versions_values_and_what_it_used_otherwise() -> None:
-    tried = shop.executions(1)[0]._replace(values=(("k", 3), ("model@region=eu,tier=1", "large")), goals=(("cost", 2.0),))
+    tried = shop.executions(1)[0]._replace(
+        values=(("k", 3), ("model@region=eu,tier=1", "large")), goals=(("cost", 2.0),)
+    )
     row = table.row_of(RECORD, tried, {"k": 1, "timeout": 2.0})
     assert row.parameters == {"k": 3, "timeout": 2.0, "model@region=eu,tier=1": "large"}
     assert (row.values, row.goals) == ({"k": 3, "model@region=eu,tier=1": "large"}, {"cost": 2.0})

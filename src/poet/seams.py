@@ -156,8 +156,8 @@ class FunctionRecord(NamedTuple):
     seconds: float  # their summed duration [s]
     last_call: float  # Unix time [s]; 0: never
     space: Mapping[str, Sequence[float]] = MappingProxyType({})  # hard bounds, lowest and highest, where declared
-    choices: Mapping[str, Sequence[Value]] = MappingProxyType({})  # what a parameter may be, where that is a choice
-    goals: Mapping[str, Mapping[str, float]] = MappingProxyType({})  # what executions are scored by, as declared
+    choices: Mapping[str, Sequence[Value]] = MappingProxyType({})  # options of tunables that are one of several
+    goals: Mapping[str, Mapping[str, float]] = MappingProxyType({})  # what calls are scored by, as declared
 
 
 class ProcessReport(NamedTuple):

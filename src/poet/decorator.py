@@ -100,6 +100,8 @@ class Handle:
                 "store": trainer.store.url,
                 "away": trainer.store.away or None,
                 "dropped": trainer.dropped,
+                "feedback_lost": trainee.feedback_lost,
+                "feedback_waiting": trainee.feedback_waiting,
                 "faults": trainer.faults.count,
                 "last_fault": trainer.faults.last,
             }

@@ -64,8 +64,20 @@ class Probe(NamedTuple):
 class Learner(Protocol):
     """Learns from executions and proposes values. One function each; used by one thread at a time; seeded."""
 
+    @property
+    def scores(self) -> bool:
+        """Whether it wants scores that come later: the same as long as it lives. What has no such word wants none."""
+
     def update(self, executions: Sequence[Execution]) -> None:
-        """Fold them in, oldest first. Never changes them."""
+        """Fold them in, oldest first. Never changes them. Some may have a score, or goals, already."""
+
+    def rescored(self, executions: Sequence[Execution], before: Sequence[Execution]) -> None:
+        """Executions that it has seen, whose score or goals came later, or came anew: with them now.
+
+        before: the same executions as they were told of last; one that had a score, or goals, then is not to be counted
+        twice. In the order in which the scores came. It, or a learner of the same function in another process, which
+        may have ended since, has seen each. Never changes them; never raises. Who wants no scores is not told.
+        """
 
     def due(self) -> int:
         """Whether ``suggest`` would look at the evidence now: 0 no, 1 yes, 2 yes and it must not wait. Cheap."""
@@ -285,8 +297,9 @@ class Store(Protocol):
         """
 
     def score(self, function: FunctionKey, feedback: Sequence[Feedback]) -> None:
-        """Keep what was said of executions, which may come later or have expired. Of several the newest counts; of goals
-        the newest of each name, so that they may be said one after the other.
+        """Keep what was said of executions, which may come later or have expired. Of several the newest counts.
+
+        Of goals it is the newest of each name, so that they may be said one after the other.
 
         Raises ValueError where a score, a goal or a moment is not finite.
         """

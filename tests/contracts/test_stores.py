@@ -19,7 +19,7 @@ from poet.seams import FunctionRecord, Incoming, ProcessReport, Store
 from poet.stores.memory import MemoryStore
 from poet.stores.sqlite import SqliteStore
 from poet.testing.stores import SharedStoreContract, StoreContract
-from unit.stores.strategies import CONTEXTS
+from unit.stores.strategies import CONTEXTS, GOALS
 
 
 class TestMemoryStore(StoreContract):
@@ -68,9 +68,12 @@ EXECUTIONS = st.builds(
     st.just(()) | CONTEXTS,
     st.integers(0, 9),
     st.none() | st.floats(-10, 10, width=32),
+    st.just(()) | CONTEXTS,
+    st.just(()) | GOALS,
 )
+WRITERS = st.sampled_from(["w1", "w2"])
 FEEDBACK = st.builds(
-    Feedback, st.sampled_from(["w1", "w2"]), st.integers(0, 40), st.floats(-10, 10, width=32), st.integers(0, 9)
+    Feedback, WRITERS, st.integers(0, 40), st.floats(-10, 10, width=32), st.integers(0, 9), st.just(()) | GOALS
 )
 
 
@@ -181,6 +184,12 @@ class SameAsMemory(RuleBasedStateMachine):
     @rule(key=st.sampled_from(KEYS), since=STARTS, limit=st.none() | st.integers(0, 2000))
     def executions(self, key: FunctionKey, since: float, limit: int | None) -> None:
         self.both("executions", key, since=since, limit=limit)
+
+    @rule(
+        key=st.sampled_from(KEYS), ids=st.lists(st.tuples(WRITERS | st.just("w3"), st.integers(-1, 3500)), max_size=9)
+    )
+    def find(self, key: FunctionKey, ids: list[tuple[str, int]]) -> None:
+        self.both("find", key, [(writer, sequence % 41 if writer != "w3" else sequence) for writer, sequence in ids])
 
     @rule(key=st.sampled_from(KEYS), state=st.binary(max_size=20))
     def save_learner(self, key: FunctionKey, state: bytes) -> None:

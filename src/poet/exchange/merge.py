@@ -108,7 +108,7 @@ def judge(
 def _new(function: Packaged, receiving: Receiving) -> Verdict:
     """A function that nobody has called here: it starts with what is known elsewhere."""
     record = function.record
-    values, notes = fit(function.live, record.declared, record.space)
+    values, notes = fit(function.live, record.declared, record.space, record.choices)
     live: dict[str, Value] = {**record.declared, **values}
     draft = None if live == dict(record.declared) else _draft(function.live, live, receiving)
     state, more = _state(function, record, receiving)
@@ -127,7 +127,7 @@ def _new(function: Packaged, receiving: Receiving) -> Verdict:
 def _better(function: Packaged, ours: FunctionRecord, standing: Standing, receiving: Receiving) -> Verdict:
     """A function that is known: its live values give way to better evidence only."""
     live, theirs = standing.live, function.live
-    fitted, notes = fit(theirs, ours.declared, ours.space)
+    fitted, notes = fit(theirs, ours.declared, ours.space, ours.choices)
     values = {**live, **fitted, **standing.pinned}
     rests = f"it rests on {_executions(theirs.evidence)}, ours on {live.evidence}"
     why_not = None

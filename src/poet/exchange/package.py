@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, cast, get_args
 from poet.errors import ConfigurationError
 from poet.exchange.document import LONGEST_NAME, BadPackage, Misfit, Part, checksum, parse
 from poet.model.estimate import Estimate
+from poet.model.execution import MOST_FEATURES
 from poet.model.function import FunctionKey
 from poet.model.objective import Objective
 from poet.model.parameters import Origin, ParameterSet
@@ -24,16 +25,18 @@ from poet.model.tunable import Value
 from poet.seams import FunctionRecord
 from poet.stores.fitting import LARGEST, fit, shown
 
-FORMAT = (1, 1)  # major: grows where an older reader would be misled; minor: where fields were added
+FORMAT = (1, 2)  # major: grows where an older reader would be misled; minor: where fields were added
 
 MOST_FUNCTIONS = 20_000
-MOST_NAMES = 200  # parameters of a function
+MOST_NAMES = 1000  # parameters of a function, those for one context only included
+MOST_OPTIONS = 1000  # of a choice
 MOST_STATE = 1 << 18  # bytes of a learner's state; some thousand are usual, and reading takes time for each
 MOST_TRIES = 1000  # upper bound of retries and of hedges
 MOST_COUNTED = 1 << 53  # beyond, a whole number is no float any more
 LAST_MOMENT = 1e12  # Unix time [s]
 
 _COSTS = ("value", "latency_cost", "attempt_cost", "success_target", "latency_target")
+_GOAL = ("low", "high", "weight", "at_least", "at_most")
 _TRIES = ("retries", "hedges")
 _VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})")
 _FINGERPRINT = re.compile(r"[0-9a-f]{8}")
@@ -80,6 +83,11 @@ def _written(function: Packaged) -> dict[str, Any]:
         "learner": record.learner,
         "declared": dict(record.declared),
         "space": {name: list(bounds) for name, bounds in record.space.items()},
+        "choices": {name: list(options) for name, options in record.choices.items()},
+        "goals": {
+            name: {word: number for word, number in goal.items() if number is not None}
+            for name, goal in record.goals.items()
+        },
         "objective": {name: cost for name, cost in record.objective.items() if cost is not None},
         "counters": {
             "calls": record.calls,
@@ -166,26 +174,29 @@ def _check_sum(document: dict[str, Any]) -> None:
 
 def _function(part: Part, strict: bool) -> Packaged:
     names = ("module", "qualname", "fingerprint", "domain", "learner", "declared", "space", "objective", "counters")
-    fields = part.fields((*names, "live", "state"), strict=strict)
+    fields = part.fields((*names, "live", "state"), ("choices", "goals"), strict=strict)
     if _FINGERPRINT.fullmatch(fields["fingerprint"].text(LONGEST_NAME)) is None:
         fields["fingerprint"].fail("8 hexadecimal digits")
     key = FunctionKey(
         fields["module"].text(LONGEST_NAME), fields["qualname"].text(LONGEST_NAME, 1), fields["fingerprint"].value
     )
     space = _space(fields["space"])
+    choices = _choices(fields["choices"], space) if "choices" in fields else {}
     counters = fields["counters"].fields(("calls", "failures", "seconds", "last_call"), strict=strict)
     calls = counters["calls"].whole(0, MOST_COUNTED)
     record = FunctionRecord(
         key=key,
         domain=None if fields["domain"].value is None else fields["domain"].text(LONGEST_NAME, 1),
         learner=fields["learner"].text(LONGEST_NAME),
-        declared=_declared(fields["declared"], space),
+        declared=_declared(fields["declared"], space, choices),
         objective=_objective(fields["objective"], strict),
         calls=calls,
         failures=counters["failures"].whole(0, calls),
         seconds=counters["seconds"].number(0, LARGEST),
         last_call=counters["last_call"].number(0, LAST_MOMENT),
         space=space,
+        choices=choices,
+        goals=_goals(fields["goals"], strict) if "goals" in fields else {},
     )
     return Packaged(record, _live(fields["live"], strict), _state(fields["state"]))
 
@@ -207,12 +218,32 @@ def _space(part: Part) -> dict[str, list[float]]:
     return space
 
 
+def _choices(part: Part, space: dict[str, list[float]]) -> dict[str, list[Value]]:
+    choices: dict[str, list[Value]] = {}
+    for name, options in part.entries(MOST_NAMES).items():
+        if name in space:
+            raise Misfit(f"{options.path}: a choice has no bounds, this one has {space[name]}")
+        choices[name] = [option.scalar(LARGEST) for option in options.items(MOST_OPTIONS, 1)]
+    return choices
+
+
+def _goals(part: Part, strict: bool) -> dict[str, dict[str, float]]:
+    goals: dict[str, dict[str, float]] = {}
+    for name, goal in part.entries(MOST_FEATURES).items():
+        words = goal.fields((), _GOAL, strict=strict)
+        goals[name] = {word: number.number(-LARGEST, LARGEST) for word, number in words.items()}
+        low, high = goals[name].get("low", 0.0), goals[name].get("high", 1.0)
+        if not low < high:
+            raise Misfit(f"{goal.path}: low, {low:g}, must be below high, {high:g}")
+    return goals
+
+
 def _values(part: Part) -> dict[str, Value]:
     return {name: value.scalar(LARGEST) for name, value in part.entries(MOST_NAMES).items()}
 
 
-def _declared(part: Part, space: dict[str, list[float]]) -> dict[str, Value]:
-    """The declared values; a whole number of tries, a positive timeout, and all within their own bounds."""
+def _declared(part: Part, space: dict[str, list[float]], choices: dict[str, list[Value]]) -> dict[str, Value]:
+    """The declared values; a whole number of tries, a positive timeout, and all within their own bounds and choices."""
     declared = _values(part)
     for name in _TRIES:
         if name in declared:
@@ -223,7 +254,10 @@ def _declared(part: Part, space: dict[str, list[float]]) -> dict[str, Value]:
     for name in space:
         if name not in declared:
             raise Misfit(f"{part.path}: {shown(name)} has bounds, but no value")
-    fitted = fit(declared, declared, space)
+    for name in choices:
+        if name not in declared:
+            raise Misfit(f"{part.path}: {shown(name)} has options, but no value")
+    fitted = fit(declared, declared, space, choices)
     if fitted.notes:
         raise Misfit(f"{part.path}: {fitted.notes[0]}")
     return declared

@@ -14,7 +14,6 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from poet.exchange.files import replacing
 from poet.model.execution import Attempt, Execution, Outcome
-from poet.model.exploration import explored
 from poet.model.tunable import Value
 from poet.seams import FunctionRecord, Store
 
@@ -23,6 +22,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 NEED_ARROW: tuple[Format, ...] = ("parquet", "arrow")
 
 BATCH = 8192  # rows in memory at a time, and of a row group
+MAPPINGS = ("parameters", "context", "values", "goals")  # columns
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999  # years 1 to 9999 [us]
 
@@ -41,11 +41,13 @@ class Row(NamedTuple):
     version: int  # of the parameters that it used; 0: not known
     requests: int | None  # attempts that were made, hedges included; None: not known
     error: str | None  # the type's name where it failed
-    draw: int  # that its explored values came from; 0: the version's own
+    draw: int  # which of the policy's tries it was; 0: none
     score: float | None  # 0 worst .. 1 best; None: nobody has said
     attempts: tuple[Attempt, ...]  # empty: not known
     parameters: Mapping[str, Value] | None  # that it used; None: not known
     context: Mapping[str, Value]  # features of the input
+    values: Mapping[str, Value]  # of its parameters those that are not its version's: tried, or the caller's own
+    goals: Mapping[str, float]  # what it was scored by, where there are several
 
 
 def rows(store: Store, records: Iterable[FunctionRecord], *, since: float = 0.0) -> Iterator[Row]:
@@ -57,9 +59,10 @@ def rows(store: Store, records: Iterable[FunctionRecord], *, since: float = 0.0)
 
 
 def row_of(record: FunctionRecord, execution: Execution, parameters: Mapping[str, Value] | None) -> Row:
-    """One execution as a row. parameters: of its version; what it explored is drawn again."""
-    if parameters is not None and execution.draw:
-        parameters = explored(parameters, record.space, record.key, execution.version, execution.draw)
+    """One execution as a row. parameters: of its version."""
+    values = dict(execution.values)
+    if parameters is not None and values:
+        parameters = {**parameters, **values}
     made = sum(attempt.outcome is not Outcome.SHED for attempt in execution.attempts)
     started = execution.started * 1e6
     return Row(
@@ -79,6 +82,8 @@ def row_of(record: FunctionRecord, execution: Execution, parameters: Mapping[str
         execution.attempts,
         parameters,
         dict(execution.context),
+        values,
+        dict(execution.goals),
     )
 
 
@@ -135,7 +140,7 @@ def _csv(path: Path) -> Iterator[Put]:
         def put(batch: Sequence[Row]) -> None:
             for row in batch:
                 cells = as_json(row)
-                for name in ("attempts", "parameters", "context"):
+                for name in ("attempts", *MAPPINGS):
                     cells[name] = None if cells[name] is None else json.dumps(cells[name], allow_nan=False)
                 writer.writerow(cells.values())
 
@@ -175,6 +180,8 @@ def schema() -> Any:
         "attempts": pa.list_(attempt),
         "parameters": named,
         "context": named,
+        "values": named,
+        "goals": pa.map_(pa.string(), pa.float64()),
     }
     return pa.schema([pa.field(name, kinds[name]) for name in Row._fields])
 
@@ -186,7 +193,8 @@ def _columns(batch: Sequence[Row], form: Any) -> Any:
     for name in ("function", "writer", "id", "error"):
         columns[name] = [text and _utf8(text) for text in columns[name]]
     columns["attempts"] = [[_attempt(attempt) for attempt in attempts] for attempts in columns["attempts"]]
-    for name in ("parameters", "context"):
+    columns["goals"] = [[(_utf8(name), value) for name, value in found.items()] for found in columns["goals"]]
+    for name in MAPPINGS[:-1]:
         columns[name] = [
             None if found is None else [_entry(*pair) for pair in found.items()] for found in columns[name]
         ]

@@ -31,6 +31,8 @@ class BasicRule:
     values, and none leaves ``space``. Deterministic: it has no dice.
     """
 
+    scores = False  # that come later
+
     def __init__(self, *, space: Space | None = None, declared: Mapping[str, Value] | None = None) -> None:
         """space: hard bounds; what is missing there is not tuned. declared: values for what ``live`` lacks."""
         self._space = space if space is not None else _SPACE
@@ -46,6 +48,9 @@ class BasicRule:
         self._seen += len(made)
         self._untold += len(made)
         self._round = [*self._round, *map(_verdict, made[-ROUND:])][-ROUND:]
+
+    def rescored(self, executions: Sequence[Execution], before: Sequence[Execution]) -> None:
+        """Scores say nothing of timeouts and retries: nothing changes."""
 
     def due(self) -> int:
         """Whether ten executions have come in since the last nudge."""

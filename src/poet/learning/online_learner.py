@@ -119,6 +119,8 @@ class OnlineLearner:
     Raises ConfigurationError where an argument is out of range.
     """
 
+    scores = False  # that come later
+
     __slots__ = (
         "__weakref__",
         "_arguments",
@@ -228,6 +230,9 @@ class OnlineLearner:
     def update(self, executions: Sequence[Execution]) -> None:
         """Fold them in, oldest first. Never changes them; odd values in them do no harm."""
         self._evidence.observe(executions)
+
+    def rescored(self, executions: Sequence[Execution], before: Sequence[Execution]) -> None:
+        """Scores say nothing of timeouts and retries: nothing changes."""
 
     def due(self) -> int:
         """Whether it is time to look; 2: something has happened that must not wait, or it is one's turn."""

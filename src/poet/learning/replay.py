@@ -23,7 +23,6 @@ from poet.learning.replay_record import FIRST_ANSWERS, Bools, Record, Used, read
 from poet.learning.replay_walk import Best, Candidate, Dice, Guess, Walked, Worst, walk
 from poet.model.estimate import Estimate
 from poet.model.execution import Execution
-from poet.model.exploration import explored
 from poet.model.objective import Objective
 from poet.model.replay import FIGURES, Replay
 from poet.model.tunable import Integer, Real, Space, Value
@@ -94,15 +93,15 @@ def of_store(
     declared = Objective(**{name: value for name, value in record.objective.items() if value is not None})
     versions = {version.version: version for version in store.versions(record.key)}
     executions = store.executions(record.key, since=since, limit=MOST + 1)
-    return replay(executions, values, objective or declared, used=_used(record, versions))
+    return replay(executions, values, objective or declared, used=_used(versions))
 
 
-def _used(record: FunctionRecord, versions: Mapping[int, ParameterSet]) -> Used:
+def _used(versions: Mapping[int, ParameterSet]) -> Used:
     def used(execution: Execution) -> Mapping[str, Value] | None:
         version = versions.get(execution.version)
-        if version is None or not execution.draw:
+        if version is None or not execution.values:
             return version
-        return explored(version, record.space, record.key, execution.version, execution.draw)
+        return {**version, **dict(execution.values)}
 
     return used
 

@@ -104,9 +104,16 @@ class TunedLearner:
             self._untold_ledger = self._untold_ledger.after(len(made), tries, tries * self._loss)
         self._learn(made)
 
-    def rescored(self, executions: Sequence[Execution]) -> None:
-        """Executions that it has seen, whose score came later."""
-        self._learn(executions)
+    def rescored(self, executions: Sequence[Execution], before: Sequence[Execution]) -> None:
+        """Executions that it has seen, whose score came later; of several scores the first one that says enough counts.
+
+        The store keeps the newest. What was folded into estimates cannot be taken out of them again.
+        """
+        self._learn([after for after, told in zip(executions, before, strict=True) if not self._told_enough(told)])
+
+    def _told_enough(self, execution: Execution) -> bool:
+        values = self._used(execution)
+        return self._scoring.scored and self._scoring.fresh().trial(execution, values, contextual=False) is not None
 
     def due(self) -> int:
         """Whether one of the two would look at the evidence now."""

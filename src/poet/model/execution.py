@@ -62,6 +62,15 @@ class Execution(NamedTuple):
         return f"{self.writer}-{self.sequence}"
 
 
+def rescored(execution: Execution, score: float | None, goals: tuple[tuple[str, float], ...]) -> Execution:
+    """``execution`` with what was said later: of its goals those that are named; no more than can be kept.
+
+    score: None: it stays.
+    """
+    together = tuple({**dict(execution.goals), **dict(goals)}.items())[:MOST_FEATURES] if goals else execution.goals
+    return execution._replace(score=execution.score if score is None else score, goals=together)
+
+
 class Feedback(NamedTuple):
     """What an execution was worth, said after it ended; of several about one execution the newest counts."""
 

@@ -1,8 +1,8 @@
 """Many executions of one function as one small blob, column by column.
 
-Kept exactly: writer, sequence, outcome, version, draw, error, features, values, goals, and how many attempts there were,
-how they ended and which were hedges. Kept rounded: ``started`` to the millisecond; every duration and score to a 32-bit float (a
-relative error of at most 2**-24, or an absolute one of 1e-45).
+Kept exactly: writer, sequence, outcome, version, draw, error, features, values, goals, and how many attempts there
+were, how they ended and which were hedges. Kept rounded: ``started`` to the millisecond; every duration and score to a
+32-bit float (a relative error of at most 2**-24, or an absolute one of 1e-45).
 
 The blob is a magic number, the length of what follows once inflated, and a zlib stream, whose checksum finds damage.
 Inside are, in this order, with numbers at the least width that holds all of a column and cut into planes (``columns``):
@@ -68,7 +68,9 @@ def encode(executions: Sequence[Execution]) -> bytes:
         raise ValueError(f"a chunk holds 1 to {ROWS} executions, got {len(executions)}")
     # Column by column from here on: to take the rows apart once is what makes it quick.
     columns = _columns(executions)
-    writer, sequences, started, took, outcomes, versions, tried, errors, contexts, draws, scores, values, goals = columns
+    writer, sequences, started, took, outcomes, versions, tried, errors, contexts, draws, scores, values, goals = (
+        columns
+    )
     writers, names = sorted(set(writer)), sorted({*errors} - {""})
     _check_sequences(sequences)
     _check_order(list(zip(writer, sequences, strict=True)) if len(writers) > 1 else sequences)
@@ -161,7 +163,19 @@ def decode(blob: bytes, writer: str) -> list[Execution]:
     executions = []
     spelt_out, at = iter(counts), 0
     for author, sequence, begun, took, flag, version, error, *told in zip(
-        writers, sequences, starts, seconds, flags, versions, errors, contexts, draws, scores, values, goals, strict=True
+        writers,
+        sequences,
+        starts,
+        seconds,
+        flags,
+        versions,
+        errors,
+        contexts,
+        draws,
+        scores,
+        values,
+        goals,
+        strict=True,
     ):
         outcome = _outcome(flag & ~_FLAG, known)
         if flag & _FLAG:
@@ -170,9 +184,7 @@ def decode(blob: bytes, writer: str) -> list[Execution]:
             at = end
         else:
             tries = (Attempt(outcome, took),)
-        executions.append(
-            Execution(author, sequence, begun / 1000, took, outcome, version, tries, said[error], *told)
-        )
+        executions.append(Execution(author, sequence, begun / 1000, took, outcome, version, tries, said[error], *told))
     _check_order(list(zip(writers, sequences, strict=True)) if len(names) > 1 else sequences)
     return executions
 

@@ -221,7 +221,9 @@ def _kind(name: str, value: object, what: str) -> int:
         return _REAL
     if isinstance(value, str):
         if len(value) > LONGEST:
-            raise ValueError(f"{_named(name, what)}: texts of up to {LONGEST} characters are kept, got one of {len(value)}")
+            raise ValueError(
+                f"{_named(name, what)}: texts of up to {LONGEST} characters are kept, got one of {len(value)}"
+            )
         return _TEXT
     raise ValueError(f"{_named(name, what)} must be a bool, int, float or str, got {type(value).__name__}")
 

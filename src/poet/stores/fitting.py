@@ -12,6 +12,7 @@ from poet.model.tunable import Integer, Real, Value
 SHORTEST = 1e-9  # least value of a span that may not be 0, where no bounds are declared [s]
 LARGEST = 1e300  # what is larger is no float any more when it is multiplied
 SHOWN = 60  # characters of a foreign value in a sentence
+SHOWN_OPTIONS = 10  # of a choice, in a sentence
 _ABOVE_ZERO = ("timeout", "hedge_delay")  # spans [s]
 
 
@@ -23,12 +24,16 @@ class Fitted(NamedTuple):
 
 
 def fit(
-    foreign: Mapping[str, object], declared: Mapping[str, Value], space: Mapping[str, Sequence[float]] | None = None
+    foreign: Mapping[str, object],
+    declared: Mapping[str, Value],
+    space: Mapping[str, Sequence[float]] | None = None,
+    choices: Mapping[str, Sequence[Value]] | None = None,
 ) -> Fitted:
     """Those of the ``foreign`` values that the function has, each of its kind and within its bounds.
 
     declared: all parameters that the function has; a value takes the kind of the declared one. space: lowest and
-    highest by name; without bounds, what a parameter can be at all.
+    highest by name; without bounds, what a parameter can be at all. choices: the options of those that have some.
+    What is for one context only, ``timeout@region=eu``, must be what its parent, ``timeout``, may be.
 
     >>> fitted = fit({"timeout": 500, "retries": 2.0}, {"timeout": 30.0, "retries": 3}, {"timeout": (0.001, 120)})
     >>> fitted.values, fitted.notes
@@ -37,12 +42,21 @@ def fit(
     values: dict[str, Value] = {}
     notes: list[str] = []
     for name, value in foreign.items():
-        if name not in declared:
+        parent = name.partition("@")[0]
+        if parent not in declared:
             notes.append(
-                f"{shown(name, plain=True)} is left out: no such parameter ({nearest(name[:SHOWN], declared)})"
+                f"{shown(name, plain=True)} is left out: no such parameter ({nearest(parent[:SHOWN], declared)})"
             )
             continue
-        like = declared[name]
+        like = declared[parent]
+        options = (choices or {}).get(parent)
+        if options is not None:
+            if any(type(value) is type(option) and value == option for option in options):
+                values[name] = value  # type: ignore[assignment]  # as one of them is
+            else:
+                listed = ", ".join(map(shown, options[:SHOWN_OPTIONS])) + (", …" if options[SHOWN_OPTIONS:] else "")
+                notes.append(f"{name} is left out: it must be one of {listed}, got {shown(value)}")
+            continue
         if isinstance(like, bool | str):
             if isinstance(value, bool | str) and type(value) is type(like):
                 values[name] = value
@@ -52,7 +66,7 @@ def fit(
         if not is_number(value):
             notes.append(f"{name} is left out: it must be a finite number, got {shown(value)}")
             continue
-        bounds = _bounds(name, like, space or {})
+        bounds = _bounds(parent, like, space or {})
         near = bounds.clip(value)
         if near != value:
             range_ = f"outside of [{bounds.low:g}, {bounds.high:g}]"

@@ -53,7 +53,7 @@ class _Kept:
 
     def said(self, place: Place) -> Said:
         """What was said of an execution later."""
-        goals = sorted(self.goals.get(place, {}).items(), key=lambda goal: goal[1][1])
+        goals = sorted(self.goals.get(place, {}).items(), key=lambda goal: (goal[1][1], goal[0]))
         return Said(self.scores[place].score, tuple((name, value) for name, (value, _) in goals))
 
     def forget(self, place: Place) -> None:
@@ -231,6 +231,9 @@ class MemoryStore:
             kept = self._of(function)
             for execution in executions:
                 features.check_execution(execution)
+            executions = [
+                row._replace(goals=features.check_goals(row.goals)) if row.goals else row for row in executions
+            ]
             added = []
             for batch in rules.by_writer(executions).values():
                 for execution in batch:

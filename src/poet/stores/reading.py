@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-from poet.model.execution import MOST_FEATURES, Execution
+from poet.model.execution import Execution, rescored
 from poet.stores import chunk, rules
 
 MERGE = 2  # a new chunk swallows those before it that are at most this many times its size; see ``swallowed``
@@ -72,12 +72,13 @@ def with_scores(executions: Iterable[Execution], scores: Scores) -> list[Executi
 
 
 def scored(row: Execution, said: Said) -> Execution:
-    """``row`` with what was said later: of the goals those that were named; no more than can be kept."""
-    goals = tuple({**dict(row.goals), **dict(said.goals)}.items())[:MOST_FEATURES] if said.goals else row.goals
-    return row._replace(score=row.score if said.score is None else said.score, goals=goals)
+    """``row`` with what was said later."""
+    return rescored(row, said.score, said.goals)
 
 
-def gathered(scores: Iterable[tuple[str, int, float]], goals: Iterable[tuple[str, int, str, float]]) -> dict[Place, Said]:
+def gathered(
+    scores: Iterable[tuple[str, int, float]], goals: Iterable[tuple[str, int, str, float]]
+) -> dict[Place, Said]:
     """What rows of scores and of goals say together; goals in the order in which they come."""
     named: dict[Place, list[tuple[str, float]]] = {}
     for writer, sequence, name, value in goals:

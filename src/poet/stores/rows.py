@@ -141,5 +141,5 @@ def check_feedback(feedback: Feedback) -> Feedback:
         writer=text(feedback.writer),
         score=feedback.score + 0.0,
         at=float(feedback.at),
-        goals=tuple([(text(name), value) for name, value in features.check_goals(feedback.goals)]),
+        goals=tuple([(text(name), value + 0.0) for name, value in features.check_goals(feedback.goals)]),
     )

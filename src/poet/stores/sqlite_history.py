@@ -174,7 +174,9 @@ def scores(file: sqlite3.Connection, function: int) -> dict[Place, Said]:
     """What was said of executions, and their chunks do not have yet."""
     return reading.gathered(
         file.execute("SELECT writer, sequence, score FROM score WHERE function = ?", (function,)),
-        file.execute("SELECT writer, sequence, name, value FROM goal WHERE function = ? ORDER BY at", (function,)),
+        file.execute(
+            "SELECT writer, sequence, name, value FROM goal WHERE function = ? ORDER BY at, name", (function,)
+        ),
     )
 
 
@@ -186,7 +188,7 @@ def scores_of(file: sqlite3.Connection, function: int, places: Iterable[Place]) 
         asked = (function, *place)
         found |= reading.gathered(
             file.execute(f"SELECT writer, sequence, score FROM score{one}", asked),  # noqa: S608
-            file.execute(f"SELECT writer, sequence, name, value FROM goal{one} ORDER BY at", asked),  # noqa: S608
+            file.execute(f"SELECT writer, sequence, name, value FROM goal{one} ORDER BY at, name", asked),  # noqa: S608
         )
     return found
 

@@ -41,8 +41,9 @@ def check_learner(
     The laws: twins of one seed that see the same do the same; what it is given stays untouched; a dump forgets nothing,
     and what is no dump is refused without a change; suggestions keep within the bounds, and name every live value, but
     those for some contexts only (``timeout@region=eu``), which come and go, cell by cell, within the bounds of the
-    plain names; memory does not grow; odd executions do no harm; no execution is told twice, nor lost, whoever tells of it and in
-    whichever order; what is no contribution is refused.
+    plain names; memory does not grow; odd executions do no harm; no execution is told twice, nor lost, whoever tells of
+    it and in whichever order; what is no contribution is refused; scores that come late do no harm, and change nothing
+    where it wants none.
     """
     service = Traffic(contexts)
     _twins_agree(make, space, calls, seed, service)
@@ -53,6 +54,7 @@ def check_learner(
     _nothing_is_told_twice(make, space, seed, service)
     _contributions_add_up(make, space, seed, service)
     _no_contribution_is_refused(make, space, seed, service)
+    _late_scores_do_no_harm(make, space, seed)
 
 
 Call = Callable[[Mapping[str, Value]], Execution]
@@ -330,6 +332,42 @@ def _no_contribution_is_refused(make: Callable[[], Learner], space: Space, seed:
             assert learner.dump() == state, "merged() refused, and changed the learner all the same"
         else:
             raise AssertionError(f"merged() took {shared[:20]!r} and {contribution[:20]!r}")
+
+
+def _late_scores_do_no_harm(make: Callable[[], Learner], space: Space, seed: int) -> None:
+    one, other = _Life(make(), space), _Life(make(), space)
+    wants = getattr(one.learner, "scores", False)  # as a trainer asks
+    assert wants is getattr(other.learner, "scores", False), "one of two twins wants scores"
+    if not hasattr(one.learner, "rescored"):
+        assert not wants, "it wants scores, and cannot be told of them"
+        return
+    states = []
+    for life in (one, other):
+        seen = [call(LIVE) for call in traffic(seed, 60)]
+        for execution in seen:
+            life.learner.update([execution])
+        state = life.learner.dump()
+        dice = random.Random(seed)
+        for score in (0.0, 1.0, 0.5, -1.0, math.nan, math.inf, 1e300, None):
+            before = [execution._replace(context=(("region", "eu"),)) for execution in dice.sample(seen, 8)]
+            after = [row._replace(score=score, goals=(("cost", score or 0.0),)) for row in before]
+            shown = repr((after, before))
+            life.learner.rescored(after, before)
+            life.learner.rescored(after, after)
+            life.learner.rescored(before, after)
+            assert repr((after, before)) == shown, "rescored() changed an execution"
+        life.learner.rescored([], [])
+        strange = [execution._replace(writer="another", score=1.0) for execution in seen[:5]]
+        life.learner.rescored(strange, [execution._replace(score=None) for execution in strange])
+        if not wants:
+            assert life.learner.dump() == state, "it wants no scores, and rescored() changed what it knows"
+        suggestion = life.learner.suggest(life.live)
+        if suggestion is not None:
+            life.take(suggestion)
+        states.append(life.learner.dump())
+        restored = make()
+        restored.load(states[-1])
+    assert states[0] == states[1], "twins that were told of the same scores know different things"
 
 
 def _seen(make: Callable[[], Learner], state: bytes, live: Mapping[str, Value]) -> int:

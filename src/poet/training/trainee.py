@@ -16,6 +16,7 @@ from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
 from poet.model.tunable import Value
 from poet.seams import FunctionRecord, Learner, Probe
+from poet.training.late import Late
 from poet.training.rest import Rest
 
 T = TypeVar("T")
@@ -191,7 +192,18 @@ _NO_TALLY = Tally(1.0).packed()
 class Trainee(Inbox):
     """What the trainer keeps of one function. Touched by one thread at a time, under the trainer's lock."""
 
-    __slots__ = ("_books", "_learner", "_rest", "_tally", "feedback", "pending", "standing", "subject", "unsaved")
+    __slots__ = (
+        "_books",
+        "_learner",
+        "_rest",
+        "_tally",
+        "feedback",
+        "late",
+        "pending",
+        "standing",
+        "subject",
+        "unsaved",
+    )
 
     def __init__(
         self,
@@ -211,6 +223,7 @@ class Trainee(Inbox):
         self.subject, self.standing = subject, standing
         self._rest = rest
         self._learner: Learner | bytes | None = None
+        self.late: Late | None = None  # scores on their way to the learner; None: it wants none
         self.learner = learner
         # None: nothing, as an empty list takes 56 bytes
         self.unsaved: list[Execution] | None = None  # executions that the store does not have yet
@@ -251,6 +264,10 @@ class Trainee(Inbox):
     @learner.setter
     def learner(self, learner: Learner | None) -> None:
         self._learner = learner
+        if learner is None or not getattr(learner, "scores", False):  # those of before had no such word
+            self.late = None
+        elif self.late is None:
+            self.late = Late()
         if learner is not None:
             self._rest.woken(self)
 
@@ -278,9 +295,24 @@ class Trainee(Inbox):
             tally.add(execution)
         self._tally = tally.packed()
 
+    @property
+    def feedback_lost(self) -> int:
+        """Scores that were said of executions which are not to be found; 0 where nobody looks for them."""
+        return 0 if self.late is None else self.late.lost
+
+    @property
+    def feedback_waiting(self) -> int:
+        """Scores whose executions were not found yet."""
+        return 0 if self.late is None else self.late.waiting
+
     def said(self, feedback: Feedback) -> None:
-        """This is for the store."""
-        self.feedback = [*(self.feedback or ()), feedback]
+        """This is for the store, and for a learner that wants it."""
+        if self.feedback is None:
+            self.feedback = [feedback]
+        else:
+            self.feedback.append(feedback)
+        if self.late is not None:
+            self.late.said(feedback)
 
     def seen(self, executions: Sequence[Execution]) -> None:
         """These are taught now."""

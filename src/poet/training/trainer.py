@@ -13,6 +13,7 @@ from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
 from poet.seams import Clock, Learner, Probe, ProcessReport, Store, Suggestion, Upkeep
 from poet.settings import Settings, upkeep_at
+from poet.training.late import Pair
 from poet.training.rest import Rest
 from poet.training.trainee import Trainee
 
@@ -91,6 +92,7 @@ class Trainer:
         self._asked = clock.now()  # whether it has
         self._away = False
         self._next_upkeep = clock.now() + UPKEEP_AFTER * UPKEEP_EVERY
+        self._told_of_lost = False  # that scores were said of executions which nobody has
         self._lost = 0  # executions that were dropped while the store took none
         self._back_stop = self._guarded("store", lambda: store.watch(self.hint)) or 0.0
 
@@ -126,6 +128,11 @@ class Trainer:
         if self.turn.acquire(timeout=timeout):
             try:
                 self.flush()
+                for trainee in list(self.trainees.values()):
+                    if trainee.late is not None and trainee.late.waiting:
+                        lost = trainee.late.lost
+                        trainee.late.give_up()
+                        self._lost_to_learning(trainee, lost)
             finally:
                 self.turn.release()
         else:
@@ -192,8 +199,22 @@ class Trainer:
 
     def _train(self, trainee: Trainee, writer: str, epoch: float, *, all_of_it: bool) -> None:
         executions = trainee.take(writer, epoch, all_of_it=all_of_it)
-        if not executions:
+        if executions:
+            self._take_in(trainee, executions)
+        pairs = [] if trainee.late is None else trainee.late.joined()
+        if not (executions or pairs):
             return
+        learner = trainee.learner
+        if learner is None:
+            return
+        if executions:
+            self._guarded("learning", lambda: learner.update(executions))
+            trainee.taught = True
+        self._rescore(trainee, pairs)
+        self._look(trainee, learner, now=all_of_it)
+
+    def _take_in(self, trainee: Trainee, executions: list[Execution]) -> None:
+        """Count them, and keep them for the store and for scores to come."""
         subject = trainee.subject
         self._heard(subject.key.name, subject.dependency, executions)
         trainee.seen(executions)
@@ -204,12 +225,21 @@ class Trainer:
                 trainee.unsaved = executions
             else:
                 trainee.unsaved += executions
+        if trainee.late is not None:
+            trainee.late.seen(executions)
+
+    def _rescore(self, trainee: Trainee, pairs: Sequence[Pair]) -> None:
+        """Let the learner know of scores that came late."""
         learner = trainee.learner
-        if learner is None:
+        if not pairs or learner is None:
             return
-        self._guarded("learning", lambda: learner.update(executions))
+        after, before = [pair.after for pair in pairs], [pair.before for pair in pairs]
+        self._guarded("learning", lambda: learner.rescored(after, before))
         trainee.taught = True
-        if not self.applies or trainee.standing.paused or not self._may_look(trainee, learner, now=all_of_it):
+
+    def _look(self, trainee: Trainee, learner: Learner, *, now: bool) -> None:
+        """Take up what the learner suggests, where it should look at what it knows."""
+        if not self.applies or trainee.standing.paused or not self._may_look(trainee, learner, now=now):
             return
         suggestion = self._guarded("learning", lambda: learner.suggest(trainee.standing.live))
         if suggestion is not None:
@@ -276,8 +306,15 @@ class Trainer:
         if unsaved and excess > 0:
             del unsaved[:excess]
             self._lost += excess
+        said = trainee.feedback
+        if said and len(said) > SPOOL * self.settings.buffer:
+            del said[: len(said) - SPOOL * self.settings.buffer]
         try:
-            self._save(trainee)
+            pairs = self._save(trainee, last=last)
+            learner = trainee.learner if pairs else None
+            if learner is not None:
+                self._rescore(trainee, pairs)
+                self._look(trainee, learner, now=last)
             self._exchange(trainee, now=last)
         except UnknownFunction as error:  # someone has removed the store's file, and a new one was made
             self._fault("store", error)
@@ -289,8 +326,11 @@ class Trainer:
             self._lost += len(trainee.unsaved or ())
             trainee.unsaved = trainee.feedback = None
 
-    def _save(self, trainee: Trainee) -> None:
-        """Hand over what the store lacks. Raises StoreError; then it is kept for the next time."""
+    def _save(self, trainee: Trainee, *, last: bool) -> list[Pair]:
+        """Hand over what the store lacks. Raises StoreError; then it is kept for the next time.
+
+        Gives what scores were said of executions that only the store has. last: all executions so far have come in.
+        """
         if trainee.draft:
             trainee.draft = False
             live = trainee.standing.live
@@ -307,9 +347,39 @@ class Trainer:
         if trainee.unsaved:
             self.store.append(trainee.key, list(trainee.unsaved))
             trainee.unsaved = None
+        late = trainee.late
+        wanted = [] if late is None else late.wanted()
+        found: list[Execution] | None = []
+        if wanted:  # before the scores go there, so that it tells what was known without them
+            try:
+                found = self.store.find(trainee.key, wanted)
+            except StoreError as error:  # it may take the scores all the same, and let them wait on the disk
+                found = None
+                self._fault("store", error)
         if trainee.feedback:
             self.store.score(trainee.key, trainee.feedback)
             trainee.feedback = None
+        if late is None or not wanted:
+            return []
+        lost = late.lost
+        pairs: list[Pair] = []
+        if found is not None:
+            pairs = late.found(found, lost=self._report().writer if last else "", now=self.clock.wall())
+        late.stored()
+        self._lost_to_learning(trainee, lost)
+        return pairs
+
+    def _lost_to_learning(self, trainee: Trainee, before: int) -> None:
+        """Log once that scores were lost; ``before``: how many had been by then."""
+        late = trainee.late
+        if late is not None and late.lost > before and not self._told_of_lost:
+            self._told_of_lost = True
+            complain(
+                "feedback on execution %s of %s: no such execution is stored, so nothing is learned from it"
+                " (counted from now on in status()['feedback_lost'], not logged again)",
+                late.newest_lost,
+                trainee.key.name,
+            )
 
     def _exchange(self, trainee: Trainee, *, now: bool) -> None:
         """Let others know what was seen, and learn what they have seen. Raises StoreError; it is tried again then.

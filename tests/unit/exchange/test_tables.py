@@ -25,7 +25,7 @@ from poet.stores.memory import MemoryStore
 from poet.stores.sqlite import SqliteStore
 from unit.cli import shop
 from unit.exchange import parcels
-from unit.stores.strategies import CONTEXTS
+from unit.stores.strategies import CONTEXTS, GOALS
 
 RECORD = parcels.record(parcels.ASK)
 SPANS = st.floats(0, 1e6, width=32)
@@ -43,6 +43,8 @@ EXECUTIONS = st.builds(
     CONTEXTS,
     st.integers(0, 2**62 - 1),
     st.none() | st.floats(0, 1, width=32),
+    st.just(()) | CONTEXTS,
+    st.just(()) | GOALS,
 )
 
 
@@ -60,14 +62,14 @@ def columns(path: Path, form: Format) -> list[dict[str, Any]]:
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    for name in ("parameters", "context"):
+    for name in ("parameters", "context", "values"):
         row[name] = None if row[name] is None else {key: json.loads(value) for key, value in row[name]}
-    return {**row, "started": row["started"].isoformat()}
+    return {**row, "goals": dict(row["goals"]), "started": row["started"].isoformat()}
 
 
 def _from_csv(row: Mapping[str, str]) -> dict[str, Any]:
     told: dict[str, Any] = dict(row)
-    for name in ("sequence", "seconds", "version", "requests", "draw", "score", "attempts", "parameters", "context"):
+    for name in ("sequence", "seconds", "version", "requests", "draw", "score", "attempts", *table.MAPPINGS):
         told[name] = json.loads(row[name]) if row[name] else None
     return {**told, "error": row["error"] or None}
 
@@ -86,6 +88,8 @@ def execution_of(row: Mapping[str, Any]) -> Execution:
         tuple(row["context"].items()),
         row["draw"],
         row["score"],
+        tuple(row["values"].items()),
+        tuple(row["goals"].items()),
     )
 
 
@@ -141,6 +145,16 @@ def test_what_is_not_known_is_null_and_not_zero() -> None:
     row = table.row_of(RECORD, untold, None)
     assert (row.requests, row.parameters, row.error, row.score) == (None, None, None, None)
     assert table.row_of(RECORD, untold._replace(started=1e300), None).started is None
+
+
+def test_what_a_call_used_is_its_versions_values_and_what_it_used_otherwise() -> None:
+    tried = shop.executions(1)[0]._replace(
+        values=(("k", 3), ("model@region=eu,tier=1", "large")), goals=(("cost", 2.0),)
+    )
+    row = table.row_of(RECORD, tried, {"k": 1, "timeout": 2.0})
+    assert row.parameters == {"k": 3, "timeout": 2.0, "model@region=eu,tier=1": "large"}
+    assert (row.values, row.goals) == ({"k": 3, "model@region=eu,tier=1": "large"}, {"cost": 2.0})
+    assert table.row_of(RECORD, tried, None).parameters is None
 
 
 def test_half_characters_do_not_stop_an_export(tmp_path: Path) -> None:

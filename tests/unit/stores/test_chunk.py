@@ -325,6 +325,62 @@ def test_a_chunk_of_the_third_format_can_still_be_read() -> None:
     assert repr(chunk.decode(blob, "w")) == repr(rows)
 
 
+def test_a_chunk_of_the_fourth_format_can_still_be_read() -> None:
+    """Drawn with ``encode(...).hex()`` when it came: values of every kind, and goals."""
+    blob = bytes.fromhex(
+        "505863346b010000789c4d50314ec43010dcb573e1103d2d1f00c95e274e5c1ce11548344851ce3aa2cb5d2024050512"
+        "3c033a0a1e41cb2378432a1a1a4a62fb746256f28ec6ab9db12300388480c7ebcbef370c1c1118b0af718c39877f2826"
+        "f87b8e88bb417706caf61c8a99578e8f625c6fdaa56d2e3abbaadbedc20ea77d6dbb85ecede6d676653f74b62aab1bbb"
+        "5c23671031bf9d2320e311f339dc468c31f45953762beb6480f92bbceceb038a270c795c36dfcfcfa416daa85c2409a5"
+        "b93182b2344da4d1240ca9444a4d5a504a44828c51594e99a15ca54a4895e9e08207d1dd503675ff50b5f73d635e73c9"
+        "261bf764e7340fdf3316bb6057f003bff00927b08577789e66f00f4e39362a"
+    )
+    assert repr(chunk.decode(blob, "w")) == repr(FOURTH)
+
+
+def test_without_values_and_goals_a_chunk_is_as_it_was() -> None:
+    """So the release before reads it, and it costs nothing."""
+    assert chunk.encode(FOURTH)[:4] == b"PXc4"
+    assert chunk.encode([row._replace(values=(), goals=()) for row in FOURTH])[:4] == b"PXc3"
+
+
+def test_values_that_repeat_and_goals_cost_what_they_tell() -> None:
+    rng = random.Random(7)
+    rows = realistic(rng)
+    bare = len(chunk.encode(rows))
+    tries: list[Context] = [(("temperature", rng.random()), ("model", rng.choice("abc"))) for _ in range(8)]
+    tried = [row._replace(values=rng.choice(tries), draw=1) if rng.random() < 0.3 else row for row in rows]
+    assert len(chunk.encode(tried)) < bare + 700
+    own = [row._replace(values=(("k", rng.randrange(64)),)) for row in rows]  # each caller's own: six bits
+    assert len(chunk.encode(own)) < bare + 1_100
+    scored = [
+        row._replace(goals=(("quality", rng.random()), ("cost", rng.random()))) for row in rows
+    ]  # all bits random
+    assert len(chunk.encode(scored)) < bare + 16_000 + 3_500
+
+
+def test_the_first_sequence_is_told_by_the_first_bytes() -> None:
+    for rows in ([plain(7)], [plain(i) for i in range(2**40, 2**40 + 1000)], FOURTH):
+        blob = chunk.encode(rows)
+        assert chunk.first_sequence(blob[: chunk.PEEK]) == rows[0].sequence
+    assert chunk.first_sequence(b"") is chunk.first_sequence(b"PXc40000nonsense") is None
+
+
+FOURTH = [
+    plain(
+        9,
+        started=1795000000.125,
+        version=3,
+        draw=2,
+        values=(("k", 3), ("model@region=eu,tier=1", "large"), ("temperature", 0.1)),
+        goals=(("quality", 0.75), ("cost", -1e-300)),
+    ),
+    plain(10, started=1795000001.0, score=0.5, goals=(("cost", 0.0),)),
+    plain(12, started=1795000001.5, values=(("cached", True), ("k", -(2**200)), ("temperature", -0.0))),
+    plain(13, started=1795000002.0),
+]
+
+
 def test_chunks_of_many_writers_pack_like_those_of_one() -> None:
     rows = realistic(random.Random(7))
     many = sorted((row._replace(writer=f"{i % 250:08x}") for i, row in enumerate(rows)), key=place)

@@ -44,6 +44,8 @@ def test_every_table_and_column_of_the_database_is_named() -> None:
         if made is not None:
             lines = (line.strip() for line in made[2].splitlines())
             found[made[1]] = {line.split()[0].strip('"') for line in lines if re.match(r'"?[a-z]', line)}
-        assert not re.match(r"ALTER TABLE poet\.\w+ ADD COLUMN", statement), "teach this test about added columns"
+        added = re.match(r"ALTER TABLE poet\.(\w+) ADD COLUMN (\w+)", statement)
+        if added is not None:
+            found[added[1]].add(added[2])
     named = told("SQLite")
     assert {table: names if table == "store" else names | {"tenant"} for table, names in named.items()} == found

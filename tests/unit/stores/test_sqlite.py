@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from poet.errors import StoreCorrupt, StoreTooNew, StoreUnavailable, UnknownFunction
-from poet.model.execution import Attempt, Execution, Outcome
+from poet.model.execution import Attempt, Execution, Feedback, Outcome
 from poet.model.parameters import Alias
 from poet.seams import Finding
 from poet.stores import rules, schema
@@ -394,6 +394,52 @@ def test_a_file_of_the_second_layout_is_looked_at_as_it_is_and_brought_up_to_dat
     store.close()
 
 
+def check_third(store: SqliteStore) -> None:
+    """All that the third layout held is there."""
+    (function,) = store.functions()
+    assert (function.calls, function.space, function.choices, function.goals) == (302, record().space, {}, {})
+    assert (store.standing(KEY).live.version, store.load_learner(KEY)) == (2, b"what it knew")
+    rows = list(store.executions(KEY))
+    assert [row.score for row in rows[:5]] == [0.5, 0.25, None, 0.5, None]
+    assert rows[3] == execution(3, score=0.5, context=FEATURES)
+    assert rows[300:] == [hedged(300), shed(301)]
+    assert store.find(KEY, [("w1", 1), ("w1", 400), ("w1", 300)]) == [execution(1, score=0.25), hedged(300)]
+    assert [finding for finding in store.check() if not finding.ok] == []
+
+
+def test_a_file_of_the_third_layout_is_looked_at_as_it_is_and_brought_up_to_date(
+    path: Path, sql: Callable[..., list[Any]]
+) -> None:
+    before = gzip.decompress((Path(__file__).parent / "third_layout.db.gz").read_bytes())
+    path.write_bytes(before)
+    onlooker = SqliteStore(path, readonly=True)
+    check_third(onlooker)
+    onlooker.close()
+    assert path.read_bytes() == before
+    store = SqliteStore(path)
+    check_third(store)
+    store.score(KEY, [Feedback("w1", 2, 1.0, START, (("cost", 0.25),))])
+    store.append(KEY, [execution(400), execution(401, values=(("k", 3),))])
+    assert [row.score for row in store.find(KEY, [("w1", 400), ("w1", 2)])] == [1.0, 1.0]
+    store.maintain(executions_before=0.0, hours_before=0.0, settled=START + 10_000)
+    assert store.find(KEY, [("w1", 2)]) == [execution(2, score=1.0, goals=(("cost", 0.25),))]
+    assert store.find(KEY, [("w1", 401)]) == [execution(401, values=(("k", 3),))]
+    assert [finding for finding in store.check() if not finding.ok] == []
+    store.close()
+    assert sql("SELECT count(*) FROM score") == sql("SELECT count(*) FROM goal") == [(0,)]
+
+
+def test_as_long_as_no_call_has_values_or_goals_the_release_before_can_read_all(
+    path: Path, sql: Callable[..., list[Any]]
+) -> None:
+    store = SqliteStore(path)
+    store.append(KEY, [execution(1600 + i) for i in range(20)])
+    assert {bytes(body[:4]) for (body,) in sql("SELECT body FROM chunk")} == {b"PXc3"}
+    store.append(KEY, [execution(1700, values=(("k", 1),))])
+    assert {bytes(body[:4]) for (body,) in sql("SELECT body FROM chunk")} == {b"PXc3", b"PXc4"}
+    store.close()
+
+
 def test_what_is_new_is_merged_with_what_the_first_release_has_begun(old: Path, sql: Callable[..., list[Any]]) -> None:
     new = [
         shed(1050),
@@ -413,7 +459,7 @@ def test_chunks_of_a_newer_release_are_told_from_damaged_ones(path: Path, sql: C
     """As where it has brought the file up to date while we had it open."""
     store = SqliteStore(path)
     for identity, body in sql("SELECT id, body FROM chunk"):
-        sql("UPDATE chunk SET body = ? WHERE id = ?", b"PXc4" + body[4:], identity)
+        sql("UPDATE chunk SET body = ? WHERE id = ?", b"PXc5" + body[4:], identity)
     with pytest.raises(StoreTooNew, match="upgrade"):
         list(store.executions(KEY))
     with pytest.raises(StoreTooNew, match="upgrade"):

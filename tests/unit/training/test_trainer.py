@@ -13,7 +13,7 @@ from houses import House, Script
 from poet.app import build
 from poet.decorator import bind
 from poet.errors import StoreUnavailable
-from poet.model.execution import Execution, Record
+from poet.model.execution import Execution, Feedback, Record
 from poet.model.explanation import Explanation
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
@@ -21,16 +21,19 @@ from poet.model.tunable import Value
 from poet.seams import Probe, ProcessReport, Suggestion
 from poet.settings import Settings
 from poet.stores.memory import MemoryStore
+from poet.stores.sqlite import SqliteStore
 from poet.testing.clock import VirtualClock
+from poet.training.late import PATIENCE, RECENT, WAITING
 from poet.training.trainee import Inbox
 
 
 class ScriptedLearner:
     """Suggests what it is told, once each; remembers what it saw."""
 
-    def __init__(self, *suggestions: Mapping[str, Value], fails: bool = False) -> None:
+    def __init__(self, *suggestions: Mapping[str, Value], fails: bool = False, scores: bool = False) -> None:
         self.suggestions = list(suggestions)
-        self.fails = fails
+        self.fails, self.scores = fails, scores
+        self.told: list[tuple[Execution, Execution]] = []  # of scores that came late: before and after
         self.seen: list[Execution] = []
         self.shared = self.news = 0  # executions that all know of, and that only this one knows of
 
@@ -39,6 +42,13 @@ class ScriptedLearner:
             raise ArithmeticError("learner is broken")
         self.seen.extend(executions)
         self.news += len(executions)
+
+    def rescored(self, executions: Sequence[Execution], before: Sequence[Execution]) -> None:
+        if self.fails:
+            raise ArithmeticError("learner is broken")
+        known = {(row.writer, row.sequence) for row in self.seen}
+        assert all((row.writer, row.sequence) in known or row.writer != self.seen[0].writer for row in executions)
+        self.told.extend(zip(before, executions, strict=True))
 
     def due(self) -> int:
         return 1
@@ -89,6 +99,14 @@ class FailingStore(MemoryStore):
     def append(self, function: FunctionKey, executions: Sequence[Execution]) -> None:
         self._there()
         super().append(function, executions)
+
+    def score(self, function: FunctionKey, feedback: Sequence[Feedback]) -> None:
+        self._there()
+        super().score(function, feedback)
+
+    def find(self, function: FunctionKey, ids: Sequence[tuple[str, int]]) -> list[Execution]:
+        self._there()
+        return super().find(function, ids)
 
     def changed(self, since: int) -> tuple[int, list[FunctionKey]]:
         self._there()
@@ -286,3 +304,162 @@ def test_what_stands_behind_a_gap_waits_one_round_for_it() -> None:
     assert inbox.take("w", 0.0) == []
     assert [e.sequence for e in inbox.take("w", 0.0)] == [6, 7]
     assert inbox.dropped == 1
+
+
+def scoring(store: MemoryStore | None = None, **settings: Any) -> tuple[House, Any, ScriptedLearner]:
+    learner = ScriptedLearner(scores=True)
+    house, fetch = house_with(learner, store, **settings)
+    house.agent.flush()
+    return house, fetch, learner
+
+
+def scores(told: list[tuple[Execution, Execution]]) -> list[tuple[int, float | None, float | None]]:
+    return [(after.sequence, before.score, after.score) for before, after in told]
+
+
+def test_a_learner_that_wants_scores_is_told_of_those_that_come_late_and_not_twice() -> None:
+    house, fetch, learner = scoring()
+    fetch()
+    first = fetch.poet.last.id
+    fetch()
+    fetch.poet.feedback(0.25, first)  # before its execution was taken from the buffer
+    assert learner.told == []
+    house.agent.flush()
+    assert [row.sequence for row in learner.seen][-2:] == [1, 2]
+    assert scores(learner.told) == [(1, None, 0.25)]
+    fetch.poet.feedback(0.75, first)
+    fetch.poet.feedback(0.5, first)
+    fetch.poet.feedback(1.0)
+    house.agent.flush()
+    assert scores(learner.told) == [(1, None, 0.25), (1, 0.25, 0.5), (2, None, 1.0)]
+    fetch.poet.feedback(1.0)
+    house.agent.flush()
+    assert len(learner.told) == 3  # nothing new
+    status = fetch.poet.status()
+    assert (status["feedback_lost"], status["feedback_waiting"]) == (0, 0)
+
+
+def test_late_scores_alone_make_the_learner_look_again() -> None:
+    house, fetch, learner = scoring()
+    learner.suggestions.append({"timeout": 2.5, "retries": 1})
+    house.agent.flush()
+    assert fetch.poet.parameters["timeout"] == 30.0
+    fetch.poet.feedback(1.0)
+    house.agent.flush()
+    assert fetch.poet.parameters["timeout"] == 2.5
+
+
+def test_goals_that_come_one_after_the_other_add_up() -> None:
+    house, fetch, learner = scoring()
+    trainee = fetch.poet._trainee
+    last = fetch.poet.last
+    said = Feedback(last.writer, last.sequence, 0.5, house.clock.wall(), (("quality", 0.75),))
+    trainee.said(said)
+    house.agent.flush()
+    trainee.said(said._replace(score=0.25, goals=(("cost", 0.125),)))
+    house.agent.flush()
+    assert [dict(after.goals) for _, after in learner.told] == [{"quality": 0.75}, {"quality": 0.75, "cost": 0.125}]
+    assert [dict(before.goals) for before, _ in learner.told] == [{}, {"quality": 0.75}]
+    (kept,) = house.store.find(trainee.key, [(last.writer, last.sequence)])
+    assert (kept.score, dict(kept.goals)) == (0.25, {"quality": 0.75, "cost": 0.125})
+
+
+def test_what_is_not_at_hand_any_more_is_found_in_the_store() -> None:
+    house, fetch, learner = scoring()
+    first = fetch.poet.last.id
+    for _ in range(RECENT + 5):
+        fetch()
+    house.agent.flush()
+    fetch.poet.feedback(0.5, first)
+    house.agent.flush()
+    fetch.poet.feedback(1.0, first)
+    house.agent.flush()
+    assert scores(learner.told) == [(0, None, 0.5), (0, 0.5, 1.0)]
+
+
+def test_executions_of_another_process_and_of_one_before_a_restart_are_found_in_the_store(tmp_path: Path) -> None:
+    path = tmp_path / "poet.db"
+    one, there, _ = scoring(SqliteStore(path))
+    there()
+    there.poet.feedback(0.25)
+    one.agent.flush()
+    ids = [f"{there.poet.last.writer}-{i}" for i in (0, 1)]
+    two, here, learner = scoring(SqliteStore(path), clock=one.clock)
+    for each in ids:
+        here.poet.feedback(0.75, each)
+    two.agent.flush()
+    assert scores(learner.told) == [(0, None, 0.75), (1, 0.25, 0.75)]
+    assert here.poet.status()["feedback_lost"] == 0
+    kept = {row.id: row.score for row in two.store.executions(here.poet._trainee.key)}
+    assert [kept[each] for each in ids] == [0.75, 0.75]
+
+
+def test_what_another_process_has_not_stored_yet_is_waited_for() -> None:
+    house, fetch, learner = scoring()
+    key = fetch.poet._trainee.key
+    fetch.poet.feedback(0.5, "other-3")
+    house.agent.flush()
+    assert fetch.poet.status()["feedback_waiting"] == 1
+    house.store.append(key, [fetch.poet.last._replace(writer="other", sequence=3, score=0.25)])
+    house.agent.flush()
+    assert scores(learner.told) == [(3, None, 0.5)]
+    assert fetch.poet.status()["feedback_waiting"] == 0
+
+
+def test_feedback_on_what_nobody_has_is_counted_and_logged_once_with_the_id(caplog: pytest.LogCaptureFixture) -> None:
+    house, fetch, learner = scoring()
+    fetch.poet.feedback(0.5, f"{fetch.poet.last.writer}-99")  # of ours there is none, and never will be
+    assert fetch.poet.status()["feedback_lost"] == 1
+    fetch.poet.feedback(0.5, "other-3")
+    status = fetch.poet.status()
+    assert (status["feedback_lost"], status["feedback_waiting"]) == (1, 1)
+    house.clock.sleep(PATIENCE + 1)
+    status = fetch.poet.status()
+    assert (status["feedback_lost"], status["feedback_waiting"]) == (2, 0)
+    assert learner.told == []
+    told = [record.getMessage() for record in caplog.records if "feedback" in record.getMessage()]
+    assert len(told) == 1
+    assert f"{fetch.poet.last.writer}-99" in told[0]
+
+
+def test_of_more_feedback_than_may_wait_the_oldest_is_lost() -> None:
+    house, fetch, _ = scoring()
+    for i in range(WAITING + 10):
+        fetch.poet.feedback(0.5, f"other-{i}")
+    house.agent.flush()
+    status = fetch.poet.status()
+    assert (status["feedback_lost"], status["feedback_waiting"]) == (10, WAITING)
+
+
+def test_scores_wait_for_a_store_that_is_away() -> None:
+    store = FailingStore()
+    house, fetch, learner = scoring(store)
+    store.append(fetch.poet._trainee.key, [fetch.poet.last._replace(writer="other", sequence=3)])
+    fetch.poet.feedback(0.5, "other-3")
+    store.gone = True
+    house.agent.flush()
+    assert learner.told == []
+    store.gone = False
+    house.agent.flush()
+    assert scores(learner.told) == [(3, None, 0.5)]
+    assert [row.score for row in store.find(fetch.poet._trainee.key, [("other", 3)])] == [0.5]
+
+
+def test_who_wants_no_scores_keeps_nothing_for_them_and_one_that_fails_does_no_harm() -> None:
+    house, fetch = house_with(ScriptedLearner())
+    assert fetch.poet._trainee.late is None
+    fetch.poet.feedback(0.5, "nobody-7")
+    assert fetch.poet.status()["feedback_lost"] == 0
+    house, fetch, learner = scoring()
+    learner.fails = True
+    fetch.poet.feedback(0.5)
+    house.agent.flush()
+    assert fetch.poet.status()["faults"] == 1
+    assert fetch() == 2
+
+
+def test_scores_that_never_found_their_execution_are_told_of_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    house, fetch, _ = scoring()
+    fetch.poet.feedback(0.5, "other-3")
+    house.agent.close()
+    assert "feedback on execution other-3" in caplog.text

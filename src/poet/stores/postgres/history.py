@@ -305,9 +305,10 @@ def scores_questions(function: int, places: Sequence[Place] | None = None) -> li
     if places is not None:
         some = " AND (writer, sequence) IN (SELECT * FROM unnest(%s::text[], %s::bigint[]))"
         facts = function, [said(writer) for writer, _ in places], [sequence for _, sequence in places]
+    by_age = 'ORDER BY at, name COLLATE "C"'
     return [
         (f"SELECT writer, sequence, score FROM poet.score WHERE function = %s{some}", facts),
-        (f"SELECT writer, sequence, name, value FROM poet.goal WHERE function = %s{some} ORDER BY at, name", facts),
+        (f"SELECT writer, sequence, name, value FROM poet.goal WHERE function = %s{some} {by_age}", facts),
     ]
 
 

@@ -37,7 +37,6 @@ _LATER = ("goal",)  # tables that came with later steps
 ROLES = ("poet_viewer", "poet_agent", "poet_admin")
 
 
-
 def _guarded(table: str) -> tuple[str, ...]:
     """Shows a session the rows of its tenant only."""
     return (
@@ -214,12 +213,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             spooled bigint NOT NULL,
             PRIMARY KEY (tenant, writer)
         ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1)""",
-        *(
-            statement
-            for table in _SHARED
-            if table not in _LATER
-            for statement in _guarded(table)
-        ),
+        *(statement for table in _SHARED if table not in _LATER for statement in _guarded(table)),
     ),
     # From here on chunks of functions with declared tunables may be of format PXc4, which agents of the release before
     # take for what it is; they go on with all other functions.

@@ -380,7 +380,9 @@ class PostgresStore:
 
         def question(tx: Transaction) -> list[Execution]:
             found = [
-                row for writer, sequences in wanted.items() for row in history.find(tx, home, writer, sequences, self._decoded)
+                row
+                for writer, sequences in wanted.items()
+                for row in history.find(tx, home, writer, sequences, self._decoded)
             ]
             told = tx.ask_all(history.scores_questions(home.id, [(row.writer, row.sequence) for row in found]))
             return reading.with_scores(found, history.scores_of(*told))

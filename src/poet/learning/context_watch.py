@@ -60,7 +60,7 @@ class Feature:
 
     def conditions(self, name: str, value: object) -> list[str]:
         """Learn of one more value, and tell the cells that it lies in, as far as they may be watched."""
-        if isinstance(value, bool) or isinstance(value, str):
+        if isinstance(value, bool | str):
             return [] if self.first or self.cuts is not None else self._text(name, value)
         if not isinstance(value, int | float) or self.counts:
             return []

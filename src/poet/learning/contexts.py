@@ -1,7 +1,7 @@
 """One function, several contexts: values of their own for those cells of calls where the data pay for it.
 
-Around one learner that hears of all calls stand a few more, each of one cell (``region=eu``, ``size>=1000``, or two such
-conditions), and one of all the rest. A cell gets values of its own where two things are shown: that its calls fare
+Around one learner that hears of all calls stand a few more, each of one cell (``region=eu``, ``size>=1000``, or several
+such conditions), and one of all the rest. A cell gets values of its own where two things are shown: that its calls fare
 otherwise than the others, by a test whose false alarms are stated (``context_watch``); and that the best values on its
 own picture, which starts from the picture of all calls, are better there than what holds now, by a gain that is
 credible and that, shared out over all calls, exceeds ``PAYS``. It loses them when that gain has gone.
@@ -528,7 +528,9 @@ class ContextLearner:
         facts: dict[str, Any] = {
             "cells": cells,
             "gone": self._gone,
-            "calls": [[kind, [list(pair) for pair in _tellable(context)]] for kind, context in self._untold[-MOST_TOLD:]],
+            "calls": [
+                [kind, [list(pair) for pair in _tellable(context)]] for kind, context in self._untold[-MOST_TOLD:]
+            ],
             "judged": None if not self._judged else [max(0, self._check - self._calls), self._step],
             "tries": {cell: max(0, calls - self._calls) for cell, calls in self._tries.items()},
             "passed": self._passed,
@@ -687,9 +689,7 @@ def _gain(learner: OnlineLearner, before: Mapping[str, Value], now: Mapping[str,
     if wish is None or plans[0] == plans[1]:
         return 0.0
     evidence = learner._evidence
-    found: list[Prospect] = prospects(
-        evidence.picture(), plans, learner._cap, wish, evidence.calls, learner._rng(2)
-    )
+    found: list[Prospect] = prospects(evidence.picture(), plans, learner._cap, wish, evidence.calls, learner._rng(2))
     gain = found[1].gain.value
     if wish.aimed:  # what is aimed for is worth having, whatever it costs
         gain = max(gain, 0.0) + wish.objective.value * abs(found[1].success - found[0].success)
@@ -721,9 +721,7 @@ def _signed(value: object) -> float:
 
 def _tellable(context: Context) -> list[tuple[str, Any]]:
     return [
-        (name, value)
-        for name, value in context[:MOST_FEATURES]
-        if not isinstance(value, float) or math.isfinite(value)
+        (name, value) for name, value in context[:MOST_FEATURES] if not isinstance(value, float) or math.isfinite(value)
     ]
 
 

@@ -181,14 +181,9 @@ class Matcher:
             return self.cells[best] if best < len(self.cells) else None
         features = dict(context)
         for cell, rule in self._rules:
-            for feature, how, wanted in rule:
-                value = features.get(feature)
-                if how == "=":
-                    if value is None or text_of(value) != wanted:
-                        break
-                elif isinstance(value, bool) or not isinstance(value, int | float):
-                    break
-                elif (value < wanted) is not (how == "<"):  # type: ignore[operator]
+            for condition in rule:
+                there = features.get(condition.feature)
+                if there is None or not condition.holds(there):
                     break
             else:
                 return cell

@@ -41,8 +41,8 @@ def check_learner(
     The laws: twins of one seed that see the same do the same; what it is given stays untouched; a dump forgets nothing,
     and what is no dump is refused without a change; suggestions keep within the bounds, and name every live value, but
     those for some contexts only (``timeout@region=eu``), which come and go, cell by cell, within the bounds of the
-    plain names; memory does not grow; odd executions do no harm; no execution is told twice, nor lost, whoever tells of it and in
-    whichever order; what is no contribution is refused.
+    plain names; memory does not grow; odd executions do no harm; no execution is told twice, nor lost, whoever tells of
+    it and in whichever order; what is no contribution is refused.
     """
     service = Traffic(contexts)
     _twins_agree(make, space, calls, seed, service)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 import sys
 import time
 from collections import Counter
@@ -24,6 +25,7 @@ import numpy as np
 
 from benchmarks import traces
 from benchmarks.ours import DECLARED, SPACE
+from benchmarks.table import Row, show
 from poet.kernels.online.bins import bin_of
 from poet.learning.context_watch import ContextWatch
 from poet.learning.contexts import ContextLearner

@@ -213,10 +213,12 @@ class ContextWatch:
         """Test the calls that wait, count them, and give the cells of which there is enough evidence now."""
         waiting, self.waiting = self.waiting, []
         found: list[str] = []
+        before = sum(cell.alarmed for cell in self.cells.values())
         for scope in dict.fromkeys(scope for scope, *_ in waiting):
             calls = [(kind, self._joined(scope, told)) for each, kind, told in waiting if each == scope]
             found += self._tested(scope, calls)
-        self.blocks = 0 if found else self.blocks + 1
+        new = sum(cell.alarmed for cell in self.cells.values()) > before
+        self.blocks = 0 if new else self.blocks + 1
         return found
 
     def _joined(self, scope: str, told: tuple[str, ...]) -> tuple[str, ...]:

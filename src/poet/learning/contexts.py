@@ -47,6 +47,7 @@ MOST_BELIEVED = 1.5  # of what all calls say of retries [nats]: that latency rep
 SHARE_KEEP = 0.5 ** (1 / 16.0)  # of a cell's share of the calls, per block
 FIRST_CHECK, MOST_CHECK = 256, 2048  # calls from one look at whether cells still pay to the next, doubling
 TRY_AGAIN = 96  # calls, at least, after which a cell that did not pay is tried again; half of those seen so far
+AT_ONCE = 3  # cells that are tried in one look, as each takes milliseconds
 MOST_TOLD = 128  # newest calls that others are told the contexts of
 
 _MAGIC = b"POETctx1"
@@ -239,6 +240,7 @@ class ContextLearner:
             said += self._judge(values)
         if self._ripe():
             self._divide(values, said, estimates)
+        self._found(values)
         if values == dict(live):
             return None
         return Suggestion(self._ordered(values), "; ".join(said) or "contexts", estimates, self._calls)
@@ -278,6 +280,14 @@ class ContextLearner:
     def _ordered(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """The plain names first, then cell by cell."""
         return dict(sorted(values.items(), key=lambda item: ("@" in item[0], parts(item[0])[1])))
+
+    def _found(self, values: dict[str, Value]) -> None:
+        """Give a plain value, one that does nothing, to names that only a cell has, as of versions without hedges."""
+        for name in [name for name in values if "@" in name]:
+            base, value = parts(name)[0], values[name]
+            if base not in values:
+                values[base] = 0 if base == "hedges" else value
+                values.update(self._parent._space.clip({base: values[base]}))
 
     def _heed(self) -> None:
         """What the learner of all calls finds urgent is so for all."""
@@ -341,7 +351,7 @@ class ContextLearner:
         """Give the cell values of its own that gains the most by it, if any gains enough."""
         best: tuple[float, _Candidate, _CellLearner, Suggestion] | None = None
         least = PAYS * self._value
-        for cell in self._ripe():
+        for cell in sorted(self._ripe(), key=lambda cell: self._tries.get(cell, 0))[:AT_ONCE]:
             worths = []
             for candidate in self._candidates(cell):
                 learner = _begin(_CellLearner(self._parent, candidate.cell), candidate.counts)

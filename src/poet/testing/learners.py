@@ -153,7 +153,7 @@ class _Life:
             base, cell = parts(name)
             if cell:
                 conditions(cell)  # raises where it is none
-                assert base in live, f"{name!r} is for some contexts, and no {base!r} for the others"
+                assert base in named, f"{name!r} is for some contexts, and no {base!r} for the others"
             if base in self.space:
                 assert self.space.check({base: value}) == {base: value}  # raises where one is out of bounds
         assert dict(suggestion.values) != dict(self.live), "a suggestion that changes nothing"

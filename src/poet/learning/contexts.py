@@ -126,6 +126,7 @@ class ContextLearner:
         "_features",
         "_gone",
         "_judged",
+        "_listened",
         "_match",
         "_most",
         "_own",
@@ -155,6 +156,7 @@ class ContextLearner:
         self._tries: dict[str, int] = {}  # calls before which a cell is not tried again
         self._passed: dict[str, float] = {}  # what values of its own would have been worth to it, when it was tried
         self._check, self._step = FIRST_CHECK, FIRST_CHECK
+        self._listened = False  # whether calls did without extra requests at the last look
         self._forget()
 
     def _forget(self) -> None:
@@ -212,7 +214,7 @@ class ContextLearner:
     def due(self) -> int:
         """Whether it is time to look; 2: something has happened that must not wait, or it is one's turn."""
         due = max((learner.due() for _, learner in self._serving()), default=0)
-        if self._rest is not None and self._parent._evidence.urgent:
+        if self._own and self._listens != self._listened:
             due = 2
         if due < 1 and (self._ripe() or (self._own and self._calls >= self._check)):
             due = 1
@@ -289,14 +291,23 @@ class ContextLearner:
                 values[base] = 0 if base == "hedges" else value
                 values.update(self._parent._space.clip({base: values[base]}))
 
+    @property
+    def _listens(self) -> bool:
+        """Whether calls do without extra requests for now, to see what these do."""
+        strain = self._parent._strain
+        return strain is not None and strain.listening
+
     def _heed(self) -> None:
-        """What the learner of all calls finds urgent is so for all."""
-        if self._rest is None:
-            return
-        evidence = self._parent._evidence
-        for _, learner in self._serving():
-            learner._evidence.urgent = max(learner._evidence.urgent, evidence.urgent)
-        evidence.urgent = 0
+        """That calls are to do without extra requests, or may have them again, is urgent for all cells.
+
+        What else is urgent for the learner of all calls is not: it sees them cut off at different limits.
+        """
+        if self._own and self._listens != self._listened:
+            for _, learner in self._serving():
+                learner._evidence.urgent = 2
+        self._listened = self._listens
+        if self._rest is not None:
+            self._parent._evidence.urgent = 0
 
     def _adopt(self, values: dict[str, Value]) -> None:
         """Cells that have values, and no learner: of a version that came from elsewhere, or before it was forgotten."""
@@ -466,6 +477,7 @@ class ContextLearner:
             "passed": self._passed,
             "check": self._check,
             "step": self._step,
+            "listened": self._listened,
         }
         learners = [self._parent.dump(), *(own.learner.dump() for own in self._own.values())]
         if self._rest is not None:
@@ -479,7 +491,9 @@ class ContextLearner:
         """
         if state[: len(_PLAIN)] == _PLAIN:
             self._parent.load(state)
-            self._restore(_Restored(ContextWatch(self._features), {}, None, {}, {}, [], FIRST_CHECK, FIRST_CHECK))
+            self._restore(
+                _Restored(ContextWatch(self._features), {}, None, {}, {}, [], FIRST_CHECK, FIRST_CHECK, False)
+            )
             return
         try:
             facts, learners = _unpacked(_MAGIC, state)
@@ -511,12 +525,13 @@ class ContextLearner:
             [str(cell) for cell in facts["pending"]],
             count(facts["check"]),
             count(facts["step"]),
+            facts["listened"] is True,
         )
 
     def _restore(self, restored: _Restored) -> None:
         self._watch, self._own, self._rest = restored.watch, restored.own, restored.rest
         self._tries, self._passed, self._pending = restored.tries, restored.passed, restored.pending
-        self._check, self._step = restored.check, restored.step
+        self._check, self._step, self._listened = restored.check, restored.step, restored.listened
         self._match = Matcher(self._own)
         self._forget()
 
@@ -634,6 +649,7 @@ class _Restored(NamedTuple):
     pending: list[str]
     check: int
     step: int
+    listened: bool
 
 
 # ---------------------------------------------------------------------------------------------------- births and worth

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
-from poet.model.contexts import cells, conditions, parts
+from poet.model.contexts import by_cell, cells, conditions, parts
 from poet.model.execution import Attempt, Context, Execution, Outcome
 from poet.model.tunable import Integer, Real, Space, Value
 from poet.seams import Learner, Suggestion
@@ -101,8 +101,9 @@ def valid(live: Mapping[str, Value], context: Context) -> dict[str, Value]:
     {'timeout': 1.0}
     """
     found = {name: value for name, value in live.items() if "@" not in name}
-    cell = cells(live)(context)
-    found.update({base: live[name] for name in live for base, its in (parts(name),) if its and its == cell})
+    told = by_cell(live)
+    for cell in cells(live).all(context):
+        found.update(told[cell])
     return found
 
 

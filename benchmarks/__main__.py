@@ -7,6 +7,7 @@ import sys
 from tests.postgres.server import running
 
 from benchmarks import (
+    contexts,
     crowd,
     faults,
     fleet,
@@ -59,6 +60,7 @@ def main(arguments: list[str]) -> int:
         show("Beside other tuners", rivals.run(*((10, 50) if study else (1, 2)))),
         show("Choice by context", routing.run(*((20, 20, 1_000_000) if study else (5,)))),
         show("A real job, off-policy", offpolicy.run()),
+        show("Values per context", contexts.run(seeds=10 if study else 2)),
         show("Recorded traffic", traces.run(services=200 if study else 40, seeds=10 if study else 1)),
         show("Whether it keeps its word", honesty.run(*((10, 100_000) if study else (2, 10_000)))),
     ]

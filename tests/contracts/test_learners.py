@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import pytest
 
 from poet.learning.basic_rule import BasicRule
+from poet.learning.contexts import ContextLearner
 from poet.learning.online_learner import OnlineLearner
+from poet.model.execution import Context
 from poet.model.objective import Objective
 from poet.model.tunable import Integer, Real, Space
 from poet.seams import Learner
@@ -45,3 +48,43 @@ HEDGING = Space(timeout=DELAY, retries=Integer(0, 5), hedges=Integer(0, 2), hedg
 
 def test_a_learner_that_hedges_keeps_the_laws() -> None:
     check_learner(lambda: OnlineLearner(space=HEDGING), space=HEDGING)
+
+
+def region_and_more(number: int) -> Context:
+    dice = random.Random(number)
+    return (
+        ("region", dice.choice(("eu", "us"))),
+        ("size", dice.randrange(10_000)),
+        ("user", f"u{dice.randrange(10**6)}"),
+        ("an odd, =@<name>", dice.random() < 0.5),
+    )
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [None, Objective(success_target=0.99)],
+    ids=["derived cost", "success target"],
+)
+def test_a_learner_by_context_keeps_the_laws(objective: Objective | None) -> None:
+    check_learner(
+        lambda: ContextLearner(OnlineLearner(objective=objective, seed=2)), calls=800, contexts=region_and_more
+    )
+
+
+def test_without_contexts_a_learner_by_context_keeps_the_laws() -> None:
+    check_learner(lambda: ContextLearner(OnlineLearner(seed=4)), calls=600)
+
+
+def test_a_learner_by_context_that_hedges_keeps_the_laws_within_narrow_bounds() -> None:
+    space = Space(timeout=NARROW["timeout"], retries=NARROW["retries"], hedges=Integer(0, 1), hedge_delay=DELAY)
+    check_learner(
+        lambda: ContextLearner(OnlineLearner(space=space, seed=1), ("region", "size")),
+        space=space,
+        calls=800,
+        contexts=region_and_more,
+    )
+
+
+@pytest.mark.parametrize("make", [BasicRule, OnlineLearner], ids=["basic", "online"])
+def test_who_knows_nothing_of_contexts_is_not_troubled_by_them(make: Callable[[], Learner]) -> None:
+    check_learner(make, calls=600, contexts=region_and_more)

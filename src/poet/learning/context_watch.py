@@ -60,7 +60,7 @@ class Feature:
 
     def conditions(self, name: str, value: object) -> list[str]:
         """Learn of one more value, and tell the cells that it lies in, as far as they may be watched."""
-        if isinstance(value, bool) or isinstance(value, str):
+        if isinstance(value, bool | str):
             return [] if self.first or self.cuts is not None else self._text(name, value)
         if not isinstance(value, int | float) or self.counts:
             return []
@@ -213,10 +213,12 @@ class ContextWatch:
         """Test the calls that wait, count them, and give the cells of which there is enough evidence now."""
         waiting, self.waiting = self.waiting, []
         found: list[str] = []
+        before = sum(cell.alarmed for cell in self.cells.values())
         for scope in dict.fromkeys(scope for scope, *_ in waiting):
             calls = [(kind, self._joined(scope, told)) for each, kind, told in waiting if each == scope]
             found += self._tested(scope, calls)
-        self.blocks = 0 if found else self.blocks + 1
+        new = sum(cell.alarmed for cell in self.cells.values()) > before
+        self.blocks = 0 if new else self.blocks + 1
         return found
 
     def _joined(self, scope: str, told: tuple[str, ...]) -> tuple[str, ...]:

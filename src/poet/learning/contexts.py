@@ -1,7 +1,7 @@
 """One function, several contexts: values of their own for those cells of calls where the data pay for it.
 
-Around one learner that hears of all calls stand a few more, each of one cell (``region=eu``, ``size>=1000``, or two such
-conditions), and one of all the rest. A cell gets values of its own where two things are shown: that its calls fare
+Around one learner that hears of all calls stand a few more, each of one cell (``region=eu``, ``size>=1000``, or several
+such conditions), and one of all the rest. A cell gets values of its own where two things are shown: that its calls fare
 otherwise than the others, by a test whose false alarms are stated (``context_watch``); and that the best values on its
 own picture, which starts from the picture of all calls, are better there than what holds now, by a gain that is
 credible and that, shared out over all calls, exceeds ``PAYS``. It loses them when that gain has gone.
@@ -47,6 +47,7 @@ MOST_BELIEVED = 1.5  # of what all calls say of retries [nats]: that latency rep
 SHARE_KEEP = 0.5 ** (1 / 16.0)  # of a cell's share of the calls, per block
 FIRST_CHECK, MOST_CHECK = 256, 2048  # calls from one look at whether cells still pay to the next, doubling
 TRY_AGAIN = 96  # calls, at least, after which a cell that did not pay is tried again; half of those seen so far
+AT_ONCE = 3  # cells that are tried in one look, as each takes milliseconds
 MOST_TOLD = 128  # newest calls that others are told the contexts of
 
 _MAGIC = b"POETctx1"
@@ -125,6 +126,7 @@ class ContextLearner:
         "_features",
         "_gone",
         "_judged",
+        "_listened",
         "_match",
         "_most",
         "_own",
@@ -154,6 +156,7 @@ class ContextLearner:
         self._tries: dict[str, int] = {}  # calls before which a cell is not tried again
         self._passed: dict[str, float] = {}  # what values of its own would have been worth to it, when it was tried
         self._check, self._step = FIRST_CHECK, FIRST_CHECK
+        self._listened = False  # whether calls did without extra requests at the last look
         self._forget()
 
     def _forget(self) -> None:
@@ -211,7 +214,7 @@ class ContextLearner:
     def due(self) -> int:
         """Whether it is time to look; 2: something has happened that must not wait, or it is one's turn."""
         due = max((learner.due() for _, learner in self._serving()), default=0)
-        if self._rest is not None and self._parent._evidence.urgent:
+        if self._own and self._listens != self._listened:
             due = 2
         if due < 1 and (self._ripe() or (self._own and self._calls >= self._check)):
             due = 1
@@ -239,6 +242,7 @@ class ContextLearner:
             said += self._judge(values)
         if self._ripe():
             self._divide(values, said, estimates)
+        self._found(values)
         if values == dict(live):
             return None
         return Suggestion(self._ordered(values), "; ".join(said) or "contexts", estimates, self._calls)
@@ -279,14 +283,31 @@ class ContextLearner:
         """The plain names first, then cell by cell."""
         return dict(sorted(values.items(), key=lambda item: ("@" in item[0], parts(item[0])[1])))
 
+    def _found(self, values: dict[str, Value]) -> None:
+        """Give a plain value, one that does nothing, to names that only a cell has, as of versions without hedges."""
+        for name in [name for name in values if "@" in name]:
+            base, value = parts(name)[0], values[name]
+            if base not in values:
+                values[base] = 0 if base == "hedges" else value
+                values.update(self._parent._space.clip({base: values[base]}))
+
+    @property
+    def _listens(self) -> bool:
+        """Whether calls do without extra requests for now, to see what these do."""
+        strain = self._parent._strain
+        return strain is not None and strain.listening
+
     def _heed(self) -> None:
-        """What the learner of all calls finds urgent is so for all."""
-        if self._rest is None:
-            return
-        evidence = self._parent._evidence
-        for _, learner in self._serving():
-            learner._evidence.urgent = max(learner._evidence.urgent, evidence.urgent)
-        evidence.urgent = 0
+        """That calls are to do without extra requests, or may have them again, is urgent for all cells.
+
+        What else is urgent for the learner of all calls is not: it sees them cut off at different limits.
+        """
+        if self._own and self._listens != self._listened:
+            for _, learner in self._serving():
+                learner._evidence.urgent = 2
+        self._listened = self._listens
+        if self._rest is not None:
+            self._parent._evidence.urgent = 0
 
     def _adopt(self, values: dict[str, Value]) -> None:
         """Cells that have values, and no learner: of a version that came from elsewhere, or before it was forgotten."""
@@ -341,7 +362,7 @@ class ContextLearner:
         """Give the cell values of its own that gains the most by it, if any gains enough."""
         best: tuple[float, _Candidate, _CellLearner, Suggestion] | None = None
         least = PAYS * self._value
-        for cell in self._ripe():
+        for cell in sorted(self._ripe(), key=lambda cell: self._tries.get(cell, 0))[:AT_ONCE]:
             worths = []
             for candidate in self._candidates(cell):
                 learner = _begin(_CellLearner(self._parent, candidate.cell), candidate.counts)
@@ -456,6 +477,7 @@ class ContextLearner:
             "passed": self._passed,
             "check": self._check,
             "step": self._step,
+            "listened": self._listened,
         }
         learners = [self._parent.dump(), *(own.learner.dump() for own in self._own.values())]
         if self._rest is not None:
@@ -469,7 +491,9 @@ class ContextLearner:
         """
         if state[: len(_PLAIN)] == _PLAIN:
             self._parent.load(state)
-            self._restore(_Restored(ContextWatch(self._features), {}, None, {}, {}, [], FIRST_CHECK, FIRST_CHECK))
+            self._restore(
+                _Restored(ContextWatch(self._features), {}, None, {}, {}, [], FIRST_CHECK, FIRST_CHECK, False)
+            )
             return
         try:
             facts, learners = _unpacked(_MAGIC, state)
@@ -501,12 +525,13 @@ class ContextLearner:
             [str(cell) for cell in facts["pending"]],
             count(facts["check"]),
             count(facts["step"]),
+            facts["listened"] is True,
         )
 
     def _restore(self, restored: _Restored) -> None:
         self._watch, self._own, self._rest = restored.watch, restored.own, restored.rest
         self._tries, self._passed, self._pending = restored.tries, restored.passed, restored.pending
-        self._check, self._step = restored.check, restored.step
+        self._check, self._step, self._listened = restored.check, restored.step, restored.listened
         self._match = Matcher(self._own)
         self._forget()
 
@@ -528,7 +553,9 @@ class ContextLearner:
         facts: dict[str, Any] = {
             "cells": cells,
             "gone": self._gone,
-            "calls": [[kind, [list(pair) for pair in _tellable(context)]] for kind, context in self._untold[-MOST_TOLD:]],
+            "calls": [
+                [kind, [list(pair) for pair in _tellable(context)]] for kind, context in self._untold[-MOST_TOLD:]
+            ],
             "judged": None if not self._judged else [max(0, self._check - self._calls), self._step],
             "tries": {cell: max(0, calls - self._calls) for cell, calls in self._tries.items()},
             "passed": self._passed,
@@ -622,6 +649,7 @@ class _Restored(NamedTuple):
     pending: list[str]
     check: int
     step: int
+    listened: bool
 
 
 # ---------------------------------------------------------------------------------------------------- births and worth
@@ -687,9 +715,7 @@ def _gain(learner: OnlineLearner, before: Mapping[str, Value], now: Mapping[str,
     if wish is None or plans[0] == plans[1]:
         return 0.0
     evidence = learner._evidence
-    found: list[Prospect] = prospects(
-        evidence.picture(), plans, learner._cap, wish, evidence.calls, learner._rng(2)
-    )
+    found: list[Prospect] = prospects(evidence.picture(), plans, learner._cap, wish, evidence.calls, learner._rng(2))
     gain = found[1].gain.value
     if wish.aimed:  # what is aimed for is worth having, whatever it costs
         gain = max(gain, 0.0) + wish.objective.value * abs(found[1].success - found[0].success)
@@ -721,9 +747,7 @@ def _signed(value: object) -> float:
 
 def _tellable(context: Context) -> list[tuple[str, Any]]:
     return [
-        (name, value)
-        for name, value in context[:MOST_FEATURES]
-        if not isinstance(value, float) or math.isfinite(value)
+        (name, value) for name, value in context[:MOST_FEATURES] if not isinstance(value, float) or math.isfinite(value)
     ]
 
 

@@ -2,19 +2,21 @@
 
 A cell is one condition or several, joined by ``,``, all of which must hold: ``feature=value``, ``feature<number`` or
 ``feature>=number``. Of texts the marks ``% , = @ < >`` are written as in addresses (``%2C``); numbers are written so
-that they come back exactly. Where several cells hold for a call, the one of the most conditions is its, and among these
-the first by text. A feature that is missing, or of another kind, meets no condition. Standard library only.
+that they come back exactly. Where several cells hold for a call, those of fewer conditions come first and among these
+those that are first by their conditions; values of later ones stand above those of earlier ones, and the last is the
+call's own. A feature that is missing, or of another kind, meets no condition. Standard library only.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from poet.errors import ConfigurationError
 from poet.model.execution import Context
 
+V = TypeVar("V")
 MARK = "@"
 _ESCAPED = {"%": "%25", ",": "%2C", "=": "%3D", "@": "%40", "<": "%3C", ">": "%3E"}
 
@@ -155,7 +157,7 @@ class Matcher:
                 found[cell] = conditions(cell)
             except ConfigurationError:
                 continue
-        self.cells: tuple[str, ...] = tuple(sorted(found, key=lambda cell: (-len(found[cell]), cell)))
+        self.cells: tuple[str, ...] = tuple(sorted(found, key=lambda cell: _order(found[cell])))
         rules = tuple((cell, found[cell]) for cell in self.cells)
         plain = all(len(each) == 1 and each[0].how == "=" for _, each in rules)
         # the usual case: values of one feature or several, none of them joined; then a look or two into a table will do
@@ -170,29 +172,53 @@ class Matcher:
         return bool(self.cells)
 
     def __call__(self, context: Context) -> str | None:
-        """The cell of a call with these features; None: it is in none of them."""
+        """The cell of a call with these features, the last that holds; None: none does."""
         single = self._single
         if single is not None:
-            best = len(self.cells)
+            best = -1
             for name, value in context:
-                place = single.get((name, value if isinstance(value, str) else repr(value)), best)
-                if place < best:
+                place = single.get((name, value if isinstance(value, str) else repr(value)), -1)
+                if place > best:
                     best = place
-            return self.cells[best] if best < len(self.cells) else None
+            return self.cells[best] if best >= 0 else None
         features = dict(context)
-        for cell, rule in self._rules:
-            for feature, how, wanted in rule:
-                value = features.get(feature)
-                if how == "=":
-                    if value is None or text_of(value) != wanted:
-                        break
-                elif isinstance(value, bool) or not isinstance(value, int | float):
-                    break
-                elif (value < wanted) is not (how == "<"):  # type: ignore[operator]
-                    break
-            else:
+        for cell, rule in reversed(self._rules):
+            if _all_hold(rule, features):
                 return cell
         return None
+
+    def all(self, context: Context) -> tuple[str, ...]:
+        """All cells that hold for a call with these features, the more general ones first."""
+        features = dict(context)
+        return tuple(cell for cell, rule in self._rules if _all_hold(rule, features))
+
+
+def _order(rule: Sequence[Condition]) -> tuple[int, list[tuple[str, str, str]]]:
+    return len(rule), [(each.feature, each.how, str(each.value)) for each in rule]
+
+
+def _all_hold(rule: Iterable[Condition], features: Mapping[str, object]) -> bool:
+    for condition in rule:
+        there = features.get(condition.feature)
+        if there is None or not condition.holds(there):
+            return False
+    return True
+
+
+def by_cell(values: Mapping[str, V]) -> dict[str, dict[str, V]]:
+    """The values for some contexts only, by cell and then by the plain names; the more general cells first.
+
+    What is after an ``@`` and is no cell is passed over.
+
+    >>> by_cell({"timeout": 1.0, "timeout@size>=1000": 3.0, "retries@size>=1000": 2})
+    {'size>=1000': {'timeout': 3.0, 'retries': 2}}
+    """
+    told: dict[str, dict[str, V]] = {cell: {} for cell in cells(values).cells}
+    for name, value in values.items():
+        base, cell = parts(name)
+        if cell in told:
+            told[cell][base] = value
+    return told
 
 
 def cells(names: Iterable[str]) -> Matcher:

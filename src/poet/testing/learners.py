@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
-from poet.model.contexts import cells, conditions, parts
+from poet.model.contexts import by_cell, cells, conditions, parts
 from poet.model.execution import Attempt, Context, Execution, Outcome
 from poet.model.tunable import Integer, Real, Space, Value
 from poet.seams import Learner, Suggestion
@@ -103,8 +103,9 @@ def valid(live: Mapping[str, Value], context: Context) -> dict[str, Value]:
     {'timeout': 1.0}
     """
     found = {name: value for name, value in live.items() if "@" not in name}
-    cell = cells(live)(context)
-    found.update({base: live[name] for name in live for base, its in (parts(name),) if its and its == cell})
+    told = by_cell(live)
+    for cell in cells(live).all(context):
+        found.update(told[cell])
     return found
 
 
@@ -155,7 +156,7 @@ class _Life:
             base, cell = parts(name)
             if cell:
                 conditions(cell)  # raises where it is none
-                assert base in live, f"{name!r} is for some contexts, and no {base!r} for the others"
+                assert base in named, f"{name!r} is for some contexts, and no {base!r} for the others"
             if base in self.space:
                 assert self.space.check({base: value}) == {base: value}  # raises where one is out of bounds
         assert dict(suggestion.values) != dict(self.live), "a suggestion that changes nothing"

@@ -541,7 +541,7 @@ class Agent:
         trainee = self.trainee(enrolment)
         with self._lock:  # another configuration may have come meanwhile: its own trainer is asked at the next call
             if self.trainer is not None and self.trainer.trainees.get(enrolment.key) is trainee:
-                self.trainer.adopt(enrolment.key, trainee.standing)
+                self.trainer.deliver(trainee)
 
     def _go_on_without(self, error: BaseException) -> None:
         """The store cannot be opened: learn without it, say so once, show it in every status.

@@ -49,6 +49,9 @@ def learner_of(options: Options, objective: Objective, seed: int, hedge_budget: 
         rate=options.learning_rate,
         hedge_budget=hedge_budget,
     )
+    contextual = options.context is not None or options.perceive is not None
+    if contextual and options.learning_algorithm != "basic":
+        learner = _by_context(learner, options)
     if not own:
         return learner
     return _tuned(
@@ -60,7 +63,7 @@ def learner_of(options: Options, objective: Objective, seed: int, hedge_budget: 
         objective=options.objective,
         scored=options.score is not None,
         exploration=options.exploration,
-        contextual=options.context is not None or options.perceive is not None,
+        contextual=contextual,
     )
 
 
@@ -91,6 +94,16 @@ def learner_for(record: FunctionRecord, state: bytes | None) -> Learner:
     if state is not None:
         learner.load(state)
     return learner
+
+
+def _by_context(learner: Learner, options: Options) -> Learner:
+    from poet.learning.contexts import ContextLearner
+    from poet.learning.online_learner import OnlineLearner
+
+    named = options.context if not callable(options.context) else None  # what others tell is known when it comes
+    features = () if named is None or options.perceive is not None else (named,) if isinstance(named, str) else named
+    assert isinstance(learner, OnlineLearner)
+    return ContextLearner(learner, features=tuple(features))
 
 
 def _tuned(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from poet.model.aggregate import Hour
 from poet.model.estimate import Estimate
@@ -109,6 +109,17 @@ class Learner(Protocol):
         None: nobody knows anything yet. Changes nothing in this learner. Contributions may come in any order; what they
         add up to hardly depends on it. Raises ValueError where one of the two is not of this kind.
         """
+
+
+@runtime_checkable
+class Reminded(Protocol):
+    """A learner that is told which values the versions say, as executions only tell what they used otherwise."""
+
+    def under(self, parameters: ParameterSet) -> None:
+        """A version, with its values."""
+
+    def knows(self, version: int) -> bool:
+        """Whether ``under`` has told of it, and it is kept in mind."""
 
 
 class Tuner(Protocol):

@@ -120,6 +120,8 @@ class ContextLearner:
     rest: whether what is in no such cell is learned apart from the cells, as it is best; False: by all calls.
     """
 
+    scores = False  # that come later
+
     __slots__ = (
         "__weakref__",
         "_check",
@@ -210,6 +212,9 @@ class ContextLearner:
         for text, own in self._own.items():
             own.share = SHARE_KEEP * own.share + (1 - SHARE_KEEP) * scopes.count(text) / len(scopes)
         self._pending = self._watch.test()
+
+    def rescored(self, executions: Sequence[Execution], before: Sequence[Execution]) -> None:
+        """Nothing: times and failures tell all that it wants to know."""
 
     def due(self) -> int:
         """Whether it is time to look; 2: something has happened that must not wait, or it is one's turn."""

@@ -11,7 +11,10 @@ LEAST_LOSS = 0.02  # of a success's value, that a try is believed to cost at lea
 
 
 class Ledger(NamedTuple):
-    """What trying things out has cost so far, in expectation, against what it may [utility].
+    """What trying things out has cost so far, against what it may [utility].
+
+    Its cost is the larger of two sums: what the tries were expected to lose when they were handed out, which has no
+    noise but the model's errors; and by how much they scored below what was best then, which is noisy and unbiased.
 
     A budget b lets calls lose b of a success's value each, on average, and ``AHEAD`` values more at the beginning:
     whoever never risks anything does not find out, and what is found out early pays for longest.
@@ -19,11 +22,21 @@ class Ledger(NamedTuple):
 
     calls: float = 0.0  # that could have tried something
     tries: float = 0.0  # of these, that did
-    spent: float = 0.0  # what the tries were expected to lose against the best known then
+    expected: float = 0.0  # what the tries were expected to lose against the best known then
+    seen: float = 0.0  # by how much they scored below its expected score
 
-    def after(self, calls: int, tries: int, lost: float) -> Ledger:
-        """So many calls more, so many of them tries that were expected to lose ``lost`` together."""
-        return Ledger(self.calls + calls, self.tries + tries, self.spent + max(0.0, lost))
+    @property
+    def spent(self) -> float:
+        """What they have cost."""
+        return max(self.expected, self.seen, 0.0)
+
+    def after(self, calls: int, tries: int, expected: float) -> Ledger:
+        """So many calls more, so many of them tries that were expected to lose so much together."""
+        return Ledger(self.calls + calls, self.tries + tries, self.expected + max(0.0, expected), self.seen)
+
+    def scored(self, lost: float) -> Ledger:
+        """Tries have scored so far below what was best."""
+        return self._replace(seen=self.seen + lost)
 
     def left(self, budget: float, worth: float) -> float:
         """What may be spent now [utility]. budget: share of ``worth``, a success's value, that a call may lose."""

@@ -79,6 +79,7 @@ class TunedLearner:
         self._policy: Policy | None = None
         self._policy_at = -1  # trials that it rests on; -1: there is none
         self._loss = 0.0  # expected of one of its tries [utility]
+        self._best = math.nan  # expected score of what was best then; nan: nothing is known
         self.dropped: tuple[str, ...] = ()  # of what was known, as the space is another one now
 
     # ------------------------------------------------------------ the seam
@@ -163,8 +164,16 @@ class TunedLearner:
             self.tuner = self._new()
             self._facts = _Facts(0, 0, self._facts.ledger)
             self._untold, self._policy_at = [], -1
-        told = (self._scoring.trial(each, self._used(each), contextual=self._contextual) for each in executions)
-        trials = [trial for trial in told if trial is not None]
+        trials = []
+        lost = 0.0
+        for each in executions:
+            trial = self._scoring.trial(each, self._used(each), contextual=self._contextual)
+            if trial is not None:
+                trials.append(trial)
+                lost += self._best - trial.score if each.draw and not math.isnan(self._best) else 0.0
+        if lost:
+            self._facts = self._facts._replace(ledger=self._facts.ledger.scored(lost))
+            self._untold_ledger = self._untold_ledger.scored(lost)
         if trials:
             self._take(trials)
             self._untold = [*self._untold, *trials][-WAITING:]
@@ -211,6 +220,7 @@ class TunedLearner:
         scoring, ledger = self._scoring, self._facts.ledger
         policy = self.tuner.policy(1.0, TRIES)
         best = self.tuner.recommend()
+        self._best = best.mean if best.evidence else math.nan
         if isinstance(policy, Tries):
             lost = [max(0.0, best.mean - self.tuner.expected({**best.values, **each})) for each in policy.values]
         else:
@@ -239,7 +249,7 @@ class TunedLearner:
             said.append("No values are known that keep every goal; these break them least.")
         worth = self._scoring.worth
         said.append(
-            f"{ledger.tries:.0f} of {ledger.calls:.0f} calls have tried other values, at an expected cost of "
+            f"{ledger.tries:.0f} of {ledger.calls:.0f} calls have tried other values, at a cost of "
             f"{ledger.spent / worth:.3g} successes; {max(0.0, ledger.left(self._budget, worth)) / worth:.3g} are left."
         )
         return [*said, *self.dropped]
@@ -320,9 +330,12 @@ def _written(facts: _Facts, scoring: Scoring, operational: bytes, tuner: Tuner) 
     return _MAGIC + _joined(told.encode(), operational, tuner.dump())
 
 
-def _ledger(numbers: Sequence[object]) -> Ledger:
+def _ledger(numbers: Sequence[Any]) -> Ledger:
     """Raises ValueError or TypeError where it is none."""
-    return Ledger(*(number(each) for each in numbers))
+    calls, tries, expected, seen = numbers
+    if isinstance(seen, bool) or not isinstance(seen, int | float) or not math.isfinite(seen):
+        raise ValueError(f"expected a finite number, got {seen!r}")
+    return Ledger(number(calls), number(tries), number(expected), float(seen))
 
 
 def _shown(value: Value) -> str:

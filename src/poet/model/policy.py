@@ -51,6 +51,32 @@ class Tries(NamedTuple):
         return Pick(number + 1, self.values[number])
 
 
+class _Without(NamedTuple):
+    """A policy that leaves some parameters alone."""
+
+    policy: Policy
+    names: frozenset[str]
+
+    def pick(self, context: Context, uniform: float) -> Pick:
+        """The values for a call."""
+        draw, values = self.policy.pick(context, uniform)
+        left = {name: value for name, value in values.items() if name not in self.names}
+        return Pick(draw, left) if left else OWN
+
+
+def without(policy: Policy, names: frozenset[str]) -> Policy:
+    """``policy``, but it leaves these parameters as the version has them.
+
+    >>> without(Tries(0.5, ({"k": 3, "m": "a"}, {"k": 5})), frozenset({"k"}))
+    Tries(share=0.25, values=({'m': 'a'},))
+    """
+    if not isinstance(policy, Tries):
+        return _Without(policy, names)
+    left = [{name: value for name, value in each.items() if name not in names} for each in policy.values]
+    kept = tuple(each for each in left if each)
+    return Tries(policy.share * len(kept) / max(1, len(left)), kept)
+
+
 # --- by context -------------------------------------------------------------------------------------------------------
 
 FARTHEST = 3.0  # standard deviations from its mean that a number counts for, at most

@@ -11,7 +11,8 @@ from poet.errors import StaleParameters, StoreAway, StoreError, UnknownFunction
 from poet.model.execution import Execution
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
-from poet.seams import Clock, Learner, Probe, ProcessReport, Store, Suggestion, Upkeep
+from poet.model.policy import without
+from poet.seams import Clock, Learner, Probe, ProcessReport, Reminded, Store, Suggestion, Upkeep
 from poet.settings import Settings, upkeep_at
 from poet.training.late import Pair
 from poet.training.rest import Rest
@@ -105,7 +106,7 @@ class Trainer:
         """From now on ``trainee`` is trained. Its parameters are delivered at once."""
         with self.turn:
             self.trainees[trainee.key] = trainee
-            self._deliver(trainee)
+            self.deliver(trainee)
 
     def start(self) -> None:
         """Train in a daemon thread from now on."""
@@ -173,7 +174,7 @@ class Trainer:
             if trainee is not None:
                 trainee.standing = standing
                 trainee.draft = False
-                self._deliver(trainee)
+                self.deliver(trainee)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -208,6 +209,7 @@ class Trainer:
         if learner is None:
             return
         if executions:
+            self._remind(trainee, learner, executions)
             self._guarded("learning", lambda: learner.update(executions))
             trainee.taught = True
         self._rescore(trainee, pairs)
@@ -234,8 +236,23 @@ class Trainer:
         if not pairs or learner is None:
             return
         after, before = [pair.after for pair in pairs], [pair.before for pair in pairs]
+        self._remind(trainee, learner, after)
         self._guarded("learning", lambda: learner.rescored(after, before))
         trainee.taught = True
+
+    def _remind(self, trainee: Trainee, learner: Learner, executions: Sequence[Execution]) -> None:
+        """Tell a learner that asks for it which values the executions' versions say."""
+        if not isinstance(learner, Reminded):
+            return
+        unknown = {execution.version for execution in executions if not learner.knows(execution.version)}
+        live = trainee.standing.live
+        if live.version in unknown:
+            learner.under(live)
+            unknown.remove(live.version)
+        if unknown:
+            for version in self._guarded("store", lambda: self.store.versions(trainee.key)) or ():
+                if version.version in unknown:
+                    learner.under(version)
 
     def _look(self, trainee: Trainee, learner: Learner, *, now: bool) -> None:
         """Take up what the learner suggests, where it should look at what it knows."""
@@ -244,7 +261,7 @@ class Trainer:
         suggestion = self._guarded("learning", lambda: learner.suggest(trainee.standing.live))
         if suggestion is not None:
             self._publish(trainee, suggestion)
-        self._deliver(trainee)
+        self.deliver(trainee)
 
     def _may_look(self, trainee: Trainee, learner: Learner, *, now: bool) -> bool:
         """Whether the learner should look at what it knows; where others learn with it, at what all know by now.
@@ -290,13 +307,16 @@ class Trainer:
         else:
             self.adopt(trainee.key, standing)
 
-    def _deliver(self, trainee: Trainee) -> None:
+    def deliver(self, trainee: Trainee) -> None:
+        """Hand down what holds for the function now."""
         standing = trainee.standing
         probe: Probe | None = None
         if self.applies and not standing.paused:
             learner = trainee.learner
             if learner is not None:
                 probe = self._guarded("learning", learner.probe)
+        if probe is not None and probe.policy is not None and standing.pinned:
+            probe = probe._replace(policy=without(probe.policy, frozenset(standing.pinned)))
         self._guarded("delivery", lambda: trainee.subject.deliver(standing.live, probe or Probe()))
 
     def _store(self, trainee: Trainee, *, last: bool) -> None:

@@ -279,6 +279,10 @@ class ExponentialWeights:
         self._chance = chances[self._chosen]
         return self._chosen
 
+    def likeliest(self) -> int:
+        """What it would choose most often."""
+        return max(range(len(self._logs)), key=self._logs.__getitem__)
+
     def tell(self, value: float) -> None:
         n = len(self._logs)
         rate = math.sqrt(math.log(n) / (n * (self._told + 1))) / max(1.0, abs(self._least))

@@ -27,8 +27,8 @@ class Cells(NamedTuple):
     >>> from poet.model.policy import Tries
     >>> cell = Cell({"k": 9}, Tries(0.5, ({"k": 3},)))
     >>> cells = Cells((("size", (10.0,)),), {(1,): cell}, Tries(0.0, ()))
-    >>> cells.pick((("size", 12.5),), 0.7), cells.pick((("size", 3),), 0.2)
-    (Pick(draw=0, values={'k': 9}), Pick(draw=0, values={}))
+    >>> cells.pick((("size", 12.5),), 0.7), cells.pick((("size", 3),), 0.2).draw
+    (Pick(draw=0, values={'k': 9}), 0)
     """
 
     features: tuple[tuple[str, tuple[float, ...] | None], ...]  # name; limits between a number's ranges; None: category

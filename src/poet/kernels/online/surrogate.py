@@ -24,6 +24,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 _ROOT5 = math.sqrt(5.0)
+GLOOM = 0.0
 _JITTER = 1e-8  # share of the variance that is added to the diagonal, so that twins of a point can be told apart
 _LENGTH, _CHOICE_LENGTH, _LENGTH_SPREAD = math.log(0.5), math.log(1.4), 1.0  # prior of the log lengths
 _NOISE, _NOISE_SPREAD = 0.0, 1.5  # prior of the logit of the noise's share of the variance: one half
@@ -226,6 +227,9 @@ def _solved(data: Seen, levels: tuple[int, ...], hyper: Hyper, inverse: Array) -
     centre = float(weights @ data.y / weights.sum())
     solved_ = _times(inverse, data.y - centre) / unit
     scale = unit * math.sqrt(_variance(data, hyper, unit, float((data.y - centre) @ solved_) / unit))
+    if GLOOM:
+        centre -= GLOOM * scale * math.sqrt(1 - _share(hyper.noise))
+        solved_ = _times(inverse, data.y - centre) / unit
     return Process(data, levels, hyper, centre, scale, inverse, solved_ * (unit / scale))
 
 
@@ -475,7 +479,8 @@ def _share(logit: float) -> float:
 # --- what follows from it ---------------------------------------------------------------------------------------------
 
 
-def _cross(process: Process, points: Array, at: float | None) -> Array:
+def crossed(process: Process, points: Array, at: float | None = None) -> Array:
+    """Covariance of the process's points with ``points``, (m, d), where the scale is 1: (n, m)."""
     cross = kernel(process.x, points, process.levels, process.hyper)
     if process.seen.at is not None and at is not None:
         cross *= _faded(process.seen.at, at, process.hyper.memory)
@@ -484,12 +489,12 @@ def _cross(process: Process, points: Array, at: float | None) -> Array:
 
 def mean(process: Process, points: Array, at: float | None = None) -> Array:
     """Mean score at ``points``, (m, d), at the moment ``at``: (m,)."""
-    return np.asarray(process.centre + process.scale * _times(process.solved, _cross(process, points, at)))
+    return np.asarray(process.centre + process.scale * _times(process.solved, crossed(process, points, at)))
 
 
 def predict(process: Process, points: Array, at: float | None = None) -> tuple[Array, Array]:
     """Mean and standard deviation of the *noiseless* score at ``points``, (m, d), at one moment: (m,) each."""
-    cross = _cross(process, points, at)
+    cross = crossed(process, points, at)
     known = np.einsum("ij,ij->j", cross, product(process.inverse, cross))
     variance = _own(points, process.levels, process.hyper) - known
     middle = process.centre + process.scale * _times(process.solved, cross)
@@ -498,7 +503,7 @@ def predict(process: Process, points: Array, at: float | None = None) -> tuple[A
 
 def joint(process: Process, points: Array, at: float | None = None) -> tuple[Array, Array]:
     """Mean, (m,), and covariance, (m, m), of the noiseless score at ``points``, (m, d), at one moment."""
-    cross = _cross(process, points, at)
+    cross = crossed(process, points, at)
     own = kernel(points, points, process.levels, process.hyper)
     covariance = own - product(cross.T, product(process.inverse, cross))
     return process.centre + process.scale * _times(process.solved, cross), process.scale**2 * covariance

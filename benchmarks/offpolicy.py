@@ -20,8 +20,9 @@ Three estimators of the value of a policy that chooses m(q) for question q:
 * doubly robust: what a model of scores says that was fitted to other questions only (cross-fitted: the model's mean),
   corrected by the inverse propensities where the decision agrees: right where one of the two is.
 
-Intervals, 90 %: bootstrap over the questions, of the difference to the best logged policy of the run: the one that was
-best by what it got, so that luck is on its side.
+Intervals, 90 %: bootstrap over the questions, of the difference to a logged policy; what was chosen is kept. Three
+logged policies are compared with: the one that is best over all runs that it was in; in each run the one that was best
+in the other runs; and in each run the one that got most, which has luck on its side: the best of eleven by 22 answers.
 """
 
 from __future__ import annotations
@@ -224,64 +225,115 @@ def _said(difference: tuple[float, float, float]) -> str:
     return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
-def run(path: Path | None = None) -> Iterator[Row]:
-    """Rows of figures, as they are ready."""
+class Judged(NamedTuple):
+    """What was learned from other questions, less a logged policy: all three estimators with their intervals."""
+
+    table: tuple[float, float, float]
+    ips: tuple[float, float, float]
+    dr: tuple[float, float, float]
+
+    @property
+    def said(self) -> str:
+        """In words."""
+        return f"{_said(self.table)} table; {_said(self.ips)} inverse propensities; {_said(self.dr)} doubly robust"
+
+    @property
+    def above(self) -> bool:
+        """Whether all three are above."""
+        return min(self.table[0], self.ips[0], self.dr[0]) > 0
+
+
+def judged(values: Values, scores: Array) -> Judged:
+    """By the questions that the logged policy was asked."""
+    there = np.isfinite(scores)
+    own = scores[there]
+    return Judged(
+        interval(values.table[there] - own), ratio_interval(values.ips[there], own), interval(values.dr[there] - own)
+    )
+
+
+def best_of_all(runs: Mapping[str, Sequence[Logged]]) -> Logged:
+    """The policy that is best over all runs that it was in, by question the mean of these."""
+    lives: dict[str, list[Array]] = {}
+    for several in runs.values():
+        for life in several:
+            lives.setdefault(life.policy, []).append(life.scores)
+    means = [Logged(policy, _mean(scores)) for policy, scores in lives.items()]
+    return max(means, key=lambda each: float(np.nanmean(each.scores)))
+
+
+def _mean(scores: Sequence[Array]) -> Array:
+    known = np.isfinite(scores).sum(axis=0)
+    total = np.nansum(scores, axis=0)
+    return np.asarray(np.where(known > 0, total / np.maximum(known, 1), np.nan))
+
+
+def run(path: Path | None = None, prices: Sequence[float] = (PRICE, 1.0, 50.0)) -> Iterator[Row]:
+    """Rows of figures, as they are ready; all of them by the first price, what matters most by the others."""
     path = path or DATA / "llm_api_latency" / "dev_llm_calls.csv.gz"
     if not path.exists():
         yield Row("logged runs", "", f"not there: {path.name}")
         return
-    log = load(path)
-    table = Table.of(log)
-    seen = table.seen > 0
+    for price in prices:
+        log = load(path, price)
+        table = Table.of(log)
+        seen = table.seen > 0
+        if price == prices[0]:
+            said = f"{len(log.decisions)} decisions, {len(log.queries)} questions, {len(log.models)} models; "
+            cells = f"{seen.sum()} of {seen.size} cells seen, {(table.seen > 1).sum()} more than once"
+            yield Row("the log", "", said + cells)
+        chosen = learned(log)
+        values = valued(log, table, chosen)
+        models = sorted(set(chosen), key=chosen.count, reverse=True)
+        names = ", ".join(f"{log.models[m]} ({chosen.count(m)})" for m in models)
+        covered = float(np.mean([seen[q, m] for q, m in enumerate(chosen)]))
+        worth = f"a dollar worth {price:g} right answers: "
+        yield Row(worth + "chosen from the logs of other questions", "", f"{names}; {covered:.0%} of these cells seen")
+        runs = {name: logged(log, name) for name in sorted({decision.run for decision in log.decisions})}
+        runs = {name: lives for name, lives in runs.items() if len(lives) > 1}
+        best = best_of_all(runs)
+        found = judged(values, best.scores)
+        what = f"{worth}all runs, less the best logged, {best.policy} ({np.nanmean(best.scores):.3f})"
+        yield Row(what, "> 0" if price == PRICE else "", found.said, found.above if price == PRICE else None)
+        if price == prices[0]:
+            for name in runs:
+                yield from _of_run(log, table, values, runs, name)
+
+
+def _of_run(log: Log, table: Table, values: Values, runs: Mapping[str, Sequence[Logged]], name: str) -> Iterator[Row]:
+    lives = runs[name]
+    here = {life.policy for life in lives}
+    others = {
+        other: [life for life in several if life.policy in here] for other, several in runs.items() if other != name
+    }
+    elsewhere = {life.policy for several in others.values() for life in several}
+    luckiest = lives[0]
+    if elsewhere:
+        policy = best_of_all(others).policy
+        usual = next(life for life in lives if life.policy == policy)
+        found = judged(values, usual.scores)
+        what = f"{name}: less the one best in other runs, {policy} ({np.nanmean(usual.scores):.3f})"
+        yield Row(what, "> 0", found.said, found.above)
+    found = judged(values, luckiest.scores)
+    what = f"{name}: less the luckiest of {len(lives)}, {luckiest.policy} ({np.nanmean(luckiest.scores):.3f})"
+    yield Row(what, "> 0", found.said, found.above)
+    order = [query for query in _asked(log, name) if np.isfinite(luckiest.scores[query])]
+    several = [lived(log, table, order, seed) for seed in range(REPEATS)]
+    scores = np.mean([got for got, _ in several], axis=0)
+    unseen = float(np.mean([share for _, share in several]))
+    mean = float(np.mean([np.nanmean(life.scores) for life in lives]))
     yield Row(
-        "the log",
+        f"{name}: from nothing within the run",
         "",
-        f"{len(log.decisions)} decisions, {len(log.queries)} questions, {len(log.models)} models, "
-        f"{seen.sum()} of {seen.size} cells seen, {(table.seen > 1).sum()} more than once",
+        f"{scores.mean():.3f}, mean of {REPEATS} lives ({unseen:.0%} of their cells never seen); all logged policies "
+        f"{mean:.3f}; less the luckiest {_said(interval(scores - luckiest.scores[order]))}",
     )
-    chosen = learned(log)
-    values = valued(log, table, chosen)
-    names = ", ".join(f"{log.models[m]} ({chosen.count(m)})" for m in sorted(set(chosen), key=chosen.count)[::-1])
-    covered = float(np.mean([seen[q, m] for q, m in enumerate(chosen)]))
-    yield Row("chosen from the logs of other questions", "", f"{names}; {covered:.0%} of these cells seen")
-    for name in sorted({decision.run for decision in log.decisions}):
-        lives = logged(log, name)
-        if len(lives) < 2:
-            continue
-        best = lives[0]
-        there = np.isfinite(best.scores)
-        own = best.scores[there]
-        by_table = interval(values.table[there] - own)
-        by_ips = ratio_interval(values.ips[there], own)
-        by_dr = interval(values.dr[there] - own)
-        yield Row(f"{name}: best logged of {len(lives)}, {best.policy}", "", f"{own.mean():.3f}")
-        yield Row(
-            f"{name}: learned from other questions, less the best logged",
-            "> 0",
-            f"{_said(by_table)} table; {_said(by_ips)} inverse propensities; {_said(by_dr)} doubly robust",
-            by_table[0] > 0,
-        )
-        order = [q for q in _asked(log, name) if there[q]]
-        several = [lived(log, table, order, seed) for seed in range(REPEATS)]
-        scores = np.mean([got for got, _ in several], axis=0)
-        unseen = float(np.mean([share for _, share in several]))
-        mean = float(np.mean([np.nanmean(life.scores) for life in lives]))
-        yield Row(
-            f"{name}: from nothing within the run, less the best logged",
-            "",
-            f"{_said(interval(scores - best.scores[order]))}; mean {scores.mean():.3f} of {REPEATS} lives, "
-            f"of all logged policies {mean:.3f}; {unseen:.0%} of the cells never seen",
-        )
 
 
 def _asked(log: Log, run: str) -> list[int]:
     """The questions of a run, in its order."""
     steps = {d.query: d.step for d in log.decisions if d.run == run}
     return sorted(steps, key=steps.__getitem__)
-
-
-def _rows(table: Mapping[str, Path] | None = None) -> Iterator[Row]:
-    yield from run()
 
 
 if __name__ == "__main__":

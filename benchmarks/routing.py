@@ -20,11 +20,13 @@ import csv
 import gzip
 import math
 import os
+import pickle
 import random
 import statistics
+import sys
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -32,6 +34,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.table import Row, show
 from benchmarks.tuners import ExponentialWeights
 from poet.learning.tuners.mixture import MixtureTuner
 from poet.model.execution import Context
@@ -337,3 +340,97 @@ def life(make: Callable[[int], World], choose: Callable[[int, int], Chooser], se
 def half(values: Sequence[float]) -> float:
     """Half width of the 90 % interval of a mean, by the normal law."""
     return 1.645 * statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.inf
+
+
+# --- what it costs ----------------------------------------------------------------------------------------------------
+
+
+def call_cost(features: int = 3, arms: int = 2, calls: int = 200_000) -> float:
+    """CPU time of one pick that depends on the context, its features read [s]."""
+    names = [f"m{k}" for k in range(arms)]
+    tuner, dice = MixtureTuner(Space(model=Choice(*names)), {"model": "m0"}), random.Random(1)
+    contexts: list[Context] = [
+        (*((f"x{k}", dice.gauss(0, 1)) for k in range(features - 1)), ("kind", dice.choice("abc"))) for _ in range(1000)
+    ]
+    for k in range(2000):
+        context = contexts[k % 1000]
+        x, arm = float(context[0][1]), k % arms
+        tuner.update([Trial({"model": names[arm]}, x * (1 if arm else -1), context)])
+    policy, draws = tuner.policy(1.0, 16), [dice.random() for _ in range(1000)]
+    assert all(drawn.scores for drawn in policy.tries)
+    began = time.thread_time()
+    for k in range(calls):
+        policy.pick(contexts[k % 1000], draws[k % 1000])
+    return (time.thread_time() - began) / calls
+
+
+def trial_cost(world: World, calls: int) -> tuple[float, int, int]:
+    """CPU time of a suggestion and an update [s], bytes in memory as pickled, and of the dump, after so many calls."""
+    ours, dice = Ours(world.arms, 0), np.random.default_rng(0)
+    spent = 0.0
+    for k in range(calls):
+        call = world.calls[k % CALLS]
+        began = time.thread_time()
+        arm = ours.choose(call)
+        spent += time.thread_time() - began
+        score = world.score(arm, call, dice)
+        began = time.thread_time()
+        ours.learn(call, arm, score)
+        spent += time.thread_time() - began
+    return spent / calls, len(pickle.dumps(ours.tuner)), len(ours.tuner.dump())
+
+
+def _there() -> bool:
+    return (DATA / "llm_routing").is_dir()
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+def _said(lives: Sequence[tuple[float, ...]]) -> tuple[list[float], str]:
+    columns = list(zip(*lives, strict=True))
+    means = [statistics.fmean(column) for column in columns]
+    return means, " / ".join(f"{m:.3f} ± {half(c):.3f}" for m, c in zip(means, columns, strict=True))
+
+
+def _bar(bars: Sequence[float]) -> str:
+    return "≤ " + " / ".join(f"{bar:.3f}" for bar in bars)
+
+
+def run(seeds: int = 5, rivals: int | None = None, calls: int = 20_000) -> Iterator[Row]:
+    """Rows of figures, as they are ready.
+
+    seeds: of our own lives; rivals: of each rival's, as many where None; calls: that the cost is measured over.
+    """
+    rivals = rivals or seeds
+    for name, make in WORLDS.items():
+        if name in BARS and not _there():
+            yield Row(f"{name}: recorded", "", "the data are not there")
+            continue
+        for rival, choose in CHOOSERS.items():
+            mine = rival in (OURS, DELAYED)
+            first = FRESH if name in BARS else 0
+            lives = [life(make, choose, first + seed) for seed in range(seeds if mine else rivals)]
+            means, said = _said(lives)
+            bars = BARS[name] if name in BARS and rival == OURS else None
+            holds = None if bars is None else all(m <= bar for m, bar in zip(means, bars, strict=True))
+            yield Row(f"{name}: {rival}", _bar(bars) if bars else "", said, holds)
+    for name, bars in BARS.items():
+        if _there():
+            means, said = _said([life(WORLDS[name], CHOOSERS[OURS], seed) for seed in range(5)])
+            holds = all(m <= bar for m, bar in zip(means, bars, strict=True))
+            yield Row(f"{name}: {OURS}, the five shuffles that the bar was measured on", _bar(bars), said, holds)
+    for arms, features in ((2, 3), (9, 6)):
+        cost = call_cost(features, arms)
+        yield Row(f"a pick by context, {arms} options, {features} features", "", f"{1e6 * cost:.2f} µs")
+    for world in (linear(0), *((nine_models(0),) if _there() else ())):
+        cost, memory, dump = trial_cost(world, calls)
+        holds = cost <= 100e-6 and memory <= 200_000 and dump <= 64_000
+        said = f"{1e6 * cost:.0f} µs, {memory / 1000:.0f} kB, {dump / 1000:.1f} kB"
+        what = f"suggest + update, {world.arms} options, mean of {calls} calls; memory (pickled); dump"
+        yield Row(what, "≤ 100 µs, 200 kB, 64 kB", said, holds)
+
+
+if __name__ == "__main__":
+    arguments = [int(argument) for argument in sys.argv[1:]]
+    sys.exit(0 if show("Choice by context", run(*arguments)) else 1)

@@ -163,7 +163,7 @@ class MixtureTuner:
         self._tried = [0] * len(self._arms)  # trials, ever
         self._trials = self._passed = self._alarms = 0
         self._offset = np.zeros(self._targets)  # the first score and slacks, so that large ones lose no digits
-        self._low, self._high = np.zeros(self._targets), np.zeros(self._targets)
+        self._low, self._high = [0.0] * self._targets, [0.0] * self._targets
         self._watches = [_Watch()] * len(self._arms)
         costs = {name: tunable.change_cost for name, tunable in space.items() if tunable.change_cost > 0}
         self._costs = costs
@@ -191,10 +191,13 @@ class MixtureTuner:
             return
         y = np.array(told, dtype=float)
         if not self._trials:
-            self._offset, self._low, self._high = y.copy(), y.copy(), y.copy()
-        np.minimum(self._low, y, out=self._low)
-        np.maximum(self._high, y, out=self._high)
-        y -= self._offset
+            self._offset = y
+            self._low, self._high = list(told), list(told)
+        for target, value in enumerate(told):
+            if not self._low[target] <= value <= self._high[target]:
+                self._low[target] = min(value, self._low[target])
+                self._high[target] = max(value, self._high[target])
+        y = y - self._offset
         if self._contextual and trial.context:
             basis = self._features.observe(trial.context)
             if basis is not None:
@@ -254,8 +257,8 @@ class MixtureTuner:
         self._refreshed = self._trials
         sums = self._sums
         weight = sums.weight / sums.unit
-        span = self._high - self._low
-        span = np.where(span > 0, span, np.where(self._high != 0, np.abs(self._high), 1.0))
+        low, high = np.array(self._low), np.array(self._high)
+        span = np.where(high > low, high - low, np.where(high != 0, np.abs(high), 1.0))
         centre = sums.cross[:, 0].sum(axis=0) / sums.weight if sums.weight > 0 else np.zeros(self._targets)
         scatter = np.maximum(sums.squares / sums.unit - weight * centre * centre, 0.0)
         rate = SHAPE * (scatter + NOISE * span * span) / (weight + 1.0)
@@ -293,8 +296,12 @@ class MixtureTuner:
         """One of the models, by its probability; where nothing is known of the context, that without one."""
         if not contextual or len(self._beliefs) == 1:
             return self._beliefs[0]
-        point, shares = self._rng.random(), self._shares[:, target]
-        return self._beliefs[min(int(np.searchsorted(np.cumsum(shares), point)), len(shares) - 1)]
+        point = float(self._rng.random())
+        for belief, share in zip(self._beliefs, self._shares[:, target].tolist(), strict=True):
+            point -= share
+            if point < 0:
+                return belief
+        return self._beliefs[0]
 
     def _free_means(self) -> Array:
         """Mean of every option's score and slacks, whatever the context: (arms, targets)."""
@@ -359,11 +366,11 @@ class MixtureTuner:
 
     def _drawn(self, x: Array) -> Array:
         """A draw of every option's score and slacks: (arms, targets)."""
-        told = [
-            linear.drawn_at(model, x[: model.start.shape[1]], target, self._temper, self._rng)
-            for target, model in ((target, self._model(target, len(x) > 1)) for target in range(self._targets))
-        ]
-        return np.stack(told, axis=1) + self._offset
+        told = []
+        for target in range(self._targets):
+            model = self._model(target, len(x) > 1)
+            told.append(linear.drawn_at(model, x[: model.start.shape[1]], target, self._temper, self._rng))
+        return np.array(told).T + self._offset
 
     def suggest(self, context: Context = ()) -> dict[str, Value]:
         """What to try next in such a call."""
@@ -475,7 +482,7 @@ class MixtureTuner:
             "weight": sums.weight,
             "unit": sums.unit,
             "trials": [self._trials, self._passed, self._alarms, self._held_since],
-            "spans": [self._offset.tolist(), self._low.tolist(), self._high.tolist()],
+            "spans": [self._offset.tolist(), self._low, self._high],
             "groups": [self._arms[self._groups[self._live][0]], self._arms[self._groups[self._held][0]]],
             "dice": self._rng.bit_generator.state,
         }
@@ -536,9 +543,9 @@ class MixtureTuner:
         spans = np.array([[finite(each) for each in row] for row in facts["spans"]])
         if spans.shape != (3, targets):
             raise ValueError("spans that cannot be")
-        made._offset, made._low, made._high = np.zeros((3, self._targets))
-        for mine, kept_ones in zip((made._offset, made._low, made._high), spans, strict=True):
-            mine[:shared] = kept_ones[:shared]
+        known = np.zeros((3, self._targets))
+        known[:, :shared] = spans[:, :shared]
+        made._offset, made._low, made._high = known[0], known[1].tolist(), known[2].tolist()
         live, held = (self._mapped(values)[0] or 0 for values in facts["groups"])
         made._live, made._held = (
             next(number for number, group in enumerate(self._groups) if arm in group) for arm in (live, held)

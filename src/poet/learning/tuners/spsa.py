@@ -38,7 +38,7 @@ from poet.learning.tuners.dumps import (
     unpacked,
 )
 from poet.model.execution import Context
-from poet.model.policy import NOTHING, Policy, Tries
+from poet.model.policy import Policy, Tries
 from poet.model.trial import Recommendation, Trial
 from poet.model.tunable import Choice, Space, Value
 
@@ -71,7 +71,7 @@ class SpsaTuner:
 
     def __init__(self, space: Space, start: Mapping[str, Value], *, seed: int = 0, constraints: int = 0) -> None:
         self._space, self._start = space, {name: start[name] for name in space}
-        self._cube = Cube(space)
+        self._cube = Cube(space, start)
         self._names = tuple(space)
         self._constraints = constraints
         self._rng = np.random.default_rng(seed)
@@ -81,6 +81,8 @@ class SpsaTuner:
         levels = self._cube.levels
         self._numbers = [j for j, k in enumerate(levels) if not k]
         self._choices = [j for j, k in enumerate(levels) if k]
+        steps = self._cube.steps()
+        self._places = [None if (places := steps[j]) is None else np.array(places) for j in self._numbers]
         self._blocks: list[slice] = []
         first = 1
         for j in self._choices:
@@ -119,22 +121,11 @@ class SpsaTuner:
     def _reach(self) -> Array:
         """How far each number is varied: at least to its next value."""
         widths = np.full(len(self._numbers), WIDTH)
-        for i, j in enumerate(self._numbers):
-            name = self._names[j]
-            tunable = self._space[name]
-            step = tunable.step if not isinstance(tunable, Choice) else None
-            if isinstance(tunable, Choice) or step is None:
-                continue
-            here = float(self._centre[i])
-            value = self._values(self._codes, self._centre)[name]
-            assert isinstance(value, int | float)
-            near = []
-            for other in (tunable.clip(value - step), tunable.clip(value + step)):
-                place = self._cube.row({**self._start, name: other})
-                if other != value and place is not None:
-                    near.append(abs(place[j] - here))
-            if near:
-                widths[i] = max(WIDTH, 1.01 * min(near))
+        for i, places in enumerate(self._places):
+            if places is not None and len(places) > 1:
+                gaps = np.abs(places - self._centre[i])
+                gaps[np.argmin(gaps)] = np.inf
+                widths[i] = max(WIDTH, 1.01 * float(gaps.min()))
         return widths
 
     def _values(self, codes: npt.NDArray[np.int_], numbers: Array) -> dict[str, Value]:
@@ -516,4 +507,4 @@ def tried(best: Mapping[str, Value], draws: Sequence[Mapping[str, Value]], share
     differing = [{name: value for name, value in draw.items() if value != best[name]} for draw in draws]
     if not any(differing):
         return Tries(0.0, ())
-    return Tries(share, tuple(each or NOTHING for each in differing))
+    return Tries(share, tuple(differing))

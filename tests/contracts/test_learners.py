@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import pytest
 
 from poet.learning.basic_rule import BasicRule
 from poet.learning.contexts import ContextLearner
 from poet.learning.online_learner import OnlineLearner
+from poet.learning.scoring import Scoring
+from poet.learning.tuned_learner import TunedLearner
+from poet.learning.tuners.chosen import ChosenTuner
 from poet.model.execution import Context
 from poet.model.objective import Objective
-from poet.model.tunable import Integer, Real, Space
+from poet.model.tunable import Choice, Integer, Real, Space, Value
 from poet.seams import Learner
-from poet.testing.learners import check_learner
+from poet.testing.learners import BOUNDS, LIVE, check_learner
 
 NARROW = Space(timeout=Real(0.15, 40.0, log=True), retries=Integer(1, 4))
 
@@ -88,3 +92,39 @@ def test_a_learner_by_context_that_hedges_keeps_the_laws_within_narrow_bounds() 
 @pytest.mark.parametrize("make", [BasicRule, OnlineLearner], ids=["basic", "online"])
 def test_who_knows_nothing_of_contexts_is_not_troubled_by_them(make: Callable[[], Learner]) -> None:
     check_learner(make, calls=600, contexts=region_and_more)
+
+
+OWN: dict[str, tuple[Space, Mapping[str, Value]]] = {
+    "choices": (Space(model=Choice("a", "b"), k=Integer(0, 4)), {"model": "a", "k": 4}),
+    "ranges": (
+        Space(x=Real(0.0, 1.0), n=Integer(1, 500, log=True), model=Choice("a", "b")),
+        {"x": 0.9, "n": 4, "model": "a"},
+    ),
+}
+TUNED_BYTES = 66_000  # of a state, with a tuner's
+
+
+@pytest.mark.parametrize("own", list(OWN))
+@pytest.mark.parametrize("contextual", [False, True], ids=["plain", "by context"])
+def test_a_learner_with_declared_tunables_keeps_the_laws(own: str, contextual: bool) -> None:
+    tunables, start = OWN[own]
+
+    def make() -> Learner:
+        operational = OnlineLearner(seed=2)
+        return TunedLearner(
+            ContextLearner(operational) if contextual else operational,
+            partial(ChosenTuner, tunables, start, seed=1, contextual=contextual),
+            space=tunables,
+            scoring=Scoring(tuple(tunables), goals={}, objective=None, scored=True),
+            exploration=0.05,
+            contextual=contextual,
+        )
+
+    check_learner(
+        make,
+        space=Space(**BOUNDS, **tunables),
+        calls=300,
+        declared={**LIVE, **start},
+        most_bytes=TUNED_BYTES,
+        contexts=region_and_more if contextual else None,
+    )

@@ -17,6 +17,7 @@ from poet.seams import Learner, Suggestion
 LIVE: Mapping[str, Value] = {"timeout": 30.0, "retries": 3, "backoff": 0.1}
 BOUNDS = Space(timeout=Real(0.001, 120.0, log=True), retries=Integer(0, 5))
 MOST_BYTES = 8192  # of a learner's state
+_OPERATIONAL = (*LIVE, "hedges", "hedge_delay")
 MOST_PER_CELL = 4096  # bytes more for each context that has values of its own
 
 _NO_STATES = (b"", b"\0", b"POET", b"{}", b"[]", b"null", bytes(range(256)), b"\x78\x9c" + bytes(64))
@@ -32,11 +33,15 @@ def check_learner(
     calls: int = 1200,
     seed: int = 0,
     contexts: Contexts | None = None,
+    declared: Mapping[str, Value] = LIVE,
+    most_bytes: int = MOST_BYTES,
 ) -> None:
     """Raise AssertionError where a learner breaks a law.
 
     make: a new learner, each time with the same arguments and the same seed, bounded by ``space``.
     contexts: features of the calls; calls of the first text that comes are a tenth as long as the others.
+    declared: what holds at first. Parameters beside timeout, retries and backoff are tunables of the function's own:
+    executions tell them, and are scored by them, so that there is something to learn. most_bytes: of a state.
 
     The laws: twins of one seed that see the same do the same; what it is given stays untouched; a dump forgets nothing,
     and what is no dump is refused without a change; suggestions keep within the bounds, and name every live value, but
@@ -45,7 +50,7 @@ def check_learner(
     it and in whichever order; what is no contribution is refused; scores that come late do no harm, and change nothing
     where it wants none.
     """
-    service = Traffic(contexts)
+    service = Traffic(contexts, declared, most_bytes)
     _twins_agree(make, space, calls, seed, service)
     _a_dump_forgets_nothing(make, space, calls, seed, service)
     _no_dump_is_refused(make, space, seed, service)
@@ -54,7 +59,7 @@ def check_learner(
     _nothing_is_told_twice(make, space, seed, service)
     _contributions_add_up(make, space, seed, service)
     _no_contribution_is_refused(make, space, seed, service)
-    _late_scores_do_no_harm(make, space, seed)
+    _late_scores_do_no_harm(make, space, seed, service)
 
 
 Call = Callable[[Mapping[str, Value]], Execution]
@@ -80,16 +85,18 @@ def traffic(seed: int, calls: int, *, first: int = 0, contexts: Contexts | None 
             number: int = number,
             context: Context = context,
         ) -> Execution:
-            return _call(valid(live, context), dice, slow, number)._replace(context=context)
+            return _judged(_call(valid(live, context), dice, slow, number)._replace(context=context), live, dice)
 
         yield call
 
 
 class Traffic:
-    """``traffic`` of these contexts."""
+    """``traffic`` of these contexts, and what a learner is declared with."""
 
-    def __init__(self, contexts: Contexts | None = None) -> None:
-        self.contexts = contexts
+    def __init__(
+        self, contexts: Contexts | None = None, declared: Mapping[str, Value] = LIVE, most_bytes: int = MOST_BYTES
+    ) -> None:
+        self.contexts, self.declared, self.most_bytes = contexts, declared, most_bytes
 
     def __call__(self, seed: int, calls: int, *, first: int = 0) -> Iterator[Call]:
         """As ``traffic``."""
@@ -125,6 +132,16 @@ def _call(live: Mapping[str, Value], dice: random.Random, slow: float, number: i
         attempts.append(Attempt(Outcome.TIMEOUT, timeout, pause))
     total = sum(attempt.seconds + attempt.waited for attempt in attempts)
     return Execution("laws", number, 1e9 + number, total, attempts[-1].outcome, 1, tuple(attempts))
+
+
+def _judged(execution: Execution, live: Mapping[str, Value], dice: random.Random) -> Execution:
+    """With the tunables of its own that it used, and a score that depends on them."""
+    own = tuple((name, value) for name, value in live.items() if name not in _OPERATIONAL and "@" not in name)
+    if not own:
+        return execution
+    numbers = [value for _, value in own if isinstance(value, int | float)]
+    score = 1.0 / (1.0 + sum(abs(number - 0.3) for number in numbers)) - 0.2 * dice.random()
+    return execution._replace(values=own, score=max(0.0, score))
 
 
 class _Life:
@@ -201,7 +218,7 @@ class Learned:
 
 
 def _twins_agree(make: Callable[[], Learner], space: Space, calls: int, seed: int, service: Traffic) -> None:
-    one, other = (_Life(make(), space).through(service(seed, calls)) for _ in range(2))
+    one, other = (_Life(make(), space, service.declared).through(service(seed, calls)) for _ in range(2))
     assert one.said == other.said, "twins made different suggestions"
     assert one.learner.dump() == other.learner.dump(), "twins know different things"
     assert one.learner.probe() == other.learner.probe(), "twins probe differently"
@@ -213,7 +230,7 @@ def _twins_agree(make: Callable[[], Learner], space: Space, calls: int, seed: in
 def _a_dump_forgets_nothing(make: Callable[[], Learner], space: Space, calls: int, seed: int, service: Traffic) -> None:
     for share in (0.01, 0.37, 0.7):
         before = int(share * calls)
-        one = _Life(make(), space).through(service(seed, before))
+        one = _Life(make(), space, service.declared).through(service(seed, before))
         state = one.learner.dump()
         assert one.learner.dump() == state, "dump() changes what it dumps"
         restored = make()
@@ -230,7 +247,7 @@ def _a_dump_forgets_nothing(make: Callable[[], Learner], space: Space, calls: in
 
 
 def _no_dump_is_refused(make: Callable[[], Learner], space: Space, seed: int, service: Traffic) -> None:
-    life = _Life(make(), space).through(service(seed, 60))
+    life = _Life(make(), space, service.declared).through(service(seed, 60))
     learner, state = life.learner, life.learner.dump()
     dice = random.Random(seed)
     torn = [state[: dice.randrange(len(state))] for _ in range(20)]
@@ -244,18 +261,18 @@ def _no_dump_is_refused(make: Callable[[], Learner], space: Space, seed: int, se
 
 
 def _memory_does_not_grow(make: Callable[[], Learner], space: Space, calls: int, seed: int, service: Traffic) -> None:
-    life = _Life(make(), space)
+    life = _Life(make(), space, service.declared)
     for stage in range(3):
         life.through(service(seed, calls, first=stage * calls))
         size = len(life.learner.dump())
-        most = MOST_BYTES + MOST_PER_CELL * len({parts(name)[1] for name in life.live})
+        most = service.most_bytes + MOST_PER_CELL * len({parts(name)[1] for name in life.live})
         assert size <= most, f"the state takes {size} bytes after {(stage + 1) * calls} calls, over {most}"
 
 
 def _odd_executions_do_no_harm(make: Callable[[], Learner], space: Space, service: Traffic) -> None:
     odd_seconds = (0.0, -1.0, math.nan, math.inf, -math.inf, 1e300, 1e-300)
     for outcome in Outcome:
-        life = _Life(make(), space)
+        life = _Life(make(), space, service.declared)
         for number in range(150):
             seconds = odd_seconds[number % len(odd_seconds)]
             attempts = tuple(Attempt(outcome, seconds, odd_seconds[-k]) for k in range(number % 4))
@@ -267,7 +284,7 @@ def _odd_executions_do_no_harm(make: Callable[[], Learner], space: Space, servic
         life.learner.explain(life.live)
         restored = make()
         restored.load(life.learner.dump())
-    empty = _Life(make(), space)
+    empty = _Life(make(), space, service.declared)
     empty.learner.update([])
     assert empty.learner.suggest(empty.live) is None, "a suggestion without any execution"
     empty.learner.explain(empty.live)
@@ -276,12 +293,12 @@ def _odd_executions_do_no_harm(make: Callable[[], Learner], space: Space, servic
 def _nothing_is_told_twice(make: Callable[[], Learner], space: Space, seed: int, service: Traffic) -> None:
     learner = make()
     assert learner.contribution() is None, "a contribution of nothing"
-    life = _Life(learner, space).through(service(seed, 75))
+    life = _Life(learner, space, service.declared).through(service(seed, 75))
     copy = pickle.loads(pickle.dumps(learner))  # noqa: S301 - our own
     state = learner.dump()
     told = learner.contribution()
     assert told is not None, "75 executions, and no contribution"
-    assert len(told) <= MOST_BYTES, f"a contribution takes {len(told)} bytes, over {MOST_BYTES}"
+    assert len(told) <= service.most_bytes, f"a contribution takes {len(told)} bytes, over {service.most_bytes}"
     assert copy.contribution() == told, "a pickle forgets what was not told yet"
     after = pickle.loads(pickle.dumps(learner))  # noqa: S301
     for silent in (learner, copy, after):
@@ -296,7 +313,7 @@ def _nothing_is_told_twice(make: Callable[[], Learner], space: Space, seed: int,
 
 
 def _contributions_add_up(make: Callable[[], Learner], space: Space, seed: int, service: Traffic) -> None:
-    many = [_Life(make(), space) for _ in range(3)]
+    many = [_Life(make(), space, service.declared) for _ in range(3)]
     said: list[bytes] = []
     for number, life in enumerate(many):
         told = life.through(service(seed + number, 40 * (number + 1))).learner.contribution()
@@ -311,15 +328,15 @@ def _contributions_add_up(make: Callable[[], Learner], space: Space, seed: int, 
     assert judge.contribution() is None, "merged() gave the learner something to tell"
     assert again == there, "what comes out of merged() depends on who merges"
     for shared in (there, back):
-        assert _seen(make, shared, LIVE) == 240, "the executions of all contributions do not add up"
+        assert _seen(make, shared, service.declared) == 240, "the executions of all contributions do not add up"
         heir = make()
         heir.load(shared)
         assert heir.dump() == shared, "merged() gives something else than dump()"
-        _Life(heir, space).through(service(seed, 100))
+        _Life(heir, space, service.declared).through(service(seed, 100))
 
 
 def _no_contribution_is_refused(make: Callable[[], Learner], space: Space, seed: int, service: Traffic) -> None:
-    learner = _Life(make(), space).through(service(seed, 60)).learner
+    learner = _Life(make(), space, service.declared).through(service(seed, 60)).learner
     told = learner.contribution()
     assert told is not None, "60 executions, and no contribution"
     state = learner.dump()
@@ -335,8 +352,8 @@ def _no_contribution_is_refused(make: Callable[[], Learner], space: Space, seed:
             raise AssertionError(f"merged() took {shared[:20]!r} and {contribution[:20]!r}")
 
 
-def _late_scores_do_no_harm(make: Callable[[], Learner], space: Space, seed: int) -> None:
-    one, other = _Life(make(), space), _Life(make(), space)
+def _late_scores_do_no_harm(make: Callable[[], Learner], space: Space, seed: int, service: Traffic) -> None:
+    one, other = _Life(make(), space, service.declared), _Life(make(), space, service.declared)
     wants = getattr(one.learner, "scores", False)  # as a trainer asks
     assert wants is getattr(other.learner, "scores", False), "one of two twins wants scores"
     if not hasattr(one.learner, "rescored"):
@@ -344,7 +361,7 @@ def _late_scores_do_no_harm(make: Callable[[], Learner], space: Space, seed: int
         return
     states = []
     for life in (one, other):
-        seen = [call(LIVE) for call in traffic(seed, 60)]
+        seen = [call(service.declared) for call in service(seed, 60)]
         for execution in seen:
             life.learner.update([execution])
         state = life.learner.dump()

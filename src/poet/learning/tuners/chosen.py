@@ -154,8 +154,8 @@ class ChosenTuner:
 
     def dump(self) -> bytes:
         """All it knows."""
-        best = self._tuner.recommend()
         parts = [self._tuner.dump()] + ([self._watching.dump()] if self._watching is not None else [])
+        best = self._tuner.recommend()  # after it: a dump brings beliefs up to date
         head = {
             "scales": scales(self._space),
             "serving": self.serving,

@@ -91,7 +91,7 @@ class GaussianTuner:
         self._process: Process | None = None  # of the score; None: to be made
         self._fitted = (0, 0)  # trials and new points when hyper-parameters were learned last
         self._fresh = 0  # points since then
-        self._held = self._home.copy()  # what was recommended last where no context was given
+        self._held = self._home.copy()  # what was best last, where changes cost something
 
     # --- taking in ----------------------------------------------------------------------------------------------------
 
@@ -276,6 +276,7 @@ class GaussianTuner:
 
         In a call of a context that was never seen: as in one that was, by the frequency of those.
         """
+        self._hold()
         return self._cube.values(self._tries(self._codes_for(context), 1)[0].tolist())
 
     def _codes_for(self, context: Context) -> Array:
@@ -460,6 +461,7 @@ class GaussianTuner:
             raise ConfigurationError(f"share must be in [0, 1], got {share!r}")
         if tries < 1:
             raise ConfigurationError(f"tries must be a whole number >= 1, got {tries!r}")
+        self._hold()
         if not len(self._columns) or not len(self._points.x):
             return self._some(np.empty(0), share, tries)
         parent = self._best(self._situations(), lasting=True)[0]
@@ -475,6 +477,11 @@ class GaussianTuner:
         features = tuple(zip(self._columns.names, limits, strict=True))
         common = self._situations()[0][0]
         return Cells(features, cells, self._some(common, share, tries))
+
+    def _hold(self) -> None:
+        """Take what is best by now for what holds, where changes cost something: the next one must pay against it."""
+        if self._costs.any() and len(self._points.x):
+            self._held = self._best(self._situations(), lasting=True)[0]
 
     def _some(self, codes: Array, share: float, tries: int) -> Tries:
         """Distinct sets of values to try in one context."""

@@ -52,6 +52,7 @@ PLANNED = 0.925  # of a budget's share that learning plans hedges with: the rest
 PATIENCE = 3.0  # longest wait of training for a server's answer [s]
 EXIT_WAIT = 5.0  # longest time that leaving the interpreter waits for training [s]
 USUAL_OBJECTIVE = Objective()  # where none is declared
+NO_GOALS: Mapping[str, Mapping[str, float]] = MappingProxyType({})
 
 
 class Enrolment:
@@ -99,7 +100,7 @@ class Enrolment:
             last_call=0.0,
             space=_bounds(options.space),
             choices=_choices(options.space),
-            goals={name: _as_numbers(goal) for name, goal in (options.goals or {}).items()},
+            goals={name: _as_numbers(goal) for name, goal in options.goals.items()} if options.goals else NO_GOALS,
         )
 
     @property

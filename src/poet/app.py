@@ -34,9 +34,10 @@ from poet.errors import (
     StoreUnavailable,
     nearest,
 )
-from poet.model.cells import base_of, features_of, held
+from poet.model.contexts import MARK, conditions, parts
 from poet.model.dependency import Dependency
 from poet.model.event import Event
+from poet.model.fixed import base_of, held
 from poet.model.function import FunctionKey
 from poet.model.objective import Goal, Objective
 from poet.model.parameters import Origin, ParameterSet, Standing
@@ -257,8 +258,7 @@ class Agent:
         Those for some contexts only need a function that knows them.
         """
         for name in values:
-            features = [feature for feature, _ in features_of(name)]
-            if not features:
+            if MARK not in name:
                 continue
             if options.context is None and options.perceive is None:
                 raise ConfigurationError(
@@ -267,9 +267,10 @@ class Agent:
             if options.context is None or callable(options.context) or options.perceive is not None:
                 continue  # what features there will be is not known here
             known = (options.context,) if isinstance(options.context, str) else options.context
-            for feature in features:
-                if feature not in known:
-                    raise ConfigurationError(f"{name!r}: no feature {feature!r}: {nearest(feature, known)}")
+            for condition in conditions(parts(name)[1]):
+                if condition.feature not in known:
+                    hint = nearest(condition.feature, known)
+                    raise ConfigurationError(f"{name!r}: no feature {condition.feature!r}: {hint}")
         return options.space.check(values)
 
     def _cell(
@@ -804,7 +805,7 @@ def _fitting(values: Mapping[str, Value], options: Options) -> tuple[dict[str, V
             else:
                 lost[name] = "no tunable any more"
         elif isinstance(tunable, Choice):
-            if value in tunable.options:
+            if any(value == each and type(value) is type(each) for each in tunable.options):
                 kept[name] = value
             else:
                 lost[name] = "no option any more"
@@ -837,9 +838,8 @@ def _bounds(space: Space) -> Mapping[str, Sequence[float]]:
     return MappingProxyType({n: (t.low, t.high) for n, t in space.items() if isinstance(t, Real | Integer)})
 
 
-@lru_cache
 def _choices(space: Space) -> Mapping[str, Sequence[Value]]:
-    """Options; likewise the same object."""
+    """Options by name."""
     return MappingProxyType({n: t.options for n, t in space.items() if isinstance(t, Choice)})
 
 

@@ -12,7 +12,7 @@ from poet.calls.declaring import NOWHERE, Own
 from poet.calls.perceive import FEATURES
 from poet.calls.plan import Plan
 from poet.errors import ConfigurationError
-from poet.model.cells import Features, by_features, text_of
+from poet.model.contexts import Matcher, by_cell, conditions
 from poet.model.execution import LONGEST_TEXT, MOST_FEATURES, UNTOLD, Context, Detail, Goals, Plainly, detailed, kept
 from poet.model.objective import Goal, scored
 from poet.model.parameters import ParameterSet
@@ -69,41 +69,35 @@ class Chosen(Plan):
 class Cells:
     """Plans by context, made when parameters are delivered."""
 
-    __slots__ = ("_features", "_make", "_plans", "_shapes")
+    __slots__ = ("_apart", "_make", "_matcher", "_plans")
 
-    def __init__(self, cells: Iterable[Features], make: Callable[[Sequence[Features]], Chosen]) -> None:
-        """cells: that have values of their own. make: the plan where all these apply, those of fewer features first."""
-        self._features, self._make = frozenset(cells), make
-        self._shapes = tuple({tuple(name for name, _ in features) for features in self._features})
-        self._plans: dict[tuple[Features, ...], Chosen] = {}
-        for features in self._features:
-            self._plan(each for each in self._features if set(each) <= set(features))
+    def __init__(self, cells: Iterable[str], make: Callable[[Sequence[str]], Chosen]) -> None:
+        """cells: that have values of their own. make: the plan where all these apply, the more general ones first."""
+        self._matcher, self._make = Matcher(cells), make
+        rules = {cell: frozenset(conditions(cell)) for cell in self._matcher.cells}
+        told = [condition for rule in rules.values() for condition in rule]
+        # The usual case: values of one feature. Then a call is in one cell at most.
+        self._apart = len({each.feature for each in told}) == 1 and len(told) == len(rules)
+        self._apart = self._apart and all(each.how == "=" for each in told)
+        self._plans: dict[tuple[str, ...], Chosen] = {}
+        for rule in rules.values():
+            self._plan(tuple(cell for cell, other in rules.items() if other <= rule))
 
     def plan(self, context: Context, parent: Chosen) -> Chosen:
         """The plan of calls in ``context``; ``parent`` where no value is for it."""
-        features = dict(context)
-        matching = []
-        for shape in self._shapes:
-            try:
-                cell = tuple([(name, text_of(features[name])) for name in shape])
-            except KeyError:
-                continue
-            if cell in self._features:
-                matching.append(cell)
+        if self._apart:
+            cell = self._matcher(context)
+            return parent if cell is None else self._plan((cell,))
+        matching = self._matcher.all(context)
         return self._plan(matching) if matching else parent
 
-    def _plan(self, matching: Iterable[Features]) -> Chosen:
-        key = tuple(sorted(matching, key=_order))
-        found = self._plans.get(key)
+    def _plan(self, matching: tuple[str, ...]) -> Chosen:
+        found = self._plans.get(matching)
         if found is None:  # at delivery; or cells of different features meet here for the first time
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
-            found = self._plans[key] = self._make(key)
+            found = self._plans[matching] = self._make(matching)
         return found
-
-
-def _order(features: Features) -> tuple[int, Features]:
-    return len(features), features
 
 
 class Reader:
@@ -314,12 +308,12 @@ def compiled(
     own, silent = chooser.own, chooser.scorer is None
     # By the version, for all contexts together: so a reader need not know what holds in which.
     version = {n: _within(tunable, n, said.get(n), default) for n, tunable, default, _ in own}
-    special = by_features(parameters)
+    special = by_cell(parameters)
 
-    def made(cells: Sequence[Features]) -> Chosen:
+    def made(cells: Sequence[str]) -> Chosen:
         values = dict(parameters)
-        for features in cells:
-            values.update(special[features])
+        for cell in cells:
+            values.update(special[cell])
         chosen = plan(parameters.changed(values_=values) if cells else parameters)
         chosen.policy, chosen.cells, chosen.entries, chosen.said = policy, None, {}, version
         ours = {n: _within(tunable, n, values.get(n), version[n]) for n, tunable, _, _ in own}

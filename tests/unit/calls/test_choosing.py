@@ -308,7 +308,7 @@ def test_values_reach_streams() -> None:
     assert (told.context, told.draw, told.values, told.outcome) == (
         (("region", "us"),),
         2,
-        (("k", 3),),
+        (("k", 3), ("model", "large")),
         Outcome.SUCCESS,
     )
     assert list(items(k=4)) == [4, "small"]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from poet.calls.brakes import Brakes
 from poet.calls.cell import Cell, Channel
-from poet.calls.choosing import Chooser, Chosen, Reader, Scorer, Single, compiled
+from poet.calls.choosing import Chooser, Chosen, Perceptive, Reader, Scorer, Single, compiled
 from poet.calls.declaring import OPERATIONAL, plain_annotations
 from poet.calls.enforce import Enforcer
 from poet.calls.listeners import Listeners
@@ -240,8 +240,11 @@ class Agent:
             reader = Reader(name, context, fault)
         if options.score is not None:
             scorer = Scorer(name, options.score, options.goals, fault)
-        single = len(options.own or ()) == 1 and reader is None and not perceptive
-        make = Single if single else Chooser
+        make = Chooser
+        if reader is None and scorer is None and not options.own:
+            make = Perceptive
+        elif reader is None and not perceptive and len(options.own or ()) == 1:
+            make = Single
         return make(
             name,
             own=options.own or (),

@@ -5,7 +5,9 @@ Decided at decoration: a function without any of these has no ``Chooser``, and i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from poet.calls.declaring import NOWHERE, Own
@@ -13,7 +15,18 @@ from poet.calls.perceive import FEATURES
 from poet.calls.plan import Plan
 from poet.errors import ConfigurationError
 from poet.model.contexts import Matcher, by_cell, conditions
-from poet.model.execution import LONGEST_TEXT, MOST_FEATURES, UNTOLD, Context, Detail, Goals, Plainly, detailed, kept
+from poet.model.execution import (
+    LONGEST_TEXT,
+    MOST_FEATURES,
+    UNTOLD,
+    Context,
+    Detail,
+    Goals,
+    Outcome,
+    Plainly,
+    detailed,
+    kept,
+)
 from poet.model.objective import Goal, scored
 from poet.model.parameters import ParameterSet
 from poet.model.policy import Pick, Policy, Tries
@@ -24,8 +37,10 @@ Score = Callable[[Any, float], Any]  # the result, and the seconds of the whole 
 Told = tuple[Plan, Context, int, Context]
 """What a call uses: its plan, the features of its context, its draw, and what its version says otherwise."""
 
+SUCCESS = Outcome.SUCCESS  # an enum's members take time to look up
 NO_SCORE: tuple[float | None, Goals] = (None, ())
 MOST_ENTRIES = 512  # sets of values that a plan remembers
+MOST_CALLS = 2**31  # of one pause
 MOST_PLANS = 4096  # of contexts, that a plan keeps
 
 
@@ -40,10 +55,11 @@ class Entry(NamedTuple):
 class Chosen(Plan):
     """The plan of a function that has a ``Chooser``, in one context or in all that have no plan of their own."""
 
-    __slots__ = ("cells", "entries", "policy", "said", "share", "silent", "usual", "value")
+    __slots__ = ("cells", "entries", "pause", "policy", "said", "share", "silent", "usual", "value")
 
     cells: Cells | None  # plans of contexts; None: none has one
     entries: dict[int, Entry]  # of the policy's sets of values, by their identity
+    pause: Iterator[None]  # as many calls as it gives None for use what is usual, then one asks the policy
     policy: Policy | None
     said: Mapping[str, Value]  # values of the function's own tunables by its version
     share: float  # of calls that the policy is asked about, in [0, 1]
@@ -179,7 +195,7 @@ class Scorer:
 class Chooser:
     """What calls of one function use and tell beside their plan. The same for all its calls; holds none of them."""
 
-    __slots__ = ("_fault", "_first", "_flip", "_name", "_perceptive", "_reader", "own", "scorer")
+    __slots__ = ("_fault", "_first", "_name", "_perceptive", "_reader", "flip", "own", "scorer")
 
     def __init__(
         self,
@@ -194,7 +210,7 @@ class Chooser:
     ) -> None:
         """own: tunables that are parameters. perceptive: whether ``perceive`` may tell features. flip: in [0, 1)."""
         self._name, self.own, self._perceptive, self._reader, self.scorer = name, own, perceptive, reader, scorer
-        self._flip, self._fault = flip, fault
+        self.flip, self._fault = flip, fault
         self._first = min((each.place for each in own), default=NOWHERE)  # of them among the positional arguments
 
     def choose(self, plan: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Told | None:
@@ -208,8 +224,8 @@ class Chooser:
             context = self._reader.features(args, kwargs, context)
         if plan.cells is not None and context:
             plan = plan.cells.plan(context, plan)
-        if plan.share and (uniform := self._flip()) < plan.share:
-            return self._trying(plan, context, uniform, args, kwargs)
+        if next(plan.pause, plan) is not None:
+            return self._trying(plan, context, args, kwargs)
         entry = plan.usual
         given = entry.given
         if len(args) <= self._first and (not kwargs or kwargs.keys().isdisjoint(given)):
@@ -217,11 +233,11 @@ class Chooser:
             return None if plan.silent and not context and plan is parent else (plan, context, 0, entry.otherwise)
         return self._partly(plan, context, entry, 0, args, kwargs)
 
-    def _trying(
-        self, plan: Chosen, context: Context, uniform: float, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Told:
+    def _trying(self, plan: Chosen, context: Context, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Told:
         """What a call uses that the policy is asked about."""
         entry, draw = plan.usual, 0
+        uniform = self.flip() * plan.share
+        plan.pause = pause_of(plan.share, self.flip())
         if plan.policy is not None:
             try:
                 pick = plan.policy.pick(context, uniform)
@@ -267,10 +283,28 @@ class Chooser:
         """How a call went that was answered, first or last."""
         _, context, draw, otherwise = told
         scorer = self.scorer
-        if scorer is None and not (context or otherwise or draw):
-            return plainly
-        scores = NO_SCORE if scorer is None else scorer.score(result, seconds)
+        if scorer is None:
+            if not (otherwise or draw or plainly):
+                return (SUCCESS, (), "", context) if context else None
+            scores = NO_SCORE
+        else:
+            scores = scorer.score(result, seconds)
         return detailed(plainly, context, draw, otherwise, scores)
+
+
+class Perceptive(Chooser):
+    """The same, the quick way, for functions of which only ``perceive`` tells features."""
+
+    __slots__ = ()
+
+    def choose(self, plan: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Told | None:
+        """What a call uses."""
+        context = FEATURES.get()
+        if not context:
+            return None
+        if plan.cells is not None:
+            plan = plan.cells.plan(context, plan)
+        return plan, context, 0, ()
 
 
 class Single(Chooser):
@@ -284,10 +318,9 @@ class Single(Chooser):
 
     def choose(self, plan: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Told | None:
         """What a call uses."""
-        share = plan.share
-        if share and (uniform := self._flip()) < share:
-            return self._trying(plan, (), uniform, args, kwargs)
-        if self._only in kwargs or len(args) > self._first:
+        if next(plan.pause, plan) is not None:
+            return self._trying(plan, (), args, kwargs)
+        if (args or kwargs) and (self._only in kwargs or len(args) > self._first):
             return self._partly(plan, (), plan.usual, 0, args, kwargs)
         kwargs[self._only] = plan.value
         return None if plan.silent else (plan, (), 0, plan.usual.otherwise)
@@ -321,12 +354,28 @@ def compiled(
         chosen.value = next(iter(ours.values()), "")
         chosen.silent = silent and not chosen.usual.otherwise
         chosen.share = 0.0 if policy is None else policy.share if isinstance(policy, Tries) else 1.0
+        chosen.pause = pause_of(chosen.share, chooser.flip())
         return chosen
 
     root = made(())
     if special:
         root.cells = Cells(special, made)
     return root
+
+
+def pause_of(share: float, uniform: float) -> Iterator[None]:
+    """Gives None for as many calls as pass before the next that asks the policy.
+
+    That is how long a coin of probability ``share`` is thrown before it first falls so: tossed once for all of them,
+    and not in each call. share: in [0, 1]. uniform: in [0, 1).
+
+    >>> [len(list(pause_of(0.5, uniform))) for uniform in (0.2, 0.6, 0.9)]
+    [0, 1, 3]
+    """
+    if share <= 0.0:
+        return repeat(None)
+    calls = 0.0 if share >= 1.0 else math.log1p(-uniform) / math.log1p(-share)
+    return repeat(None, int(min(calls, MOST_CALLS)))
 
 
 def _entry(source: object, values: Mapping[str, Value], said: Mapping[str, Value]) -> Entry:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from poet.calls.brakes import Brakes
 from poet.calls.cell import Cell, Channel
-from poet.calls.choosing import Chooser, Chosen, Reader, Scorer, Single, compiled
+from poet.calls.choosing import Chooser, Chosen, Perceptive, Reader, Scorer, Single, compiled
 from poet.calls.declaring import OPERATIONAL, plain_annotations
 from poet.calls.enforce import Enforcer
 from poet.calls.listeners import Listeners
@@ -35,9 +35,10 @@ from poet.errors import (
     nearest,
 )
 from poet.learners import learner_of
-from poet.model.cells import base_of, features_of, held
+from poet.model.contexts import MARK, conditions, parts
 from poet.model.dependency import Dependency
 from poet.model.event import Event
+from poet.model.fixed import base_of, held
 from poet.model.function import FunctionKey
 from poet.model.objective import Goal, Objective
 from poet.model.parameters import Origin, ParameterSet, Standing
@@ -53,6 +54,7 @@ PLANNED = 0.925  # of a budget's share that learning plans hedges with: the rest
 PATIENCE = 3.0  # longest wait of training for a server's answer [s]
 EXIT_WAIT = 5.0  # longest time that leaving the interpreter waits for training [s]
 USUAL_OBJECTIVE = Objective()  # where none is declared
+NO_GOALS: Mapping[str, Mapping[str, float]] = MappingProxyType({})
 
 
 class Enrolment:
@@ -100,7 +102,7 @@ class Enrolment:
             last_call=0.0,
             space=_bounds(options.space),
             choices=_choices(options.space),
-            goals={name: _as_numbers(goal) for name, goal in (options.goals or {}).items()},
+            goals={name: _as_numbers(goal) for name, goal in options.goals.items()} if options.goals else NO_GOALS,
         )
 
     @property
@@ -239,8 +241,11 @@ class Agent:
             reader = Reader(name, context, fault)
         if options.score is not None:
             scorer = Scorer(name, options.score, options.goals, fault)
-        single = len(options.own or ()) == 1 and reader is None and not perceptive
-        make = Single if single else Chooser
+        make = Chooser
+        if reader is None and scorer is None and not options.own:
+            make = Perceptive
+        elif reader is None and not perceptive and len(options.own or ()) == 1:
+            make = Single
         return make(
             name,
             own=options.own or (),
@@ -257,8 +262,7 @@ class Agent:
         Those for some contexts only need a function that knows them.
         """
         for name in values:
-            features = [feature for feature, _ in features_of(name)]
-            if not features:
+            if MARK not in name:
                 continue
             if options.context is None and options.perceive is None:
                 raise ConfigurationError(
@@ -267,9 +271,10 @@ class Agent:
             if options.context is None or callable(options.context) or options.perceive is not None:
                 continue  # what features there will be is not known here
             known = (options.context,) if isinstance(options.context, str) else options.context
-            for feature in features:
-                if feature not in known:
-                    raise ConfigurationError(f"{name!r}: no feature {feature!r}: {nearest(feature, known)}")
+            for condition in conditions(parts(name)[1]):
+                if condition.feature not in known:
+                    hint = nearest(condition.feature, known)
+                    raise ConfigurationError(f"{name!r}: no feature {condition.feature!r}: {hint}")
         return options.space.check(values)
 
     def _cell(
@@ -754,7 +759,7 @@ def _fitting(values: Mapping[str, Value], options: Options) -> tuple[dict[str, V
             else:
                 lost[name] = "no tunable any more"
         elif isinstance(tunable, Choice):
-            if value in tunable.options:
+            if any(value == each and type(value) is type(each) for each in tunable.options):
                 kept[name] = value
             else:
                 lost[name] = "no option any more"
@@ -787,9 +792,8 @@ def _bounds(space: Space) -> Mapping[str, Sequence[float]]:
     return MappingProxyType({n: (t.low, t.high) for n, t in space.items() if isinstance(t, Real | Integer)})
 
 
-@lru_cache
 def _choices(space: Space) -> Mapping[str, Sequence[Value]]:
-    """Options; likewise the same object."""
+    """Options by name."""
     return MappingProxyType({n: t.options for n, t in space.items() if isinstance(t, Choice)})
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from poet.app import Agent, Decorated, build
 from poet.errors import ConfigurationError, UnknownArgument
-from poet.model.cells import spread
 from poet.model.dependency import Dependency
 from poet.model.execution import Execution, Feedback, from_record
 from poet.model.explanation import Explanation
+from poet.model.fixed import spread
 from poet.model.objective import Goal, Objective, scored
 from poet.model.parameters import Change, ParameterSet
 from poet.model.replay import Replay

@@ -301,7 +301,8 @@ class Options:
     def unnamed(self) -> Options:
         """These without the name; the same object for the same plain values, as thousands of functions are alike."""
         options = replace(self, name=None)
-        return _first_of(options) if all(getattr(options, name) is None for name in _OBJECTS) else options
+        alike = not self.own and all(getattr(options, name) is None for name in _OBJECTS)
+        return _first_of(options) if alike else options
 
     @property
     def declared(self) -> Mapping[str, Value]:
@@ -370,7 +371,8 @@ class Options:
             raise ConfigurationError(f"the bounds of hedges must be >= 0, got low {hedges.low!r}")
         if not self.idempotent:  # what is repeated only where it had no effect does not show what repeating is worth
             known["retries"] = Integer(self.retries, self.retries)
-        known.update((own.name, own.tunable) for own in self.own or ())
+        if self.own:  # not shared: options that say they are equal, as 1 and True, may be two
+            return Space(**known, **{own.name: own.tunable for own in self.own})
         return Space.shared(**known)
 
 

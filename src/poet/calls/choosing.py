@@ -5,15 +5,28 @@ Decided at decoration: a function without any of these has no ``Chooser``, and i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from poet.calls.declaring import NOWHERE, Own
 from poet.calls.perceive import FEATURES
 from poet.calls.plan import Plan
 from poet.errors import ConfigurationError
-from poet.model.cells import Features, by_features, text_of
-from poet.model.execution import LONGEST_TEXT, MOST_FEATURES, UNTOLD, Context, Detail, Goals, Plainly, detailed, kept
+from poet.model.contexts import Matcher, by_cell, conditions
+from poet.model.execution import (
+    LONGEST_TEXT,
+    MOST_FEATURES,
+    UNTOLD,
+    Context,
+    Detail,
+    Goals,
+    Outcome,
+    Plainly,
+    detailed,
+    kept,
+)
 from poet.model.objective import Goal, scored
 from poet.model.parameters import ParameterSet
 from poet.model.policy import Pick, Policy, Tries
@@ -24,8 +37,10 @@ Score = Callable[[Any, float], Any]  # the result, and the seconds of the whole 
 Told = tuple[Plan, Context, int, Context]
 """What a call uses: its plan, the features of its context, its draw, and what its version says otherwise."""
 
+SUCCESS = Outcome.SUCCESS  # an enum's members take time to look up
 NO_SCORE: tuple[float | None, Goals] = (None, ())
 MOST_ENTRIES = 512  # sets of values that a plan remembers
+MOST_CALLS = 2**31  # of one pause
 MOST_PLANS = 4096  # of contexts, that a plan keeps
 
 
@@ -40,10 +55,11 @@ class Entry(NamedTuple):
 class Chosen(Plan):
     """The plan of a function that has a ``Chooser``, in one context or in all that have no plan of their own."""
 
-    __slots__ = ("cells", "entries", "policy", "said", "share", "silent", "usual", "value")
+    __slots__ = ("cells", "entries", "pause", "policy", "said", "share", "silent", "usual", "value")
 
     cells: Cells | None  # plans of contexts; None: none has one
     entries: dict[int, Entry]  # of the policy's sets of values, by their identity
+    pause: Iterator[None]  # as many calls as it gives None for use what is usual, then one asks the policy
     policy: Policy | None
     said: Mapping[str, Value]  # values of the function's own tunables by its version
     share: float  # of calls that the policy is asked about, in [0, 1]
@@ -69,41 +85,35 @@ class Chosen(Plan):
 class Cells:
     """Plans by context, made when parameters are delivered."""
 
-    __slots__ = ("_features", "_make", "_plans", "_shapes")
+    __slots__ = ("_apart", "_make", "_matcher", "_plans")
 
-    def __init__(self, cells: Iterable[Features], make: Callable[[Sequence[Features]], Chosen]) -> None:
-        """cells: that have values of their own. make: the plan where all these apply, those of fewer features first."""
-        self._features, self._make = frozenset(cells), make
-        self._shapes = tuple({tuple(name for name, _ in features) for features in self._features})
-        self._plans: dict[tuple[Features, ...], Chosen] = {}
-        for features in self._features:
-            self._plan(each for each in self._features if set(each) <= set(features))
+    def __init__(self, cells: Iterable[str], make: Callable[[Sequence[str]], Chosen]) -> None:
+        """cells: that have values of their own. make: the plan where all these apply, the more general ones first."""
+        self._matcher, self._make = Matcher(cells), make
+        rules = {cell: frozenset(conditions(cell)) for cell in self._matcher.cells}
+        told = [condition for rule in rules.values() for condition in rule]
+        # The usual case: values of one feature. Then a call is in one cell at most.
+        self._apart = len({each.feature for each in told}) == 1 and len(told) == len(rules)
+        self._apart = self._apart and all(each.how == "=" for each in told)
+        self._plans: dict[tuple[str, ...], Chosen] = {}
+        for rule in rules.values():
+            self._plan(tuple(cell for cell, other in rules.items() if other <= rule))
 
     def plan(self, context: Context, parent: Chosen) -> Chosen:
         """The plan of calls in ``context``; ``parent`` where no value is for it."""
-        features = dict(context)
-        matching = []
-        for shape in self._shapes:
-            try:
-                cell = tuple([(name, text_of(features[name])) for name in shape])
-            except KeyError:
-                continue
-            if cell in self._features:
-                matching.append(cell)
+        if self._apart:
+            cell = self._matcher(context)
+            return parent if cell is None else self._plan((cell,))
+        matching = self._matcher.all(context)
         return self._plan(matching) if matching else parent
 
-    def _plan(self, matching: Iterable[Features]) -> Chosen:
-        key = tuple(sorted(matching, key=_order))
-        found = self._plans.get(key)
+    def _plan(self, matching: tuple[str, ...]) -> Chosen:
+        found = self._plans.get(matching)
         if found is None:  # at delivery; or cells of different features meet here for the first time
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
-            found = self._plans[key] = self._make(key)
+            found = self._plans[matching] = self._make(matching)
         return found
-
-
-def _order(features: Features) -> tuple[int, Features]:
-    return len(features), features
 
 
 class Reader:
@@ -185,7 +195,7 @@ class Scorer:
 class Chooser:
     """What calls of one function use and tell beside their plan. The same for all its calls; holds none of them."""
 
-    __slots__ = ("_fault", "_first", "_flip", "_name", "_perceptive", "_reader", "own", "scorer")
+    __slots__ = ("_fault", "_first", "_name", "_perceptive", "_reader", "flip", "own", "scorer")
 
     def __init__(
         self,
@@ -200,7 +210,7 @@ class Chooser:
     ) -> None:
         """own: tunables that are parameters. perceptive: whether ``perceive`` may tell features. flip: in [0, 1)."""
         self._name, self.own, self._perceptive, self._reader, self.scorer = name, own, perceptive, reader, scorer
-        self._flip, self._fault = flip, fault
+        self.flip, self._fault = flip, fault
         self._first = min((each.place for each in own), default=NOWHERE)  # of them among the positional arguments
 
     def choose(self, plan: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Told | None:
@@ -214,8 +224,8 @@ class Chooser:
             context = self._reader.features(args, kwargs, context)
         if plan.cells is not None and context:
             plan = plan.cells.plan(context, plan)
-        if plan.share and (uniform := self._flip()) < plan.share:
-            return self._trying(plan, context, uniform, args, kwargs)
+        if next(plan.pause, plan) is not None:
+            return self._trying(plan, context, args, kwargs)
         entry = plan.usual
         given = entry.given
         if len(args) <= self._first and (not kwargs or kwargs.keys().isdisjoint(given)):
@@ -223,11 +233,11 @@ class Chooser:
             return None if plan.silent and not context and plan is parent else (plan, context, 0, entry.otherwise)
         return self._partly(plan, context, entry, 0, args, kwargs)
 
-    def _trying(
-        self, plan: Chosen, context: Context, uniform: float, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Told:
+    def _trying(self, plan: Chosen, context: Context, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Told:
         """What a call uses that the policy is asked about."""
         entry, draw = plan.usual, 0
+        uniform = self.flip() * plan.share
+        plan.pause = pause_of(plan.share, self.flip())
         if plan.policy is not None:
             try:
                 pick = plan.policy.pick(context, uniform)
@@ -273,10 +283,28 @@ class Chooser:
         """How a call went that was answered, first or last."""
         _, context, draw, otherwise = told
         scorer = self.scorer
-        if scorer is None and not (context or otherwise or draw):
-            return plainly
-        scores = NO_SCORE if scorer is None else scorer.score(result, seconds)
+        if scorer is None:
+            if not (otherwise or draw or plainly):
+                return (SUCCESS, (), "", context) if context else None
+            scores = NO_SCORE
+        else:
+            scores = scorer.score(result, seconds)
         return detailed(plainly, context, draw, otherwise, scores)
+
+
+class Perceptive(Chooser):
+    """The same, the quick way, for functions of which only ``perceive`` tells features."""
+
+    __slots__ = ()
+
+    def choose(self, plan: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Told | None:
+        """What a call uses."""
+        context = FEATURES.get()
+        if not context:
+            return None
+        if plan.cells is not None:
+            plan = plan.cells.plan(context, plan)
+        return plan, context, 0, ()
 
 
 class Single(Chooser):
@@ -290,10 +318,9 @@ class Single(Chooser):
 
     def choose(self, plan: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Told | None:
         """What a call uses."""
-        share = plan.share
-        if share and (uniform := self._flip()) < share:
-            return self._trying(plan, (), uniform, args, kwargs)
-        if self._only in kwargs or len(args) > self._first:
+        if next(plan.pause, plan) is not None:
+            return self._trying(plan, (), args, kwargs)
+        if (args or kwargs) and (self._only in kwargs or len(args) > self._first):
             return self._partly(plan, (), plan.usual, 0, args, kwargs)
         kwargs[self._only] = plan.value
         return None if plan.silent else (plan, (), 0, plan.usual.otherwise)
@@ -314,12 +341,12 @@ def compiled(
     own, silent = chooser.own, chooser.scorer is None
     # By the version, for all contexts together: so a reader need not know what holds in which.
     version = {n: _within(tunable, n, said.get(n), default) for n, tunable, default, _ in own}
-    special = by_features(parameters)
+    special = by_cell(parameters)
 
-    def made(cells: Sequence[Features]) -> Chosen:
+    def made(cells: Sequence[str]) -> Chosen:
         values = dict(parameters)
-        for features in cells:
-            values.update(special[features])
+        for cell in cells:
+            values.update(special[cell])
         chosen = plan(parameters.changed(values_=values) if cells else parameters)
         chosen.policy, chosen.cells, chosen.entries, chosen.said = policy, None, {}, version
         ours = {n: _within(tunable, n, values.get(n), version[n]) for n, tunable, _, _ in own}
@@ -327,12 +354,28 @@ def compiled(
         chosen.value = next(iter(ours.values()), "")
         chosen.silent = silent and not chosen.usual.otherwise
         chosen.share = 0.0 if policy is None else policy.share if isinstance(policy, Tries) else 1.0
+        chosen.pause = pause_of(chosen.share, chooser.flip())
         return chosen
 
     root = made(())
     if special:
         root.cells = Cells(special, made)
     return root
+
+
+def pause_of(share: float, uniform: float) -> Iterator[None]:
+    """Gives None for as many calls as pass before the next that asks the policy.
+
+    That is how long a coin of probability ``share`` is thrown before it first falls so: tossed once for all of them,
+    and not in each call. share: in [0, 1]. uniform: in [0, 1).
+
+    >>> [len(list(pause_of(0.5, uniform))) for uniform in (0.2, 0.6, 0.9)]
+    [0, 1, 3]
+    """
+    if share <= 0.0:
+        return repeat(None)
+    calls = 0.0 if share >= 1.0 else math.log1p(-uniform) / math.log1p(-share)
+    return repeat(None, int(min(calls, MOST_CALLS)))
 
 
 def _entry(source: object, values: Mapping[str, Value], said: Mapping[str, Value]) -> Entry:

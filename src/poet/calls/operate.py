@@ -164,13 +164,13 @@ class Operation:
 
     def answered(self, now: float, limit: float, result: Any, sent: Sent = NONE_SENT) -> None:
         """The attempt has answered: hand the call over. sent: its requests."""
-        chooser = self.cell.chooser
-        if chooser is not None and chooser.scorer is not None:
-            self.scored = chooser.scorer.score(result, now - self.start)
         outcome = Outcome.SUCCESS if now <= limit else Outcome.LATE
         self._note(outcome, now, sent)
         self.served()
         self.error = None
+        chooser = self.cell.chooser
+        if chooser is not None and chooser.scorer is not None:
+            self.scored = chooser.scorer.score(result, now - self.start)
         self._close(outcome, now)
 
     def served(self) -> None:

@@ -12,9 +12,9 @@ from poet.cli.find import find, short_name
 from poet.cli.views import Document
 from poet.cli.words import TIMES
 from poet.errors import ConfigurationError, StoreAway, StoreCorrupt, StoreError, StoreTooNew, nearest
-from poet.model.cells import base_of, features_of, spread
 from poet.model.execution import Execution
 from poet.model.explanation import Explanation
+from poet.model.fixed import base_of, spelt, spread
 from poet.model.function import FunctionKey
 from poet.model.parameters import Change, Standing
 from poet.model.tunable import Choice, Real, Value
@@ -248,8 +248,7 @@ def parse_values(texts: tuple[str, ...], known: Mapping[str, Value], command: st
         base = base_of(name)
         if base not in known:
             raise ConfigurationError(f"no parameter {base!r}: {nearest(base, known)}")
-        features_of(name)
-        values[name] = _parse(base, said, known[base])
+        values[spelt(name)] = _parse(base, said, known[base])
     return values
 
 

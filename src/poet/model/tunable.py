@@ -16,7 +16,7 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from poet.errors import ConfigurationError, nearest
-from poet.model.cells import base_of, features_of
+from poet.model.fixed import base_of, spelt
 
 Value = bool | int | float | str
 
@@ -272,15 +272,15 @@ class Space(Mapping[str, Tunable]):
     def check(self, values: Mapping[str, object]) -> dict[str, Value]:
         """``values`` of known names within their bounds. Raises ConfigurationError otherwise.
 
-        One for some contexts only, ``timeout@region=eu``, has the bounds of its parent, ``timeout``.
+        One for some contexts only, ``timeout@region=eu``, has the bounds of its parent, ``timeout``, and is spelt as
+        learning would.
         """
         checked: dict[str, Value] = {}
         for name, value in values.items():
             base = base_of(name)
             if base not in self._tunables:
                 raise ConfigurationError(f"no tunable {base!r}: {nearest(base, self._tunables)}")
-            features_of(name)
-            checked[name] = self._tunables[base].check(name, value)
+            checked[spelt(name)] = self._tunables[base].check(name, value)
         return checked
 
     def clip(self, values: Mapping[str, Value]) -> dict[str, Value]:

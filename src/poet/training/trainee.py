@@ -12,6 +12,7 @@ from struct import Struct
 from typing import Any, Generic, Protocol, TypeVar, overload
 
 from poet.model.execution import Execution, Feedback, Outcome, Record, from_record
+from poet.model.fixed import held
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
 from poet.model.tunable import Value
@@ -322,5 +323,5 @@ class Trainee(Inbox):
         self._books = _BOOKS.pack(oldest, newest, exchanged, news + len(executions), *others)
 
     def with_pins(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """The live values, changed to ``values`` where nothing is pinned."""
-        return {**self.standing.live, **values, **self.standing.pinned}
+        """The live values, changed to ``values`` where nothing is pinned, for all contexts or for some."""
+        return held({**self.standing.live, **values}, self.standing.pinned)

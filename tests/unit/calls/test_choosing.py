@@ -308,7 +308,7 @@ def test_values_reach_streams() -> None:
     assert (told.context, told.draw, told.values, told.outcome) == (
         (("region", "us"),),
         2,
-        (("k", 3),),
+        (("k", 3), ("model", "large")),
         Outcome.SUCCESS,
     )
     assert list(items(k=4)) == [4, "small"]
@@ -501,7 +501,7 @@ def test_a_call_uses_the_values_of_its_context_and_the_parents_where_there_are_n
     )
     assert ask("us") == (30.0, 8)
     assert ask("eu") == (2.0, 3)
-    assert ask("eu", True) == (4.0, 5) or ask("eu", True) == (4.0, 3)  # two of one feature each tell k: one of them
+    assert ask("eu", True) == (4.0, 5)  # two of one feature each tell k: the last by its name
     assert ask("us", True) == (30.0, 5)
     assert ask("eu", k=9) == (2.0, 9)
     assert last(ask).values == (("k", 9),)
@@ -529,6 +529,59 @@ def test_retries_hedges_and_deadlines_go_by_the_context() -> None:
         with pytest.raises(ConnectionError):
             fails(region)
         assert len(tries) == attempts
+
+
+def test_numbers_go_by_their_ranges_and_the_more_special_wins() -> None:
+    house = House()
+
+    @house.poet(context=("size", "region"), timeout=30.0, backoff=0.1)
+    def ask(size: float, region: str = "eu") -> tuple[float, float]:
+        return round(poet.remaining(), 6), ask.poet._cell.plan.cells.plan(last_context(size, region), None).backoff
+
+    def last_context(size: float, region: str) -> Context:
+        return (("region", region), ("size", size))
+
+    deliver(
+        ask,
+        **{
+            "timeout@size>=100": 5.0,
+            "timeout@size>=1000": 9.0,
+            "backoff@size>=100": 0.5,
+            "timeout@region=eu,size>=1000": 12.0,
+        },
+    )
+    assert ask(100) == (5.0, 0.5)
+    assert ask(5000, "us") == (9.0, 0.5)
+    assert ask(5000, "eu") == (12.0, 0.5)
+    deliver(ask, **{"timeout@region=us": 4.0})
+    assert ask(5000, "us") == (9.0, 0.5)  # of one condition each: the last by its name
+
+    @house.poet(context="size", timeout=30.0)
+    def other(size: Any) -> float:
+        return round(poet.remaining(), 6)
+
+    deliver(other, **{"timeout@size<100": 5.0})
+    assert [other(size) for size in (99, 100, "99", True, None)] == [5.0, 30.0, 30.0, 30.0, 30.0]
+
+
+def test_tests_of_users_have_few_attempts_in_each_context() -> None:
+    house = House()
+    tries: list[str] = []
+
+    @house.poet(context="region", retries=5, tunables={"k": Integer(1, 9)})
+    def fails(region: str, k: int = 3) -> None:
+        tries.append(region)
+        raise ConnectionError
+
+    house.agent.set_testing(2)
+    deliver(fails, Always(1, k=7), **{"retries@region=eu": 4, "hedges@region=eu": 2})
+    for region in ("eu", "us"):
+        tries.clear()
+        with pytest.raises(ConnectionError):
+            fails(region)
+        assert len(tries) == 2
+        assert last(fails).draw == 0
+    house.agent.set_testing(None)
 
 
 def test_what_perceive_tells_is_a_context_too() -> None:
@@ -565,12 +618,17 @@ def test_pins_for_one_context_hold_there_and_pins_for_all_hold_everywhere() -> N
     ask.poet.pin(timeout=7)
     assert (ask("eu"), ask("us")) == (7.0, 7.0)
     assert ask.poet.using(timeout=9)("eu") == 9.0
+    trainee = ask.poet._trainee
+    assert trainee.with_pins({"timeout": 1.0, "timeout@region=us": 1.0, "retries@region=us": 1}) == {
+        **ask.poet.parameters,
+        "retries@region=us": 1,
+    }
     assert ask.poet.using(**{"timeout@region=us": 9})("us") == 9.0
     for wrong, said in (
         ({"timeout@region=eu": 1e9}, "timeout@region=eu must be in"),
         ({"timeout@regoin=eu": 1.0}, "no feature 'regoin': did you mean 'region'?"),
         ({"timout@region=eu": 1.0}, "no tunable 'timout': did you mean 'timeout'?"),
-        ({"timeout@eu": 1.0}, "write it as 'timeout@region=eu'"),
+        ({"timeout@eu": 1.0}, "write it as 'region=eu'"),
     ):
         with pytest.raises(ConfigurationError) as caught:
             ask.poet.pin(**wrong)

@@ -322,5 +322,7 @@ class Trainee(Inbox):
         self._books = _BOOKS.pack(oldest, newest, exchanged, news + len(executions), *others)
 
     def with_pins(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """The live values, changed to ``values`` where nothing is pinned."""
-        return {**self.standing.live, **values, **self.standing.pinned}
+        """The live values, changed to ``values`` where nothing is pinned; a pin holds in every context, too."""
+        pinned = self.standing.pinned
+        free = {name: value for name, value in values.items() if name.partition("@")[0] not in pinned}
+        return {**self.standing.live, **free, **pinned}

@@ -53,7 +53,7 @@ class Late:
         """It waits from now on."""
         self._waiting.append((feedback, False))
         while len(self._waiting) > WAITING:
-            self._lose(self._waiting.pop(0)[0])
+            self.lose(self._waiting.pop(0)[0])
 
     def joined(self) -> list[Pair]:
         """What was said of executions that are at hand; it does not wait any more."""
@@ -84,7 +84,7 @@ class Late:
         left = []
         for each, stored in self._waiting:
             if each.writer == lost or now - each.at >= PATIENCE:
-                self._lose(each)
+                self.lose(each)
             else:
                 left.append((each, stored))
         self._waiting = left
@@ -93,7 +93,7 @@ class Late:
     def give_up(self) -> None:
         """Nothing will come any more."""
         for each, _ in self._waiting:
-            self._lose(each)
+            self.lose(each)
         self._waiting = []
 
     def _join(self, executions: dict[Place, Execution]) -> list[Pair]:
@@ -111,6 +111,7 @@ class Late:
         self._waiting = left
         return [Pair(old, executions[place]) for place, old in before.items() if executions[place] != old]
 
-    def _lose(self, feedback: Feedback) -> None:
+    def lose(self, feedback: Feedback) -> None:
+        """There is no such execution."""
         self.lost += 1
         self.newest_lost = f"{feedback.writer}-{feedback.sequence}"

@@ -306,7 +306,11 @@ class Trainee(Inbox):
         return 0 if self.late is None else self.late.waiting
 
     def said(self, feedback: Feedback) -> None:
-        """This is for the store, and for a learner that wants it."""
+        """This is for the store, and for a learner that wants it. No execution has a number above 2**62."""
+        if not 0 <= feedback.sequence < 1 << 62:
+            if self.late is not None:
+                self.late.lose(feedback)
+            return
         if self.feedback is None:
             self.feedback = [feedback]
         else:

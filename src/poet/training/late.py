@@ -1,6 +1,6 @@
 """Scores that come late, brought together with the executions that they are about.
 
-Most come soon: the newest executions of a function are at hand for them. Others are of executions of long ago, of a
+Most come soon: the newest executions of a function that had none are at hand for them. Others are of executions of long ago, of a
 process before a restart or of another process altogether: those are looked for in the store, whenever it is written to.
 What neither has is lost to learning, and counted.
 """
@@ -8,11 +8,12 @@ What neither has is lost to learning, and counted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from poet.model.execution import Execution, Feedback, rescored
 
-RECENT = 500  # executions of a function that are at hand
+RECENT = 250  # executions of a function that are at hand: some 0.1 MB
 WAITING = 1000  # scores of a function that wait for their executions, at most; then the oldest are lost
 PATIENCE = 60.0  # so long another process may take to store an execution [s]
 
@@ -43,11 +44,11 @@ class Late:
         return len(self._waiting)
 
     def seen(self, executions: Iterable[Execution]) -> None:
-        """These are at hand now."""
-        for execution in executions:
-            self._recent[execution.writer, execution.sequence] = execution
-        for place in list(self._recent)[: max(0, len(self._recent) - RECENT)]:
-            del self._recent[place]
+        """These are at hand now, but for those that came with a score: of them hardly anything is said later."""
+        unscored = [execution for execution in executions if execution.score is None][-RECENT:]
+        self._recent |= {(execution.writer, execution.sequence): execution for execution in unscored}
+        if len(self._recent) > RECENT:  # in a new one, as what was large once stays so
+            self._recent = dict(islice(self._recent.items(), len(self._recent) - RECENT, None))
 
     def said(self, feedback: Feedback) -> None:
         """It waits from now on."""

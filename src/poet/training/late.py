@@ -1,8 +1,8 @@
 """Scores that come late, brought together with the executions that they are about.
 
-Most come soon: the newest executions of a function that had none are at hand for them. Others are of executions of long ago, of a
-process before a restart or of another process altogether: those are looked for in the store, whenever it is written to.
-What neither has is lost to learning, and counted.
+Most come soon: the newest executions of a function that had none are at hand for them. Others are of executions of long
+ago, of a process before a restart or of another process altogether: those are looked for in the store, whenever it is
+written to. What neither has is lost to learning, and counted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What an execution costs on the disk: bytes and time, in the SQLite store and as plain rows of a table.
 
 The mix: 40 functions called by a Zipf law, log-normal durations, 5 % of the calls retried, 1 % failed; every fourth
-function is scored 0 or 1, every fifth tells a feature of three values, every eighth explores. Sizes are of the file
+function is scored 0 or 1, every fifth tells a feature of three values, every eighth tries one of eight sets of two
+values in every third call, every tenth is scored by two goals. Sizes are of the file
 after everything was stored and its log written back: indexes, hours, free pages and all.
 
 The entropy floor is what no code could go below, on average, for this stream with the precision that is kept: starts to
@@ -40,7 +41,9 @@ BAR = "≤ 10,000 bytes"
 RATE_BAR = 300_000  # executions stored a second, where plain rows of a table do ...
 PLAIN_RATE = 580_000  # ... so many: absolute times mean little on a shared machine
 FEW = 100  # executions of a short-lived process
-SCORED, FEATURED, EXPLORING = 4, 5, 8  # every so many functions
+SCORED, FEATURED, EXPLORING, AIMING = 4, 5, 8, 10  # every so many functions
+TRIED, TRIES = 1 / 3, 8  # share of the calls that try something out, and among how many sets of values
+PRICES = 50  # different costs of a call
 RETRIED, FAILED = 0.05, 0.2  # share of the calls, and of the retried ones
 SIGMA, LONGEST_PAUSE = 0.5, 0.1
 
@@ -172,7 +175,11 @@ def traffic(executions: int) -> list[tuple[int, Execution]]:
         if function % FEATURED == 0:
             call = call._replace(context=(("region", rng.choice(REGIONS)),))
         if function % EXPLORING == 0:
-            call = call._replace(draw=call.sequence + 1)
+            draw = rng.randrange(TRIES) + 1 if rng.random() < TRIED else 0
+            call = call._replace(draw=draw, values=(("temperature", draw / 7), ("k", draw)) if draw else ())
+        if function % AIMING == 3:
+            goals = (("quality", float(rng.random() < 0.9)), ("cost", rng.randrange(PRICES) / 1000))
+            call = call._replace(goals=goals)
         calls.append((function, call))
         sequences[function] += 1
     return calls
@@ -195,6 +202,8 @@ def entropy(calls: list[tuple[int, Execution]]) -> float:
             bits += _single_bits(call.attempts[1].seconds, _spread_bits(SIGMA))
             bits += math.log2(LONGEST_PAUSE) - _single_step(call.attempts[1].waited)
         bits += _coin(0.1) * (function % SCORED == 0) + math.log2(len(REGIONS)) * (function % FEATURED == 0)
+        bits += (_coin(TRIED) + TRIED * math.log2(TRIES)) * (function % EXPLORING == 0)
+        bits += (_coin(0.1) + math.log2(PRICES)) * (function % AIMING == 3)
     return bits / 8 / len(calls) * 1000
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import pytest
@@ -14,11 +15,29 @@ from poet.learning.online_learner import OnlineLearner
 from poet.learning.scoring import Scoring
 from poet.learning.tuned_learner import TunedLearner
 from poet.learning.tuners.chosen import ChosenTuner
-from poet.model.execution import Context
+from poet.model.execution import Context, Execution
 from poet.model.objective import Objective
 from poet.model.tunable import Choice, Integer, Real, Space, Value
 from poet.seams import Learner
-from poet.testing.learners import BOUNDS, LIVE, check_learner
+from poet.testing.learners import BOUNDS, LIVE, Traffic, _late_scores_do_no_harm, check_learner
+
+
+class Meddling(BasicRule):
+    """Wants no scores, and remembers them all the same."""
+
+    def rescored(self, executions: Sequence[Execution], before: Sequence[Execution]) -> None:
+        self.update(executions)
+
+
+class Fragile(BasicRule):
+    """Wants scores, and cannot bear odd ones."""
+
+    scores = True
+
+    def rescored(self, executions: Sequence[Execution], before: Sequence[Execution]) -> None:
+        for execution in executions:
+            math.sqrt(execution.score or 0.0)
+
 
 NARROW = Space(timeout=Real(0.15, 40.0, log=True), retries=Integer(1, 4))
 
@@ -128,3 +147,10 @@ def test_a_learner_with_declared_tunables_keeps_the_laws(own: str, contextual: b
         most_bytes=TUNED_BYTES,
         contexts=region_and_more if contextual else None,
     )
+
+
+def test_the_law_of_late_scores_is_no_empty_word() -> None:
+    with pytest.raises(AssertionError, match="it wants no scores"):
+        _late_scores_do_no_harm(Meddling, BOUNDS, 0, Traffic())
+    with pytest.raises(ValueError, match="math domain error"):
+        _late_scores_do_no_harm(Fragile, BOUNDS, 0, Traffic())

@@ -128,7 +128,9 @@ def _better(function: Packaged, ours: FunctionRecord, standing: Standing, receiv
     """A function that is known: its live values give way to better evidence only."""
     live, theirs = standing.live, function.live
     fitted, notes = fit(theirs, ours.declared, ours.space, ours.choices)
-    values = {**live, **fitted, **standing.pinned}
+    # what is pinned is so in every context
+    free = {name: value for name, value in fitted.items() if name.partition("@")[0] not in standing.pinned}
+    values = {**live, **free, **standing.pinned}
     rests = f"it rests on {_executions(theirs.evidence)}, ours on {live.evidence}"
     why_not = None
     if not fitted:

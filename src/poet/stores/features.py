@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
-from math import isfinite
+from math import copysign, isfinite
 from typing import Any
 
 from poet.model.execution import LONGEST_TEXT as LONGEST
@@ -57,7 +57,7 @@ def check_execution(execution: Execution) -> None:
 
 def goals(given: Sequence[Any]) -> list[Goals]:
     """The goals of many executions, all floats. Raises ValueError where one is no number."""
-    return [check_goals(one) if one else () for one in given]
+    return [check_goals(one) if any(value.__class__ is not float for _, value in one) else one for one in given]
 
 
 def pack(contexts: Sequence[Context], what: str = FEATURE) -> bytes:
@@ -79,7 +79,11 @@ def pack(contexts: Sequence[Context], what: str = FEATURE) -> bytes:
             chosen.append(0)
             continue
         types = tuple([type(value) for _, value in context])  # 1 and True are equal
-        again = seen.get((context, types))
+        # 0.0 and -0.0 are equal, too
+        odd = float in types and any(
+            not value and value.__class__ is float and copysign(1, value) < 0 for _, value in context
+        )
+        again = None if odd else seen.get((context, types))
         if again is None:
             shape, cells = [], []
             for (name, value), kind in zip(context, _kinds(context, what), strict=True):
@@ -89,7 +93,7 @@ def pack(contexts: Sequence[Context], what: str = FEATURE) -> bytes:
                 cells.append((column.places, column.place(_CODES[kind](value))))
                 shape.append(column.number)
             again = shapes.setdefault(tuple(shape), len(shapes)), cells
-            if float not in types:  # 0.0 and -0.0 are equal, too
+            if not odd:
                 seen[context, types] = again
         chosen.append(again[0])
         for places, place in again[1]:

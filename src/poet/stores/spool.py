@@ -65,7 +65,8 @@ class Spool:
 
     def add_feedback(self, record: FunctionRecord, feedback: Sequence[Feedback]) -> None:
         """Let scores wait. Raises StoreUnavailable."""
-        said = json.dumps([list(each) for each in feedback]).encode()
+        # as the release before wrote it, where there are no goals
+        said = json.dumps([list(each if each.goals else each[:4]) for each in feedback]).encode()
         self._write(_packed(record, None, said), 0)
 
     def hand_over(self, take: Callable[[Entry], None], *, most: int = 50) -> bool:

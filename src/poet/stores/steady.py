@@ -23,7 +23,7 @@ from poet.model.function import FunctionKey
 from poet.model.parameters import Alias, AliasName, Change, ParameterSet, Standing
 from poet.model.tunable import Value
 from poet.seams import SYSTEM_CLOCK, Clock, Finding, FunctionRecord, Incoming, ProcessReport, Store, Upkeep
-from poet.stores import rules
+from poet.stores import rows, rules
 from poet.stores.snapshot import Known, Snapshot
 from poet.stores.spool import LIMIT, Entry, Spool
 
@@ -138,12 +138,13 @@ class SteadyStore:
                 raise
             record = self._record(function)
             with self._lock:
-                for rows in rules.by_writer(executions).values():
-                    self._spool.add(record, rows)
+                for batch in rules.by_writer(executions).values():
+                    self._spool.add(record, batch)
         self._counted(function, executions)
 
     def score(self, function: FunctionKey, feedback: Sequence[Feedback]) -> None:
         """Keep scores; where the store is away they wait. Raises UnknownFunction, ValueError, StoreUnavailable."""
+        feedback = [rows.check_feedback(each) for each in feedback]  # what cannot be kept must not wait
         try:
             self._ask(lambda store: store.score(function, feedback))
         except StoreAway:

@@ -130,6 +130,19 @@ class StoreContract:
         }
         assert (live["e"], live["f"]) == (10**20, 1e-300)
 
+    def test_names_of_values_for_some_contexts_only_are_kept_as_they_are(self, store: Store) -> None:
+        store.register(record())
+        names = ("timeout@region=eu", "model@region=eu,tier=a=b", "k@größe=1,2", "x@y=%s'\";--")
+        values: dict[str, Value] = {**DECLARED, **dict(zip(names, (0.5, "groß", 3, True), strict=True))}
+        standing = store.publish(
+            KEY, draft(values_=values, estimates={names[0]: Estimate(1.0, 0.5, 1.5, 9)}), expected=1
+        )
+        assert dict(standing.live) == dict(store.standing(KEY).live) == dict(store.versions(KEY)[1]) == values
+        assert list(store.standing(KEY).live.estimates) == [names[0]]
+        pinned = store.steer(KEY, author="ada", reason="", pinned={names[1]: "small"})
+        assert dict(pinned.pinned) == {names[1]: "small"}
+        assert dict(store.rollback(KEY, 2, author="ada", reason="").live) == values
+
     def test_registering_again_keeps_versions_and_counters_and_takes_over_the_declaration(self, store: Store) -> None:
         store.register(record())
         before = store.publish(KEY, draft(), expected=1)

@@ -1,18 +1,19 @@
 """Scores that come late, brought together with the executions that they are about.
 
-Most come soon: the newest executions of a function are at hand for them. Others are of executions of long ago, of a
-process before a restart or of another process altogether: those are looked for in the store, whenever it is written to.
-What neither has is lost to learning, and counted.
+Most come soon: the newest executions of a function that had none are at hand for them. Others are of executions of long
+ago, of a process before a restart or of another process altogether: those are looked for in the store, whenever it is
+written to. What neither has is lost to learning, and counted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from poet.model.execution import Execution, Feedback, rescored
 
-RECENT = 500  # executions of a function that are at hand
+RECENT = 250  # executions of a function that are at hand: some 0.1 MB
 WAITING = 1000  # scores of a function that wait for their executions, at most; then the oldest are lost
 PATIENCE = 60.0  # so long another process may take to store an execution [s]
 
@@ -43,17 +44,17 @@ class Late:
         return len(self._waiting)
 
     def seen(self, executions: Iterable[Execution]) -> None:
-        """These are at hand now."""
-        for execution in executions:
-            self._recent[execution.writer, execution.sequence] = execution
-        for place in list(self._recent)[: max(0, len(self._recent) - RECENT)]:
-            del self._recent[place]
+        """These are at hand now, but for those that came with a score: of them hardly anything is said later."""
+        unscored = [execution for execution in executions if execution.score is None][-RECENT:]
+        self._recent |= {(execution.writer, execution.sequence): execution for execution in unscored}
+        if len(self._recent) > RECENT:  # in a new one, as what was large once stays so
+            self._recent = dict(islice(self._recent.items(), len(self._recent) - RECENT, None))
 
     def said(self, feedback: Feedback) -> None:
         """It waits from now on."""
         self._waiting.append((feedback, False))
         while len(self._waiting) > WAITING:
-            self._lose(self._waiting.pop(0)[0])
+            self.lose(self._waiting.pop(0)[0])
 
     def joined(self) -> list[Pair]:
         """What was said of executions that are at hand; it does not wait any more."""
@@ -84,7 +85,7 @@ class Late:
         left = []
         for each, stored in self._waiting:
             if each.writer == lost or now - each.at >= PATIENCE:
-                self._lose(each)
+                self.lose(each)
             else:
                 left.append((each, stored))
         self._waiting = left
@@ -93,7 +94,7 @@ class Late:
     def give_up(self) -> None:
         """Nothing will come any more."""
         for each, _ in self._waiting:
-            self._lose(each)
+            self.lose(each)
         self._waiting = []
 
     def _join(self, executions: dict[Place, Execution]) -> list[Pair]:
@@ -111,6 +112,7 @@ class Late:
         self._waiting = left
         return [Pair(old, executions[place]) for place, old in before.items() if executions[place] != old]
 
-    def _lose(self, feedback: Feedback) -> None:
+    def lose(self, feedback: Feedback) -> None:
+        """There is no such execution."""
         self.lost += 1
         self.newest_lost = f"{feedback.writer}-{feedback.sequence}"

@@ -11,6 +11,7 @@ from math import inf, isnan, nan
 from struct import Struct
 from typing import Any, Generic, Protocol, TypeVar, overload
 
+from poet.model.contexts import MARK
 from poet.model.execution import Execution, Feedback, Outcome, Record, from_record
 from poet.model.fixed import held
 from poet.model.function import FunctionKey
@@ -307,7 +308,11 @@ class Trainee(Inbox):
         return 0 if self.late is None else self.late.waiting
 
     def said(self, feedback: Feedback) -> None:
-        """This is for the store, and for a learner that wants it."""
+        """This is for the store, and for a learner that wants it. No execution has a number above 2**62."""
+        if not 0 <= feedback.sequence < 1 << 62:
+            if self.late is not None:
+                self.late.lose(feedback)
+            return
         if self.feedback is None:
             self.feedback = [feedback]
         else:
@@ -323,5 +328,9 @@ class Trainee(Inbox):
         self._books = _BOOKS.pack(oldest, newest, exchanged, news + len(executions), *others)
 
     def with_pins(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """The live values, changed to ``values`` where nothing is pinned, for all contexts or for some."""
-        return held({**self.standing.live, **values}, self.standing.pinned)
+        """The live values, changed to ``values`` where nothing is pinned, for all contexts or for some.
+
+        What holds for some contexts only and is not named in ``values`` has gone.
+        """
+        live = {name: value for name, value in self.standing.live.items() if MARK not in name}
+        return held({**live, **values}, self.standing.pinned)

@@ -103,6 +103,37 @@ def test_pins_hold_whatever_is_forced() -> None:
     )
 
 
+def test_options_bounds_and_pins_hold_in_every_context() -> None:
+    store = new_store()
+    record = parcels.record(ASK)._replace(
+        declared={**DECLARED, "model": "small", "beams": 2}, choices={"model": ["small", "large"], "beams": [1, 2]}
+    )
+    store.register(record)
+    store.steer(ASK, author="ann", reason="", pinned={"retries": 1})
+    theirs = {
+        "model@region=eu": "large",
+        "model": "huge",
+        "beams": 2.0,
+        "timeout@region=eu": 500.0,
+        "retries@region=eu": 2,
+        "depth@region=eu": 1,
+    }
+    [verdict] = take(
+        store, Packaged(parcels.record(ASK), parcels.learned(100).changed(values_=theirs), None), force=True
+    )
+    assert verdict.after == {
+        **record.declared,
+        "retries": 1,
+        "model@region=eu": "large",
+        "timeout@region=eu": 120.0,
+    }
+    told = " ".join(verdict.notes)
+    assert "model is left out: it must be one of 'small', 'large', got 'huge'" in told
+    assert "beams is left out: it must be one of 1, 2, got 2.0" in told
+    assert "timeout@region=eu 500 is outside of [0.001, 120]: 120 is taken" in told
+    assert "depth@region=eu is left out: no such parameter" in told
+
+
 def test_what_a_person_paused_or_set_is_left() -> None:
     store = parcels.filled()
     store.steer(ASK, author="bob", reason="quota", paused=True)

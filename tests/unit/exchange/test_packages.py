@@ -43,6 +43,69 @@ def test_what_is_written_is_read_back() -> None:
     assert package == ("poet 1", shop.NOW, functions)
 
 
+def tuned() -> Packaged:
+    """A function with tunables of its own, and values for some contexts only."""
+    declared = {**parcels.DECLARED, "model": "small", "k": 8, "cached": False, "beams": 2}
+    record = parcels.record(parcels.ASK)._replace(
+        declared=declared,
+        space={**parcels.record(parcels.ASK).space, "k": [1.0, 64.0]},
+        choices={"model": ["small", "groß, größer=am@größten"], "cached": [False, True], "beams": [1, 2, 4]},
+        goals={"quality": {"low": 0.0, "high": 1.0, "at_least": 0.8}, "cost": {"high": 0.05, "weight": -20.0}},
+    )
+    values = {
+        "model@region=eu,tier=a=b": "groß, größer=am@größten",
+        "timeout@region=eu": 0.5,
+        "k@region=eu": 64,
+        "cached": True,
+    }
+    return Packaged(record, ParameterSet(values_={**declared, **values}, evidence=9, origin="learned"), None)
+
+
+def test_options_goals_and_values_for_some_contexts_are_read_back() -> None:
+    text = write([tuned()], written_by="poet 1", created=shop.NOW)
+    assert read(text.encode(), "team.json").functions == (tuned(),)
+
+    def older(tree: Any) -> None:
+        tree.update(format_version="1.1")
+        del tree["functions"][0]["choices"], tree["functions"][0]["goals"]
+
+    (function,) = read(changed(older), "team.json").functions[:1]
+    assert (function.record.choices, function.record.goals) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("choices.model", [], "must be a list of 1 to 1000 parts, got a list of 0"),
+        ("choices.model.0", None, "must be a truth, a number or a text, got None"),
+        ("choices.k", [1, 2], "a choice has no bounds, this one has [1.0, 64.0]"),
+        ("goals.cost.weight", "much", "must be a number in [-1e+300, 1e+300], got 'much'"),
+        ("goals.cost.wait", 1.0, "no such field; did you mean 'weight'?"),
+        ("goals.quality", {"low": 1.0}, "low, 1, must be below high, 1"),
+    ],
+)
+def test_wrong_options_and_goals_are_named_by_their_path(path: str, value: Any, said: str) -> None:
+    *way, name = [int(part) if part.isdecimal() else part for part in path.split(".")]
+
+    def change(tree: Any) -> None:
+        tree = tree["functions"][0]
+        for part in way:
+            tree = tree[part]
+        tree[name] = value
+
+    shown = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in (*way, name))
+    data = changed(change, write([tuned()], written_by="poet 1", created=shop.NOW))
+    assert refusal(data).startswith(f"team.json: functions[0]{shown}: {said}")
+
+
+def test_a_declared_value_that_is_none_of_its_options_is_no_declaration() -> None:
+    def change(tree: Any) -> None:
+        tree["functions"][0]["declared"]["beams"] = 3
+
+    said = refusal(changed(change, write([tuned()], written_by="poet 1", created=shop.NOW)))
+    assert said == "team.json: functions[0].declared: beams is left out: it must be one of 1, 2, 4, got 3"
+
+
 def test_a_package_is_ascii_and_signed_alike_however_it_is_laid_out() -> None:
     text = parcels.whole()
     assert text.isascii()

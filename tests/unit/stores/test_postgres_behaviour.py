@@ -124,6 +124,44 @@ def test_the_command_lays_a_database_out(url: str, server: Server, name: str) ->
     assert "create the database" in missing.stderr
 
 
+def test_a_database_of_the_layout_before_is_brought_up_to_date_and_agents_of_both_releases_go_on(
+    server: Server, name: str, url: str
+) -> None:
+    store = PostgresStore(url)
+    store.register(record())
+    store.append(KEY, [execution(i) for i in range(3)])
+    store.score(KEY, [Feedback("w1", 1, 0.5, 1.0)])
+    store.close()
+    for statement in (  # as it was
+        "DROP TABLE poet.goal",
+        "ALTER TABLE poet.function DROP COLUMN choices, DROP COLUMN goals",
+        "UPDATE poet.store SET version = 1",
+    ):
+        server.ask(statement, database=name)
+    with pytest.raises(StoreUnavailable, match=r"its tables are of version 1, this release reads 2.*start an agent"):
+        PostgresStore(url, readonly=True)
+    store = PostgresStore(url)
+    assert server.ask("SELECT version, compatible FROM poet.store", database=name) == [(2, 1)]
+    (kept,) = store.functions()
+    assert (kept.calls, kept.choices, kept.goals) == (3, {}, {})
+    server.ask(  # of an agent that was there before
+        "INSERT INTO poet.function (tenant, module, qualname, fingerprint, learner, declared, objective, space,"
+        " generation, changed, paused, pinned) VALUES ('', 'm', 'f', '00000000', '', '{}', '{}', '{}', 0, 0, '', '{}')",
+        database=name,
+    )
+    assert [(one.choices, one.goals) for one in store.functions()] == [({}, {})] * 2
+    server.ask("DELETE FROM poet.function WHERE module = 'm'", database=name)
+    store.score(KEY, [Feedback("w1", 2, 1.0, 1.0, (("cost", 0.25),))])
+    assert [(row.score, row.goals) for row in store.executions(KEY)] == [
+        (None, ()),
+        (0.5, ()),
+        (1.0, (("cost", 0.25),)),
+    ]
+    store.maintain(executions_before=0.0, hours_before=0.0, settled=1e12)
+    assert wrong(store) == []
+    store.close()
+
+
 # ------------------------------------------------------------------------------------------------ rights
 
 
@@ -221,7 +259,7 @@ def test_no_sql_of_another_tenant_reaches_a_row(server: Server, name: str, url: 
     store = PostgresStore(url, tenant="a")
     store.register(record())
     store.append(KEY, [execution(i, writer=writer) for i in range(3) for writer in ("w1", "w2")])
-    store.score(KEY, [Feedback("w1", 99, 0.5, 1.0)])
+    store.score(KEY, [Feedback("w1", 99, 0.5, 1.0, (("cost", 0.25),))])
     store.maintain(executions_before=0.0, hours_before=0.0, settled=1e12)
     store.exchange(KEY, "w1", 1, lambda state: b"x")
     store.report(report("w1"))
@@ -236,7 +274,7 @@ def test_no_sql_of_another_tenant_reaches_a_row(server: Server, name: str, url: 
                     assert (table, count) == (table, 0)
                     with pytest.raises(psycopg.errors.InsufficientPrivilege):
                         session.execute(f"INSERT INTO poet.{table} {_a_row(server, name, table)}")
-                for table in ("alias", "chunk", "hour", "score", "function"):
+                for table in ("alias", "chunk", "hour", "score", "goal", "function"):
                     changed = session.execute(f"UPDATE poet.{table} SET tenant = 'b'").rowcount
                     assert (table, changed) == (table, 0)
             session.execute("SELECT set_config('poet.tenant', 'a', false)")

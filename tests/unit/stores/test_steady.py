@@ -162,7 +162,11 @@ def test_executions_and_scores_wait_and_arrive_once(
     door.open = False
     for start in range(100, 2500, 60):
         store.append(KEY, rows[start : start + 60])
-    store.score(KEY, [Feedback("w1", 2000, 0.5, START)])
+    store.score(KEY, [Feedback("w1", 2000, 0.5, START), Feedback("w1", 9, 1.0, START, (("cost", 0.25),))])
+    with pytest.raises(ValueError, match="sequence must be"):  # else it would wait for ever
+        store.score(KEY, [Feedback("w1", 10**30, 0.5, START)])
+    with pytest.raises(StoreAway):
+        store.find(KEY, [("w1", 2000)])
     store.report(report("w1"))
     (seen,) = store.processes()
     assert (seen.away, seen.spooled) == (START, 2400)
@@ -172,9 +176,23 @@ def test_executions_and_scores_wait_and_arrive_once(
     store.report(report("w1"))
     assert (store.away, store.processes()[0].away, store.processes()[0].spooled) == (0.0, 0.0, 0)
     kept = list(store.executions(KEY))
-    assert [row._replace(score=None) for row in kept] == [*rows, execution(2500)]
+    assert [row._replace(score=None, goals=()) for row in kept] == [*rows, execution(2500)]
+    assert (kept[9].score, kept[9].goals) == (1.0, (("cost", 0.25),))
     assert kept[2000].score == 0.5
     assert [finding for finding in store.check() if not finding.ok] == []
+
+
+def test_whoever_looks_for_an_execution_that_waits_here_finds_it_when_the_store_is_back(
+    door: Door, clock: VirtualClock, reach: Callable[[], SteadyStore]
+) -> None:
+    store = reach()
+    store.register(record())
+    door.open = False
+    store.append(KEY, [execution(3)])
+    door.open = True
+    rest(clock)
+    store.changed(-1)
+    assert store.find(KEY, [("w1", 3), ("w1", 4)]) == [execution(3)]
 
 
 def test_a_function_that_was_first_called_meanwhile_is_registered_when_it_is_back(

@@ -411,11 +411,13 @@ def test_feedback_on_what_nobody_has_is_counted_and_logged_once_with_the_id(capl
     fetch.poet.feedback(0.5, f"{fetch.poet.last.writer}-99")  # of ours there is none, and never will be
     assert fetch.poet.status()["feedback_lost"] == 1
     fetch.poet.feedback(0.5, "other-3")
+    fetch.poet.feedback(0.5, f"other-{10**30}")  # of nobody
     status = fetch.poet.status()
-    assert (status["feedback_lost"], status["feedback_waiting"]) == (1, 1)
+    assert (status["feedback_lost"], status["feedback_waiting"]) == (2, 1)
     house.clock.sleep(PATIENCE + 1)
     status = fetch.poet.status()
-    assert (status["feedback_lost"], status["feedback_waiting"]) == (2, 0)
+    assert (status["feedback_lost"], status["feedback_waiting"]) == (3, 0)
+    assert (status["faults"], status["dropped"]) == (0, 0)
     assert learner.told == []
     told = [record.getMessage() for record in caplog.records if "feedback" in record.getMessage()]
     assert len(told) == 1

@@ -37,7 +37,7 @@ from poet.model.tunable import Value
 from poet.seams import Probe, Suggestion
 from poet.sim.evaluate import expected_utility, oracle
 from poet.sim.play import perform
-from poet.sim.scenarios import Scenario
+from poet.sim.scenarios import LOAD_STEP, SCENARIOS, Scenario, loaded
 from poet.sim.services import ATTEMPTS, Dice, Mode, Plan, Service
 
 CALLS = 4000
@@ -45,6 +45,7 @@ RECORDED_CALLS = 4000
 LONGEST = 120.0  # timeout [s]
 MISSED = 0.5  # share of what one learner misses that may be missed by context, where contexts matter
 LOST = 0.002  # share of utility that may be lost where they do not
+REQUESTS = 1.1  # times as many requests as one learner sends in an overload
 TIMES = 2.5  # as much time as one learner takes
 
 
@@ -94,6 +95,10 @@ def _several(dice: random.Random, t: int) -> Context:
     )
 
 
+def _tenants(dice: random.Random, t: int) -> Context:
+    return (("tenant", f"t{dice.randrange(12)}"),)
+
+
 def _three(t: int, context: Context) -> Service:
     return {"eu": EU, "us": US, "ap": _service(0.7)}[str(dict(context)["region"])]
 
@@ -118,6 +123,13 @@ SITUATIONS = (
         lambda t, c: EU if c[0][1] == "eu" or t >= CALLS // 2 else US,
         PRICED,
         ("region=eu",),
+    ),
+    Situation(
+        "12 tenants, each of its own speed",
+        _tenants,
+        lambda t, c: _service(0.05 * 1.5 ** int(str(c[0][1])[1:])),
+        PRICED,
+        tuple(f"tenant=t{number}" for number in range(12)),
     ),
     Situation("control: two regions alike", _regions, lambda t, c: EU, PRICED, ()),
     Situation("control: three features, none matters", _several, lambda t, c: US, PRICED, ()),
@@ -266,6 +278,44 @@ def lived(place: int, seed: int) -> Lives:
     return Lives(situation.name, seed, one, several, apart)
 
 
+class Strained(NamedTuple):
+    """Utility and requests per call, of a policy in an overload that our own requests make worse."""
+
+    utility: float
+    requests: float
+
+
+def strained(seed: int) -> tuple[Strained, Strained]:
+    """One learner for all, and by context: two regions of one service, of which one is three times as slow."""
+    overload = SCENARIOS["overload"]
+    return (
+        _strained(alone(overload.objective, seed), overload, seed),
+        _strained(by_context(overload.objective, seed), overload, seed),
+    )
+
+
+def _strained(learner: Policy, scenario: Scenario, seed: int) -> Strained:
+    dice, coin, contexts = Dice(seed, "strained", scenario.calls), random.Random(seed), random.Random(seed + 99)
+    values: Mapping[str, Value] = dict(DECLARED)
+    find, load, requests, utility = cells(values), 1.0, 0, 0.0
+    assert scenario.overload is not None
+    for t in range(scenario.calls):
+        context: Context = (("region", contexts.choice(("eu", "us"))),)
+        service = scenario.at(t).slowed(3.0 if context[0][1] == "us" else 1.0)
+        service = loaded(service, scenario.overload, round((load - 1) / LOAD_STEP), scenario.overload.burst(t))
+        plan = probing(planned(values, find(context) if find else None), learner.probe(), coin)
+        done = perform(service, plan, dice.call(t))
+        requests += done.requests
+        utility += scenario.objective.utility(done.outcome.good, done.seconds, done.requests)
+        load = scenario.overload.folded(load, float(done.requests))
+        learner.update([Execution("sim", t, float(t), done.seconds, done.outcome, 1, done.attempts, "", context)])
+        suggestion = learner.suggest(values)
+        if suggestion is not None:
+            values = dict(suggestion.values)
+            find = cells(values)
+    return Strained(utility / scenario.calls, requests / scenario.calls)
+
+
 # --- recorded services, several of them behind one function -----------------------------------------------------------
 
 
@@ -402,6 +452,7 @@ def run(seeds: int = 2) -> Iterator[Row]:
         jobs = [[pool.submit(lived, place, seed) for seed in range(seeds)] for place in range(len(SITUATIONS))]
         place = traces.folder()
         there = [] if place is None else [[pool.submit(replayed, place, n, s) for s in range(seeds)] for n in range(4)]
+        loads = [pool.submit(strained, seed) for seed in range(seeds)]
         watched = [pool.submit(false_alarms, seed, 50_000, runs=runs) for runs in (1, 20) for seed in range(2)]
         every = []
         for job in jobs:
@@ -411,6 +462,7 @@ def run(seeds: int = 2) -> Iterator[Row]:
         yield from _bars(every)
         for job in there:
             yield _retold([each.result() for each in job])
+        yield _load([each.result() for each in loads])
         alarms = sum(each.result()[0] for each in watched)
         yield Row(
             "cells taken to fare otherwise in 200 000 calls where none does, half of them in runs of 20 calls of one "
@@ -466,6 +518,19 @@ def _bars(every: Sequence[Lives]) -> Iterator[Row]:
         f"≤ {TIMES:g} × that of one learner",
         f"{micros[0]:.0f} µs, {micros[0] / micros[1]:.2f} ×",
         micros[0] <= TIMES * micros[1],
+    )
+
+
+def _load(lives: Sequence[tuple[Strained, Strained]]) -> Row:
+    requests, utility = (
+        [statistics.fmean(getattr(each[number], name) for each in lives) for number in range(2)]
+        for name in ("requests", "utility")
+    )
+    return Row(
+        "requests per call of a service in two regions that our own requests overload, by context",
+        f"≤ {REQUESTS:g} × those of one learner",
+        f"{requests[1]:.3f}, {requests[1] / requests[0]:.2f} ×; utility {utility[1]:.3f}, alone {utility[0]:.3f}",
+        requests[1] <= REQUESTS * requests[0],
     )
 
 

@@ -31,7 +31,7 @@ LEAST_SHARE = 0.01  # of the calls, from which on a value is frequent enough to 
 LEAST_COUNT = 8  # calls, likewise
 FIRST_NUMBERS = 64  # from which the cuts of a number are taken
 FEW_NUMBERS = 6  # distinct ones that are all told apart
-QUANTILES = (0.25, 0.5, 0.75, 0.9)  # at which the cuts are made otherwise, to two digits
+QUANTILES = (0.25, 0.5, 0.75, 0.9, 0.97)  # at which the cuts are made otherwise, to two digits
 PAIRS_AFTER = 16  # blocks without a finding, after which pairs of features are watched, too
 SPARE = 8  # cells that are left for single values then
 FORGET = 1500  # calls of a scope after which all its counts are halved
@@ -125,7 +125,7 @@ def cuts_of(numbers: Iterable[float]) -> tuple[float, ...]:
     """Where to cut a number: between all values where they are few, else at readable quantiles.
 
     >>> cuts_of([1, 2, 2, 3]), cuts_of(range(1, 101))
-    ((2.0, 3.0), (26.0, 51.0, 76.0, 91.0))
+    ((2.0, 3.0), (26.0, 51.0, 76.0, 91.0, 98.0))
     """
     ordered = sorted(float(each) for each in numbers)
     distinct = sorted(set(ordered))

@@ -7,7 +7,8 @@ own picture, which starts from the picture of all calls, are better there than w
 credible and that, shared out over all calls, exceeds ``PAYS``. It loses them when that gain has gone.
 
 The values of a cell are named ``timeout@region=eu``; the plain names are the rest's, and hold for contexts that were
-never seen. Our own load on what is called is one matter, whatever the context: the learner of all calls minds it.
+never seen. Whether our own load harms what is called is found out by who learns the rest and by each large cell; small
+ones go by the former, and harm that one has found is known to all.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ KEEPS = 0.25  # share of that below which it does so no more ...
 PATIENCE = 2  # ... if it is so at as many looks in a row
 PRIOR = 2.0  # calls that the picture of all is worth to a new cell
 MOST_BELIEVED = 1.5  # of what all calls say of retries [nats]: that latency repeats may be the context's doing
+MINDS = 0.2  # share of the calls from which on a cell makes experiments of its own with our load: they take calls of it
 SHARE_KEEP = 0.5 ** (1 / 16.0)  # of a cell's share of the calls, per block
 FIRST_CHECK, MOST_CHECK = 256, 2048  # calls from one look at whether cells still pay to the next, doubling
 TRY_AGAIN = 96  # calls, at least, after which a cell that did not pay is tried again; half of those seen so far
@@ -59,12 +61,16 @@ _NO_KIND = (KeyError, TypeError, ValueError, OverflowError, RecursionError, zlib
 
 
 class _CellLearner(OnlineLearner):
-    """Learns the values of one cell. What all calls suffer together is the parent's matter."""
+    """Learns the values of one cell.
 
-    __slots__ = ("above", "cell")
+    above: who hears of all calls. minds: whether it makes experiments of its own with our load on what is called; else
+    it goes by those of ``minder``, who learns what holds outside of the cells.
+    """
 
-    def __init__(self, above: OnlineLearner, cell: str) -> None:
-        self.above, self.cell = above, cell
+    __slots__ = ("above", "cell", "minder")
+
+    def __init__(self, above: OnlineLearner, cell: str, *, minds: bool = False) -> None:
+        self.above, self.cell, self.minder = above, cell, above
         super().__init__(
             *above._arguments,
             objective=above._objective,
@@ -72,20 +78,28 @@ class _CellLearner(OnlineLearner):
             declared=above._declared,
             backoff_cap=above._cap,
             hedge_budget=above._hedge_budget,
-            mind_load=False,
+            mind_load=minds,
             seed=zlib.crc32(cell.encode("utf-8", "surrogatepass"), above._seed & 0xFFFFFFFF),
         )
 
     def _sibling(self, seed: int) -> OnlineLearner:
-        return _CellLearner(self.above, self.cell)
+        return _CellLearner(self.above, self.cell, minds=self._mind_load)
+
+    def minding(self) -> _CellLearner:
+        """This, making experiments of its own from now on, if the minder does."""
+        strain = self.minder._evidence.strain
+        if strain is not None:
+            self._mind_load = True
+            self._evidence.strain = strain.among(self._evidence.calls, self.minder._evidence.calls)
+        return self
 
     @property
     def _strain(self) -> Strain | None:
-        return self.above._evidence.strain
+        return self._evidence.strain if self._mind_load else self.minder._evidence.strain
 
     @property
     def _strained(self) -> int:
-        return self.above._evidence.calls
+        return self._evidence.calls if self._mind_load else self.minder._evidence.calls
 
 
 class _Own:
@@ -242,7 +256,9 @@ class ContextLearner:
                 said.append(f"{cell}: {suggestion.reason}" if cell else suggestion.reason)
         if self._rest is not None:
             self._parent._live = self._parent._plan_of(self._values(values, ""))
-            self._parent._evidence.limit = self._parent._live[0]
+            self._parent._evidence.limit = max(
+                self._parent._plan_of(self._values(values, cell))[0] for cell, _ in self._serving()
+            )
         if self._own and self._calls >= self._check:
             said += self._judge(values)
         if self._ripe():
@@ -298,18 +314,20 @@ class ContextLearner:
 
     @property
     def _listens(self) -> bool:
-        """Whether calls do without extra requests for now, to see what these do."""
-        strain = self._parent._strain
+        """Whether calls outside of the cells do without extra requests for now, to see what these do."""
+        strain = self._base._evidence.strain
         return strain is not None and strain.listening
 
     def _heed(self) -> None:
-        """That calls are to do without extra requests, or may have them again, is urgent for all cells.
-
-        What else is urgent for the learner of all calls is not: it sees them cut off at different limits.
-        """
+        """What one has found of our own load, all know; and that it is tried out is urgent for who goes by it."""
+        strains = [strain for _, learner in self._serving() if (strain := learner._evidence.strain) is not None]
+        if any(strain.feared for strain in strains):
+            for strain in strains:
+                strain.warned()
         if self._own and self._listens != self._listened:
-            for _, learner in self._serving():
-                learner._evidence.urgent = 2
+            for own in self._own.values():
+                if not own.learner._mind_load:
+                    own.learner._evidence.urgent = 2
         self._listened = self._listens
         if self._rest is not None:
             self._parent._evidence.urgent = 0
@@ -333,23 +351,27 @@ class ContextLearner:
         """Let a cell have values of its own. others: how the first attempts of the rest fared."""
         self._own[cell] = own
         if self._rest is None and self._rested:
-            rest = _CellLearner(self._parent, "")
-            if others is not None:
-                _begin(rest, others)
-            else:
-                _begin(rest, ())
+            rest = _begin(_CellLearner(self._parent, ""), others or ()).minding()
             self._rest = _Own(rest, 1.0 - own.share, 0.0)
         self._changed()
 
     def _remove(self, cell: str) -> None:
         self._own.pop(cell, None)
         if not self._own and self._rest is not None:
-            self._rest = None
+            rest, self._rest = self._rest.learner._evidence, None
+            if rest.strain is not None:
+                self._parent._evidence.strain = rest.strain.among(self._calls, rest.calls)
             self._parent._next_look = self._calls
         self._changed()
 
+    def _minded(self) -> None:
+        """Who makes no experiments goes by those of who learns what holds outside of the cells."""
+        for own in self._own.values():
+            own.learner.minder = self._base
+
     def _changed(self) -> None:
         self._match = Matcher(self._own)
+        self._minded()
         self._watch.divided(self._own)
         self._pending = []
         self._step = FIRST_CHECK
@@ -359,7 +381,7 @@ class ContextLearner:
 
     def _ripe(self) -> list[str]:
         """Cells that fare otherwise, and may be tried."""
-        if len(self._own) >= self._most:
+        if len(self._own) >= self._most or self._listens:
             return []
         return [cell for cell in self._pending if self._tries.get(cell, 0) <= self._calls]
 
@@ -370,7 +392,9 @@ class ContextLearner:
         for cell in sorted(self._ripe(), key=lambda cell: self._tries.get(cell, 0))[:AT_ONCE]:
             worths = []
             for candidate in self._candidates(cell):
-                learner = _begin(_CellLearner(self._parent, candidate.cell), candidate.counts)
+                learner = _CellLearner(self._parent, candidate.cell)
+                learner.minder = self._base
+                _begin(learner, candidate.counts)
                 suggestion = learner.suggest(self._values(values, candidate.scope))
                 gain = None if suggestion is None else suggestion.estimates.get("gain")
                 worth = 0.0 if gain is None else candidate.share * gain.value
@@ -389,6 +413,8 @@ class ContextLearner:
             self._passed.pop(cell, None)
         self._tries.clear()  # what they fare otherwise than is another mixture now
         self._passed.clear()
+        if candidate.share >= MINDS:
+            learner.minding()
         self._add(candidate.cell, _Own(learner, candidate.share, worth), candidate.others)
         values.update(_named(self._values(values, candidate.scope), candidate.cell, self._parent._space))
         values.update(_named(suggestion.values, candidate.cell, self._parent._space))
@@ -475,8 +501,8 @@ class ContextLearner:
         """All it knows, for a store; some kilobytes, and some for each cell that has values of its own."""
         facts = {
             "watch": self._watch.dump(),
-            "own": [[cell, own.share, own.worth, own.poor] for cell, own in self._own.items()],
-            "rest": None if self._rest is None else True,
+            "own": [[cell, own.share, own.worth, own.poor, own.learner._mind_load] for cell, own in self._own.items()],
+            "rest": None if self._rest is None else [self._rest.learner._mind_load],
             "pending": self._pending,
             "tries": self._tries,
             "passed": self._passed,
@@ -513,14 +539,16 @@ class ContextLearner:
         watch.load(facts["watch"])
         own: dict[str, _Own] = {}
         stated = facts["own"]
-        if len(stated) > MOST or len(learners) != 1 + len(stated) + (facts["rest"] is True):
+        if len(stated) > MOST or len(learners) != 1 + len(stated) + (facts["rest"] is not None):
             raise ValueError(f"{len(learners)} learners for {len(stated)} cells")
-        for (cell, share, worth, poor), state in zip(stated, learners[1:], strict=False):
+        for (cell, share, worth, poor, minds), state in zip(stated, learners[1:], strict=False):
             conditions(cell)
-            own[cell] = _loaded(_CellLearner(self._parent, cell), state, share, worth, poor)
+            learner = _CellLearner(self._parent, cell, minds=minds is True)
+            own[cell] = _loaded(learner, state, share, worth, poor, self._own.get(cell))
         rest = None
-        if facts["rest"] is True:
-            rest = _loaded(_CellLearner(self._parent, ""), learners[-1], 0.0, 0.0, 0)
+        if facts["rest"] is not None:
+            learner = _CellLearner(self._parent, "", minds=facts["rest"][0] is True)
+            rest = _loaded(learner, learners[-1], 0.0, 0.0, 0, self._rest)
         return _Restored(
             watch,
             own,
@@ -538,6 +566,7 @@ class ContextLearner:
         self._tries, self._passed, self._pending = restored.tries, restored.passed, restored.pending
         self._check, self._step, self._listened = restored.check, restored.step, restored.listened
         self._match = Matcher(self._own)
+        self._minded()
         self._forget()
 
     # ------------------------------------------------------------ telling others
@@ -550,7 +579,7 @@ class ContextLearner:
         for cell, own in owned:
             born = own.learner.dump() if own.born else b""
             news = own.learner.contribution()
-            cells.append([cell, own.share, own.worth, own.poor])
+            cells.append([cell, own.share, own.worth, own.poor, own.learner._mind_load])
             learners += [news or b"", born]
         news_there = any(learners) or self._untold or self._gone or self._judged
         if not news_there:
@@ -599,9 +628,11 @@ class ContextLearner:
         for cell in facts["gone"]:
             if cell in pool._own:
                 pool._remove(cell)
-        for place, (cell, share, worth, poor) in enumerate(cells):
+        for place, (cell, share, worth, poor, minds) in enumerate(cells):
             news, born = learners[1 + 2 * place : 3 + 2 * place]
-            pool._told_of(str(cell), news, born, share, worth, poor)
+            learner = _CellLearner(pool._parent, str(cell), minds=minds is True)
+            pool._told_of(learner, news, born, share, worth, poor)
+        pool._minded()
         calls = pool._calls
         for name in ("tries", "passed"):
             for cell, value in facts[name].items():
@@ -621,10 +652,10 @@ class ContextLearner:
         if self._rest is not None:
             yield "", self._rest
 
-    def _told_of(self, cell: str, news: bytes, born: bytes, share: float, worth: float, poor: int) -> None:
+    def _told_of(self, learner: _CellLearner, news: bytes, born: bytes, share: float, worth: float, poor: int) -> None:
         """Take in what a contribution says of one cell, or of the rest."""
+        cell = learner.cell
         known = self._own.get(cell) if cell else self._rest
-        learner = _CellLearner(self._parent, cell)
         if known is None:
             if not born or (cell and len(self._own) >= self._most) or (not cell and not self._own):
                 return
@@ -638,8 +669,7 @@ class ContextLearner:
             return
         if news:
             state = known.learner.merged(known.learner.dump(), news)
-            renewed = _loaded(learner, state, share, worth, poor)
-            known.learner = renewed.learner
+            known.learner = _loaded(_CellLearner(self._parent, cell, minds=known.learner._mind_load), state).learner
         known.share, known.worth, known.poor = number(share), _signed(worth), count(poor)
 
 
@@ -737,8 +767,21 @@ def _named(values: Mapping[str, Any], cell: str, names: Any = None) -> dict[str,
 # ---------------------------------------------------------------------------------------------------- bytes
 
 
-def _loaded(learner: _CellLearner, state: bytes, share: float, worth: float, poor: int) -> _Own:
+def _loaded(
+    learner: _CellLearner,
+    state: bytes,
+    share: float = 0.0,
+    worth: float = 0.0,
+    poor: int = 0,
+    before: _Own | None = None,
+) -> _Own:
+    """A learner by its state. before: whose experiments with our load do not end by what others have found."""
     learner.load(state)
+    known = None if before is None else before.learner._evidence
+    if known is not None and known.strain is not None and learner._mind_load:
+        known.strain.elsewhere(learner._evidence.calls - known.calls)
+        known.strain.under(learner._evidence.limit)
+        learner._evidence.strain = known.strain
     own = _Own(learner, number(share), _signed(worth), born=False)
     own.poor = count(poor)
     return own

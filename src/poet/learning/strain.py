@@ -197,6 +197,23 @@ class Strain:
             self.feared, self.allowed = True, before.allowed
         return self
 
+    def among(self, calls: int, before: int) -> Strain:
+        """A copy for another part of the calls, ``calls`` of them so far, where this has counted ``before``.
+
+        What is usual among them is to be found out; what harm was found holds for them, too.
+        """
+        strain = Strain.of(self.dump())
+        strain.listening = strain._onset = False
+        strain.elsewhere(calls - before)
+        strain.quick, strain._usual, strain._bad, strain._weight = math.inf, 0.0, 0.0, 0.0
+        del strain._curve[:]
+        return strain
+
+    def warned(self) -> None:
+        """Others have found that trouble was of our own making."""
+        if not self.feared:
+            self.feared, self.allowed = True, min(self.allowed, START)
+
     def dump(self) -> dict[str, Any]:
         """All of it, as scalars and lists."""
         facts: dict[str, Any] = {name.strip("_"): getattr(self, name) for name in _NUMBERS}

@@ -229,9 +229,28 @@ def test_a_fleet_finds_the_cells_together_and_knows_what_each_has_seen() -> None
         assert life.learner.contribution() is None
 
 
-def test_trouble_of_our_own_making_is_minded_for_all_cells_at_once() -> None:
+def test_a_large_cell_makes_experiments_with_our_load_and_a_small_one_goes_by_those_of_the_rest() -> None:
+    class Rare(Life):
+        def context(self) -> Context:
+            return (("region", "sa" if self.dice.random() < 0.06 else self.dice.choice(("eu", "us", "ap", "me"))),)
+
+    large = Life(made(), apart).through(700)
+    small = Rare(made(), lambda t, c: (9.0, 0.5) if c[0][1] == "sa" else (0.1, 0.02)).through(1500)
+    assert small.cells == {"region=sa"}
+    for life, alone in ((large, True), (small, False)):
+        (cell,) = life.cells
+        own, rest = life.learner._own[cell].learner, life.learner._base
+        assert (own._strain is not rest._strain) is alone
+        assert own._strain is not None
+
+
+def test_harm_that_one_cell_has_found_is_known_to_all() -> None:
     life = Life(made(), apart).through(700)
     (cell,) = life.cells
-    own = life.learner._own[cell].learner
-    assert own._strain is life.learner._parent._evidence.strain
-    assert own._evidence.strain is None
+    own, rest = life.learner._own[cell].learner._strain, life.learner._base._strain
+    assert own is not None
+    assert rest is not None
+    assert not rest.feared
+    own.warned()
+    life.through(800)
+    assert rest.feared

@@ -218,17 +218,22 @@ class Delayed(Ours):
         super().__init__(arms, seed, **options)
         self._every, self._tries, self._dice = every, tries, random.Random(seed)
         self._waiting: list[Trial] = []
-        self.policy = self.tuner.policy(1.0, tries)
+        self._renew()
+
+    def _renew(self) -> None:
+        self._own = self.tuner.recommend().values
+        self._policy = self.tuner.policy(1.0, self._tries)
 
     def choose(self, call: Call) -> int:
-        return self._names.index(str(self.policy.pick(call.context, self._dice.random()).values["model"]))
+        values = {**self._own, **self._policy.pick(call.context, self._dice.random()).values}
+        return self._names.index(str(values["model"]))
 
     def learn(self, call: Call, arm: int, score: float) -> None:
         self._waiting.append(Trial({"model": self._names[arm]}, score, call.context))
         if len(self._waiting) == self._every:
             self.tuner.update(self._waiting)
             self._waiting = []
-            self.policy = self.tuner.policy(1.0, self._tries)
+            self._renew()
 
 
 class Thompson:

@@ -118,6 +118,11 @@ def _canonical(space: Space, values: Mapping[str, Value], usual: Mapping[str, Va
     return {name: values[name] if name in active else usual[name] for name in space}
 
 
+def _apart(values: Mapping[str, Value], own: Mapping[str, Value]) -> dict[str, Value]:
+    """Those of ``values`` that differ from ``own``."""
+    return {name: value for name, value in values.items() if _key([value]) != _key([own[name]])}
+
+
 def _key(values: Any) -> tuple[Any, ...]:
     # 1 and True are equal, and not the same option
     return tuple((value.__class__ is bool, value) for value in values)
@@ -394,6 +399,7 @@ class MixtureTuner:
 
     def recommend(self, context: Context = ()) -> Recommendation:
         """What is best in such a call; where nothing is known of the context, in all calls together."""
+        self._refresh(0)
         means, variances = self._told(context)
         arm = self._best(means, self._groups[self._live] if self._costs else None)
         mean = float(means[arm, 0])
@@ -408,7 +414,7 @@ class MixtureTuner:
         return float(means[:, 0].mean() if arm is None else means[arm, 0])
 
     def policy(self, share: float, tries: int) -> Contextual:
-        """How calls choose, each by its context, with draws made now.
+        """How calls choose, each by its context, with draws made now; a pick names what differs from ``recommend()``.
 
         Raises ValueError where ``share`` is not in [0, 1] or ``tries`` is below 1.
         """
@@ -416,7 +422,7 @@ class MixtureTuner:
             raise ValueError(f"share must be in [0, 1], got {share!r}")
         if tries < 1:
             raise ValueError(f"tries must be >= 1, got {tries!r}")
-        self._refresh()
+        self._refresh(0)
         drawn: list[Drawn] = []
         if share > 0:
             among = self._among()
@@ -448,7 +454,8 @@ class MixtureTuner:
         """One idea of all weights, (arms, d, targets), for the call path; changed in place."""
         told[:, 0] += self._offset
         arms = list(among) if among is not None else list(range(len(self._arms)))
-        picks = tuple(Pick(number, self._arms[arm]) for arm in arms)
+        own = self._arms[self._best(self._free_means(), self._groups[self._live] if self._costs else None)]
+        picks = tuple(Pick(number, _apart(self._arms[arm], own)) for arm in arms)
         unknown = self._unknown(told[:, 0], arms)
         if told.shape[1] == 1:
             return Drawn(picks, (), (), unknown)
@@ -595,6 +602,6 @@ def _unpacked(state: bytes) -> tuple[Any, Array]:
         raise ValueError("longer than one can be")
     inflate = zlib.decompressobj()
     body = inflate.decompress(state[len(_MAGIC) + _HEAD.size :], whole + 1)
-    if len(body) != whole or not inflate.eof:
+    if len(body) != whole or not inflate.eof or inflate.unused_data:
         raise ValueError("it ends early")
     return json.loads(body[:length]), np.frombuffer(body[length:], "<f8").astype(float)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from poet.errors import ConfigurationError
 from poet.learning.tuners.mixture import HOLD, HORIZON, MixtureTuner, arms_of
 from poet.model.execution import Context
+from poet.model.policy import Pick
 from poet.model.trial import Trial
 from poet.model.tunable import Choice, Integer, Real, Space, Value
 
@@ -117,8 +118,7 @@ def test_an_unknown_or_empty_context_gets_what_is_best_of_all() -> None:
     whole = tuner.recommend()
     for unknown in ((), (("region", "eu"),), (("x", math.nan),)):
         assert tuner.recommend(unknown) == whole
-    policy = tuner.policy(0.0, 1)
-    assert policy.pick((("region", "eu"),), 0.5).values == whole.values
+        assert tuner.policy(0.0, 1).pick(unknown, 0.5) == Pick(0, {})
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
@@ -202,7 +202,7 @@ def test_the_best_of_those_that_keep_the_constraint_is_recommended() -> None:
     assert found.values == {"model": "c"}
     assert found.feasible
     assert tried[300:].count("b") < 30
-    assert tuner.policy(0.0, 1).pick((), 0.5).values == {"model": "c"}
+    assert tuner.policy(0.0, 1).pick((), 0.5) == Pick(0, {})
 
 
 def test_where_no_option_keeps_it_the_one_that_breaks_it_least_is() -> None:
@@ -328,7 +328,8 @@ def test_a_policy_does_thompson_sampling_as_suggestions_do() -> None:
     live(tuner, by_context, 60, 6)
     given_: Context = (("x", 0.4), ("lang", "d"), ("flag", True))
     policy, n = tuner.policy(1.0, 4000), 4000
-    drawn = [str(policy.pick(given_, (k + 0.5) / n).values["model"]) for k in range(n)]
+    own = tuner.recommend().values
+    drawn = [str({**own, **policy.pick(given_, (k + 0.5) / n).values}["model"]) for k in range(n)]
     said = [str(tuner.suggest(given_)["model"]) for _ in range(n)]
     for model in "abc":
         p, q = drawn.count(model) / n, said.count(model) / n

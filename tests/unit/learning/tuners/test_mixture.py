@@ -337,6 +337,27 @@ def test_a_policy_does_thompson_sampling_as_suggestions_do() -> None:
     assert pickle.loads(pickle.dumps(policy)) == policy
 
 
+def test_a_policy_names_what_differs_from_what_calls_use_anyway() -> None:
+    tuner = MixtureTuner(SPACE, START, seed=6)
+    live(tuner, plain, 300, 6)
+    assert tuner.policy(0.0, 1).pick((), 0.5) == Pick(0, {})
+    assert tuner.policy(0.0, 1, {"model": "a"}).pick((), 0.5) == Pick(0, {"model": "b"})
+
+
+def test_a_policy_tells_what_its_tries_lose() -> None:
+    """Against the means over 2000 calls' contexts; the contexts it is told by are 32, so a third of it may differ."""
+    tuner, dice = MixtureTuner(SPACE, START, seed=6), random.Random(1)
+    live(tuner, by_context, 60, 6)
+    policy, own, lost = tuner.policy(1.0, 50), tuner.recommend().values, 0.0
+    for _ in range(2000):
+        given_, _ = context(dice)
+        values = {**own, **policy.pick(given_, dice.random()).values}
+        lost += tuner.recommend(given_).mean - tuner.expected(values, given_)
+    assert policy.loss == pytest.approx(lost / 2000, rel=0.5, abs=0.01)
+    assert tuner.policy(0.0, 1).loss == 0.0
+    assert MixtureTuner(SPACE, START).policy(1.0, 3).loss == 0.0
+
+
 def size(thing: object, seen: set[int]) -> int:
     """Bytes of an object and of what it holds, but for what the interpreter shares."""
     if id(thing) in seen or isinstance(thing, type | Space | np.random.Generator):

@@ -199,6 +199,17 @@ class Cube:
         assert row is not None
         return row
 
+    def conditions(self) -> list[list[tuple[int, list[float]]]]:
+        """By column, which other columns must be at one of which places for it to matter."""
+        names = list(self.tunables)
+        return [
+            [
+                (names.index(other), [p for v in options if (p := self._place(self.tunables[other], v)) is not None])
+                for other, options in tunable.condition
+            ]
+            for tunable in self.tunables.values()
+        ]
+
     def steps(self) -> list[list[float] | None]:
         """By column, the places of all its values in order; None: a choice, or any number in [0, 1]."""
         return [_steps(tunable) for tunable in self.tunables.values()]

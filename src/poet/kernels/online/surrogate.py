@@ -96,17 +96,32 @@ def _squares(a: Array, b: Array, levels: Sequence[int]) -> Array:
 
 def correlation(a: Array, b: Array, levels: Sequence[int], lengths: Sequence[float]) -> Array:
     """Matern-5/2 between rows of ``a``, (n, d), and ``b``, (m, d): (n, m), 1 where they are equal."""
-    inverse = np.exp(-np.asarray(lengths))
-    squared = np.zeros((len(a), len(b)))
+    inverse = np.exp(-np.asarray(lengths, dtype=float))
+    left, right = _corners(a, levels, inverse), _corners(b, levels, inverse)
+    squared = product(left, right.T)
+    squared *= -2.0
+    squared += np.square(left).sum(axis=1)[:, None]
+    squared += np.square(right).sum(axis=1)
+    distance = np.sqrt(np.maximum(squared, 0.0, out=squared), out=squared)
+    distance *= _ROOT5
+    found = distance * distance
+    found /= 3.0
+    found += distance
+    found += 1.0
+    np.negative(distance, out=distance)
+    found *= np.exp(distance, out=distance)
+    return found
+
+
+def _corners(x: Array, levels: Sequence[int], inverse: Array) -> Array:
+    """Points, (n, d), where plain distances are those over the lengths; a choice is a corner of a simplex: (n, r)."""
+    parts = []
     for j, k in enumerate(levels):
         if k:
-            squared += np.not_equal.outer(a[:, j], b[:, j]) * inverse[j] ** 2
+            parts.append(np.equal.outer(x[:, j], np.arange(k)) * (inverse[j] * math.sqrt(0.5)))
         else:
-            difference = np.subtract.outer(a[:, j] * inverse[j], b[:, j] * inverse[j])
-            difference *= difference
-            squared += difference
-    distance = _ROOT5 * np.sqrt(squared)
-    return (1.0 + distance + distance * distance / 3.0) * np.exp(-distance)
+            parts.append((x[:, j : j + 1] - 0.5) * inverse[j])
+    return np.hstack(parts)
 
 
 def trend(a: Array, b: Array, levels: Sequence[int]) -> Array:
@@ -114,19 +129,19 @@ def trend(a: Array, b: Array, levels: Sequence[int]) -> Array:
 
     That of a Bayesian regression on Legendre's first two polynomials and on indicators; on itself 1 in the mean.
     """
-    numbers = np.flatnonzero(np.asarray(levels) == 0)
-    found = np.zeros((len(a), len(b)))
+    return product(_effects(a, levels), _effects(b, levels).T)
+
+
+def _effects(x: Array, levels: Sequence[int]) -> Array:
+    """The regressors of ``trend``: (n, r)."""
+    parts = []
     for j, k in enumerate(levels):
         if k:
-            found += np.equal.outer(a[:, j], b[:, j])
-    if len(numbers):
-        found += 0.5 * product(_legendre(a[:, numbers]), _legendre(b[:, numbers]).T)
-    return found / max(1, len(levels))
-
-
-def _legendre(x: Array) -> Array:
-    u = 2.0 * x - 1.0
-    return np.hstack([math.sqrt(3.0) * u, math.sqrt(1.25) * (3.0 * u * u - 1.0)])
+            parts.append(np.equal.outer(x[:, j], np.arange(k)).astype(float))
+        else:
+            u = 2.0 * x[:, j : j + 1] - 1.0
+            parts += [math.sqrt(1.5) * u, math.sqrt(0.625) * (3.0 * u * u - 1.0)]
+    return np.asarray(np.hstack(parts) / math.sqrt(max(1, len(levels))))
 
 
 def kernel(a: Array, b: Array, levels: Sequence[int], hyper: Hyper) -> Array:
@@ -144,9 +159,7 @@ def _own(points: Array, levels: Sequence[int], hyper: Hyper) -> Array:
     """The diagonal of ``kernel`` of points with themselves: (m,)."""
     own = np.ones(len(points))
     if hyper.trend is not None:
-        numbers = np.flatnonzero(np.asarray(levels) == 0)
-        squares = 0.5 * np.square(_legendre(points[:, numbers])).sum(axis=1) + (len(levels) - len(numbers))
-        own += _share(hyper.trend) * (squares / max(1, len(levels)) - 1.0)
+        own += _share(hyper.trend) * (np.square(_effects(points, levels)).sum(axis=1) - 1.0)
     return own * (1.0 - _share(hyper.noise))
 
 

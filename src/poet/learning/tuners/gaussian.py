@@ -7,11 +7,9 @@ posterior mean, never the luckiest trial. Time is a trial's number, a context is
 
 from __future__ import annotations
 
-import json
 import math
-import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,17 +17,17 @@ from poet.errors import ConfigurationError, nearest
 from poet.kernels.online import surrogate
 from poet.kernels.online.surrogate import Array, Hyper, Process, Seen
 from poet.learning.axes import Cube
-from poet.learning.checks import count
-from poet.learning.tuners.columns import MOST_COLUMNS, Columns
+from poet.learning.tuners.columns import Columns
+from poet.learning.tuners.gaussian_state import FARTHEST, Kept, Points, described, hyper_facts, short, written
 from poet.model.execution import Context
 from poet.model.policy import Policy, Tries
 from poet.model.policy_cells import Cell, Cells
 from poet.model.trial import Recommendation, Trial
-from poet.model.tunable import Choice, Integer, Real, Space, Tunable, Value
+from poet.model.tunable import Space, Value
 
 MOST_POINTS = 140  # distinct ones that are kept; their inverse is most of the memory
 ROOM = 16  # that are made free at once, so that it is rarely done
-MOST_DUMPED = 48_000  # bytes of points, from which their number follows in wide spaces
+MOST_DUMPED, MOST_HELD = 48_000, 170_000  # bytes of points in a dump, and of points and inverse in memory
 FITTED = 120  # points, the newest, by which hyper-parameters are learned
 PATCHED = 16  # trials at once that are worked into the inverse; more: it is made anew
 
@@ -48,28 +46,8 @@ SITUATIONS = 12  # contexts that stand for all that were seen
 RANGES = 3  # that a number in the context is cut into, for those and for cells
 CELLS = 16  # of a policy
 
-_MAGIC = b"POETgpt1"
-_FARTHEST = 0.5  # beyond the cube that a value may lie, and count [1]
-_MOST_BYTES = 1 << 20
+_SAME = 1e-6  # places less apart are one
 _EDGE = 1.645  # deviations that hold 90 %
-
-
-class _Points(NamedTuple):
-    """What was tried, oldest first."""
-
-    x: Array  # (n, d) places in the cube; exact in 32 bits
-    codes: Array  # (n, f) of contexts; exact in 32 bits
-    y: Array  # (n, 1 + constraints) means
-    scatter: Array  # (n, 1 + constraints) sums of squared deviations from them
-    counts: Array  # (n,) trials
-    at: Array  # (n,) number of the trial
-
-    @classmethod
-    def none(cls, d: int, outputs: int) -> _Points:
-        return cls(np.empty((0, d)), np.empty((0, 0)), *(np.empty((0, outputs)),) * 2, *(np.empty(0),) * 2)
-
-    def of(self, order: Any) -> _Points:
-        return _Points(*(part[order] for part in self))
 
 
 class GaussianTuner:
@@ -93,13 +71,21 @@ class GaussianTuner:
             raise ConfigurationError(f"start names no {missing[0]!r}: {nearest(missing[0], start)}")
         space.check({name: start[name] for name in space})
         self._start = {name: start[name] for name in space}
-        self._home = _short(self._cube.home)
-        self._steps = [None if steps is None else _short(steps) for steps in self._cube.steps()]
+        self._home = short(self._cube.home)
+        self._steps = [None if steps is None else short(steps) for steps in self._cube.steps()]
+        changes = [
+            (float(j), float(move), float(bool(levels)))
+            for j, levels in enumerate(self._cube.levels)
+            for move in (range(levels) if levels else MOVES)
+        ]
+        columns, moves, anew = np.array(changes).T
+        self._changes = columns.astype(int), moves, anew > 0  # of one tunable each: which, by how much or to what
+        self._conditions = self._cube.conditions()
         self._costs = np.array([tunable.change_cost for tunable in space.values()])
         self._seed, self._rng = seed, np.random.default_rng(seed)
         self._outputs, self._contextual = 1 + constraints, contextual
         self._columns = Columns()
-        self._points = _Points.none(len(space), self._outputs)
+        self._points = Points.none(len(space), self._outputs)
         self._told = 0
         self._hypers: list[Hyper | None] = [None] * self._outputs
         self._process: Process | None = None  # of the score; None: to be made
@@ -121,7 +107,7 @@ class GaussianTuner:
             row = self._cube.row(trial.values)
             if row is None or len(outputs) != self._outputs or not all(map(_fine, outputs)):
                 continue
-            self._take(np.clip(_short(row), -_FARTHEST, self._far), trial.context, outputs)
+            self._take(np.clip(short(row), -FARTHEST, self._far), trial.context, outputs)
             if len(self._points.x) > self._most:
                 self._thin()
         if self._told > before:
@@ -129,15 +115,18 @@ class GaussianTuner:
 
     @property
     def _far(self) -> Array:
-        return np.where(np.array(self._cube.levels) > 0, np.inf, 1.0 + _FARTHEST)
+        return np.where(np.array(self._cube.levels) > 0, np.inf, 1.0 + FARTHEST)
 
     @property
     def _most(self) -> int:
-        wide = 4 * (len(self._cube.levels) + len(self._columns)) + 16 * self._outputs + 16
-        return max(ROOM + 4, min(MOST_POINTS, MOST_DUMPED // wide))
+        """Points that may be kept: by their number, their bytes in a dump, and theirs and the inverse's in memory."""
+        width, other = len(self._cube.levels) + len(self._columns), 16 * self._outputs + 16
+        each = 16 * width + 2 * other
+        held = (math.sqrt(each * each + 32 * MOST_HELD) - each) / 16  # 8 n^2 + each n = MOST_HELD
+        return max(ROOM + 4, min(MOST_POINTS, MOST_DUMPED // (4 * width + other), int(held)))
 
     def _take(self, point: Array, context: Context, outputs: Sequence[float]) -> None:
-        codes = _short(self._columns.learn(context)) if self._contextual else np.empty(0)
+        codes = short(self._columns.learn(context)) if self._contextual else np.empty(0)
         points, at, y = self._points, float(self._told), np.array(outputs)
         self._told += 1
         if len(codes) > points.codes.shape[1]:
@@ -158,7 +147,7 @@ class GaussianTuner:
                 )
             self._points = points
             return
-        self._points = _Points(
+        self._points = Points(
             np.vstack([points.x, point]),
             np.vstack([points.codes, codes]),
             np.vstack([points.y, y]),
@@ -351,7 +340,7 @@ class GaussianTuner:
             surrogate.anywhere(ANYWHERE, levels, rng),
             surrogate.around(centres, levels, rng, NEAR, WIDTHS),
         ]
-        return np.unique(np.vstack([self._settled(_short(np.vstack(points))), centres]), axis=0)
+        return np.unique(np.vstack([self._settled(short(np.vstack(points))), centres]), axis=0)
 
     def _climbed(self, process: Process, codes: Array, centres: Array, rng: np.random.Generator) -> Array:
         """Tops of the mean, and of means through perturbed scores, that single changes lead to: (``CLIMBERS``, d).
@@ -381,13 +370,11 @@ class GaussianTuner:
 
     def _neighbours(self, points: Array) -> Array:
         """Each point, and those that differ in one tunable: (k, m, d)."""
-        changed = [points]
-        for j, levels in enumerate(self._cube.levels):
-            for move in range(levels) if levels else MOVES:
-                other = points.copy()
-                other[:, j] = float(move) if levels else np.clip(points[:, j] + move, 0.0, 1.0)
-                changed.append(other)
-        return np.stack(changed, axis=1)
+        columns, moves, anew = self._changes
+        near = np.repeat(points[:, None, :], len(columns) + 1, axis=1)
+        place = np.arange(1, len(columns) + 1)
+        near[:, place, columns] = np.where(anew, moves, np.clip(points[:, columns] + moves, 0.0, 1.0))
+        return near
 
     def _settled(self, points: Array) -> Array:
         """On their steps, and those that play no part at home; in place."""
@@ -395,7 +382,13 @@ class GaussianTuner:
             if steps is not None:
                 points[:, j] = steps[np.searchsorted((steps[1:] + steps[:-1]) / 2.0, points[:, j])]
         if self._cube.conditional:
-            points = _short([self._cube.rounded(point) for point in points.tolist()])
+            active = np.ones(points.shape, dtype=bool)
+            for _ in self._conditions:  # as deep as conditions of conditions may go
+                for j, needs in enumerate(self._conditions):
+                    for other, places in needs:
+                        met = (np.abs(np.subtract.outer(points[:, other], places)) < _SAME).any(axis=1)
+                        active[:, j] &= active[:, other] & met
+            points[:] = np.where(active, points, self._home)
         return points
 
     # --- telling ------------------------------------------------------------------------------------------------------
@@ -411,7 +404,7 @@ class GaussianTuner:
         known = len(self._columns) > 0 and self._columns.known(context)
         situations = [(np.array(self._columns.codes(context)), 1.0)] if known else self._situations()
         point, mean, half, feasible = self._best(situations, lasting=not known)
-        if not known:
+        if not known and self._costs.any():
             self._held = point
         return Recommendation(self._cube.values(point.tolist()), mean, mean - half, mean + half, self._told, feasible)
 
@@ -495,22 +488,18 @@ class GaussianTuner:
     def dump(self) -> bytes:
         """All it knows, the state of its dice included; at most some 50 KB."""
         self._process = None  # whoever loads it makes it anew, too: so both go on alike to the last bit
-        points = self._points
         facts = {
-            "space": {name: _described(tunable) for name, tunable in self._space.items()},
+            "space": described(self._space),
+            "home": self._home.tolist(),
             "columns": self._columns.dump(),
-            "shape": [len(points.x), points.x.shape[1], points.codes.shape[1], points.y.shape[1]],
             "told": self._told,
             "fitted": list(self._fitted),
             "fresh": self._fresh,
-            "hypers": [None if h is None else [list(h.lengths), h.noise, h.memory, h.trend] for h in self._hypers],
+            "hypers": [hyper_facts(hyper) for hyper in self._hypers],
             "held": self._held.tolist(),
             "dice": self._rng.bit_generator.state,
         }
-        text = json.dumps(facts, separators=(",", ":")).encode()
-        blob = points.x.astype("<f4").tobytes() + points.codes.astype("<f4").tobytes()
-        blob += b"".join(part.astype("<f8").tobytes() for part in points[2:])
-        return _MAGIC + zlib.compress(len(text).to_bytes(4, "little") + text + blob, 6)
+        return written(self._points, facts)
 
     def load(self, state: bytes) -> tuple[str, ...]:
         """Take up where ``dump`` left off; in words, what of it means nothing in this space.
@@ -518,173 +507,17 @@ class GaussianTuner:
         Values are read as what they were: tried points keep what still has a meaning, a tunable that is new was at its
         start then. Raises ValueError, unchanged, where ``state`` is not of this kind.
         """
-        try:
-            kept = _Kept.of(state)
-        except (KeyError, TypeError, ValueError, OverflowError, RecursionError, AttributeError, zlib.error) as error:
-            raise ValueError(f"this is no state of a GaussianTuner ({error}); it was left unread") from error
-        lost = kept.fit_for(self)
-        self._columns = kept.columns if self._contextual else Columns()
+        kept = Kept.of(state)
+        lost = kept.with_outputs(self._outputs)
+        lost += [] if self._contextual else kept.without_contexts()
+        lost += kept.within(self._space, self._cube, self._start)
+        self._columns = kept.columns
         self._points, self._told, self._fitted, self._fresh = kept.points, kept.told, kept.fitted, kept.fresh
         self._hypers, self._held, self._process = kept.hypers, kept.held, None
         self._rng.bit_generator.state = kept.dice
         if len(self._points.x) > self._most:
             self._thin()
-        return lost
-
-
-class _Kept:
-    """What a dump says."""
-
-    def __init__(self, facts: Mapping[str, Any], blob: bytes) -> None:
-        n, d, f, outputs = (count(each, 4096) for each in facts["shape"])
-        sizes = [4 * n * d, 4 * n * f, 8 * n * outputs, 8 * n * outputs, 8 * n, 8 * n]
-        if len(blob) != sum(sizes) or f > MOST_COLUMNS or outputs < 1:
-            raise ValueError("its points are cut short, or too long")
-        parts: list[Array] = []
-        offset = 0
-        for size, shape in zip(sizes, [(n, d), (n, f), (n, outputs), (n, outputs), (n,), (n,)], strict=True):
-            kind = "<f4" if len(parts) < 2 else "<f8"
-            parts.append(np.frombuffer(blob[offset : offset + size], kind).astype(float).reshape(shape))
-            offset += size
-        self.points = _Points(*parts)
-        if not all(np.isfinite(part).all() for part in (parts[0], *parts[2:])) or not (self.points.counts > 0).all():
-            raise ValueError("its points are not finite")
-        self.tunables = {str(name): _tunable(told) for name, told in facts["space"].items()}
-        if len(self.tunables) != d:
-            raise ValueError("its points are of another space")
-        self.columns = Columns.load(facts["columns"])
-        if len(self.columns) != f and n:
-            raise ValueError("its points are of other features")
-        self.told, self.fresh = count(facts["told"]), count(facts["fresh"])
-        trials, known = facts["fitted"]
-        self.fitted = count(trials), count(known)
-        self.hypers = [None if told is None else _hyper(told, d + f) for told in facts["hypers"]]
-        self.held = np.array([float(place) for place in facts["held"]])
-        if len(self.hypers) != outputs or self.held.shape != (d,):
-            raise ValueError("its hyper-parameters are of other points")
-        self.dice = facts["dice"]
-        np.random.default_rng(0).bit_generator.state = self.dice
-
-    @classmethod
-    def of(cls, state: bytes) -> _Kept:
-        """From a dump. Raises ValueError and what else comes of odd bytes."""
-        if state[: len(_MAGIC)] != _MAGIC:
-            raise ValueError("it does not begin like one")
-        unpacker = zlib.decompressobj()
-        data = unpacker.decompress(state[len(_MAGIC) :], _MOST_BYTES)
-        if not unpacker.eof or unpacker.unused_data:
-            raise ValueError("it is cut short, or too long")
-        length = int.from_bytes(data[:4], "little")
-        return cls(json.loads(data[4 : 4 + length]), data[4 + length :])
-
-    def fit_for(self, tuner: GaussianTuner) -> tuple[str, ...]:
-        """Read the points as points of another tuner's space; what got lost, in words."""
-        lost: list[str] = []
-        space, outputs = tuner._space, tuner._outputs
-        if self.points.y.shape[1] != outputs:
-            before = self.points.y.shape[1]
-            if before < outputs:
-                lost.append(
-                    f"all {len(self.points.x)} points, as they tell of {before - 1} constraints, not {outputs - 1}"
-                )
-                self.points = self.points.of(slice(0, 0))
-                self.hypers += [None] * (outputs - before)
-                self.points = self.points._replace(y=np.empty((0, outputs)), scatter=np.empty((0, outputs)))
-            else:
-                lost.append(f"the slacks of {before - outputs} constraints")
-                self.points = self.points._replace(
-                    y=self.points.y[:, :outputs], scatter=self.points.scatter[:, :outputs]
-                )
-                self.hypers = self.hypers[:outputs]
-        if not tuner._contextual and len(self.columns):
-            lost.append(f"contexts: {', '.join(self.columns.names)}")
-            d = len(self.tunables)
-            self.points = self.points._replace(codes=np.empty((len(self.points.x), 0)))
-            self.hypers = [None if h is None else h._replace(lengths=h.lengths[:d]) for h in self.hypers]
-        if list(self.tunables.items()) == [(name, _bare(tunable)) for name, tunable in space.items()]:
-            return tuple(lost)
-        old, d = Cube(self.tunables), len(self.tunables)
-        gone = [name for name in self.tunables if name not in space]
-        lost += [f"tunable {name!r}, which is gone: its trials count as if it played no part" for name in gone]
-        keep, rows = [], []
-        for i, point in enumerate(self.points.x.tolist()):
-            row = tuner._cube.row({**tuner._start, **_read(old, point)})
-            inside = row is not None and all(
-                -_FARTHEST <= x <= 1 + _FARTHEST or k for x, k in zip(row, tuner._cube.levels, strict=True)
-            )
-            if row is not None and inside:
-                keep.append(i)
-                rows.append(row)
-        if len(keep) < len(self.points.x):
-            out = len(self.points.x) - len(keep)
-            lost.append(f"{out} of {len(self.points.x)} points: an option is gone, or they are far out of bounds")
-        points = self.points.of(keep)
-        self.points = points._replace(x=_short(rows).reshape(len(rows), len(space)))
-        order = list(self.tunables)
-        usual = surrogate.usual(tuner._cube.levels).lengths
-        self.hypers = [
-            None
-            if hyper is None
-            else hyper._replace(
-                lengths=tuple(
-                    hyper.lengths[order.index(name)] if self.tunables.get(name) == _bare(tunable) else usual[j]
-                    for j, (name, tunable) in enumerate(space.items())
-                )
-                + hyper.lengths[d:]
-            )
-            for hyper in self.hypers
-        ]
-        held = tuner._cube.row({**tuner._start, **_read(old, self.held.tolist())})
-        self.held = tuner._home.copy() if held is None else _short(np.clip(held, 0, None))
-        self.fresh = max(self.fresh, len(rows))
         return tuple(lost)
-
-
-def _read(cube: Cube, point: Sequence[float]) -> dict[str, Value]:
-    """Values at a point that may lie beyond the cube."""
-    values: dict[str, Value] = {}
-    for (name, tunable), x in zip(cube.tunables.items(), point, strict=True):
-        if isinstance(tunable, Choice):
-            values[name] = tunable.options[min(max(round(x), 0), len(tunable.options) - 1)]
-            continue
-        low, high = float(tunable.low), float(tunable.high)
-        value = low * math.pow(high / low, x) if tunable.log else low + (high - low) * x
-        values[name] = round(value) if isinstance(tunable, Integer) else value
-    return values
-
-
-def _bare(tunable: Tunable) -> Tunable:
-    """Without what does not change the meaning of a place."""
-    if isinstance(tunable, Choice):
-        return Choice(*tunable.options)
-    return type(tunable)(tunable.low, tunable.high, tunable.log)  # type: ignore[arg-type]
-
-
-def _described(tunable: Tunable) -> list[Any]:
-    if isinstance(tunable, Choice):
-        return ["choice", *tunable.options]
-    return ["integer" if isinstance(tunable, Integer) else "real", tunable.low, tunable.high, tunable.log]
-
-
-def _tunable(told: Sequence[Any]) -> Tunable:
-    kind, *facts = told
-    if kind == "choice":
-        return Choice(*facts)
-    low, high, log = facts
-    return Integer(low, high, bool(log)) if kind == "integer" else Real(low, high, bool(log))
-
-
-def _hyper(told: Sequence[Any], width: int) -> Hyper:
-    lengths, noise, memory, trend = told
-    numbers = [float(each) for each in (*lengths, noise, memory, 0.0 if trend is None else trend)]
-    if len(lengths) != width or not all(math.isfinite(each) and abs(each) < 50 for each in numbers):
-        raise ValueError(f"expected {width} lengths, and all of them finite, got {told!r}")
-    return Hyper(tuple(numbers[:-3]), numbers[-3], numbers[-2], None if trend is None else numbers[-1])
-
-
-def _short(numbers: Any) -> Array:
-    """Rounded to what 32 bits can tell, so that a dump need not tell more."""
-    return np.asarray(numbers, dtype=np.float32).astype(np.float64)
 
 
 def _fine(value: object) -> bool:

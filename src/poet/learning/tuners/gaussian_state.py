@@ -1,0 +1,230 @@
+"""What a ``GaussianTuner`` knows, in bytes, and what of it still means something where the space has changed."""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from poet.errors import ConfigurationError
+from poet.kernels.online import surrogate
+from poet.kernels.online.surrogate import Array, Hyper
+from poet.learning.axes import Cube
+from poet.learning.checks import count
+from poet.learning.tuners.columns import MOST_COLUMNS, Columns
+from poet.model.tunable import Choice, Integer, Real, Space, Tunable, Value
+
+FARTHEST = 0.5  # beyond the cube that a value may lie, and count [1]
+
+_MAGIC = b"POETgpt1"
+_MOST_BYTES = 1 << 20
+_NO_KIND = (
+    ConfigurationError,
+    AttributeError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    zlib.error,
+)
+
+
+class Points(NamedTuple):
+    """What was tried, oldest first."""
+
+    x: Array  # (n, d) places in the cube; exact in 32 bits
+    codes: Array  # (n, f) of contexts; exact in 32 bits
+    y: Array  # (n, 1 + constraints) means
+    scatter: Array  # (n, 1 + constraints) sums of squared deviations from them
+    counts: Array  # (n,) trials
+    at: Array  # (n,) number of the trial
+
+    @classmethod
+    def none(cls, d: int, outputs: int) -> Points:
+        """As none were tried yet."""
+        return cls(np.empty((0, d)), np.empty((0, 0)), *(np.empty((0, outputs)),) * 2, *(np.empty(0),) * 2)
+
+    def of(self, order: Any) -> Points:
+        """Some of them, in this order."""
+        return Points(*(part[order] for part in self))
+
+
+def written(points: Points, facts: Mapping[str, Any]) -> bytes:
+    """For ``Kept.of``."""
+    shape = [len(points.x), points.x.shape[1], points.codes.shape[1], points.y.shape[1]]
+    text = json.dumps({"shape": shape, **facts}, separators=(",", ":")).encode()
+    blob = points.x.astype("<f4").tobytes() + points.codes.astype("<f4").tobytes()
+    blob += b"".join(part.astype("<f8").tobytes() for part in points[2:])
+    return _MAGIC + zlib.compress(len(text).to_bytes(4, "little") + text + blob, 6)
+
+
+def described(space: Mapping[str, Tunable]) -> dict[str, Any]:
+    """A space, for a dump."""
+    return {name: _described(tunable) for name, tunable in space.items()}
+
+
+def hyper_facts(hyper: Hyper | None) -> list[Any] | None:
+    """Hyper-parameters, for a dump."""
+    return None if hyper is None else [list(hyper.lengths), hyper.noise, hyper.memory, hyper.trend]
+
+
+class Kept:
+    """What a dump says."""
+
+    def __init__(self, facts: Mapping[str, Any], blob: bytes) -> None:
+        n, d, f, outputs = (count(each, 4096) for each in facts["shape"])
+        sizes = [4 * n * d, 4 * n * f, 8 * n * outputs, 8 * n * outputs, 8 * n, 8 * n]
+        if len(blob) != sum(sizes) or f > MOST_COLUMNS or outputs < 1:
+            raise ValueError("its points are cut short, or too long")
+        parts: list[Array] = []
+        offset = 0
+        for size, shape in zip(sizes, [(n, d), (n, f), (n, outputs), (n, outputs), (n,), (n,)], strict=True):
+            kind = "<f4" if len(parts) < 2 else "<f8"
+            parts.append(np.frombuffer(blob[offset : offset + size], kind).astype(float).reshape(shape))
+            offset += size
+        self.points = Points(*parts)
+        if not all(np.isfinite(part).all() for part in (parts[0], *parts[2:])) or not (self.points.counts > 0).all():
+            raise ValueError("its points are not finite")
+        self.description: dict[str, Any] = facts["space"]
+        self.tunables = {str(name): _tunable(told) for name, told in self.description.items()}
+        self.home = [float(place) for place in facts["home"]]
+        if len(self.tunables) != d:
+            raise ValueError("its points are of another space")
+        self.columns = Columns.load(facts["columns"])
+        if len(self.columns) != f and n:
+            raise ValueError("its points are of other features")
+        self.told, self.fresh = count(facts["told"]), count(facts["fresh"])
+        trials, known = facts["fitted"]
+        self.fitted = count(trials), count(known)
+        self.hypers = [None if told is None else _hyper(told, d + f) for told in facts["hypers"]]
+        self.held = np.array([float(place) for place in facts["held"]])
+        if len(self.hypers) != outputs or self.held.shape != (d,):
+            raise ValueError("its hyper-parameters are of other points")
+        self.dice = facts["dice"]
+        np.random.default_rng(0).bit_generator.state = self.dice
+
+    @classmethod
+    def of(cls, state: bytes) -> Kept:
+        """From ``written``. Raises ValueError where it is none."""
+        try:
+            return cls._read(state)
+        except _NO_KIND as error:
+            raise ValueError(f"this is no state of a GaussianTuner ({error}); it was left unread") from error
+
+    @classmethod
+    def _read(cls, state: bytes) -> Kept:
+        if state[: len(_MAGIC)] != _MAGIC:
+            raise ValueError("it does not begin like one")
+        unpacker = zlib.decompressobj()
+        data = unpacker.decompress(state[len(_MAGIC) :], _MOST_BYTES)
+        if not unpacker.eof or unpacker.unused_data:
+            raise ValueError("it is cut short, or too long")
+        length = int.from_bytes(data[:4], "little")
+        return cls(json.loads(data[4 : 4 + length]), data[4 + length :])
+
+    def with_outputs(self, outputs: int) -> list[str]:
+        """For so many scores and slacks; what got lost, in words."""
+        points, before = self.points, self.points.y.shape[1]
+        if before < outputs:
+            none = np.empty((0, outputs))
+            self.points = points.of(slice(0, 0))._replace(y=none, scatter=none)
+            self.hypers += [None] * (outputs - before)
+            return [f"all {len(points.x)} points, as they tell of {before - 1} constraints and not of {outputs - 1}"]
+        self.points = points._replace(y=points.y[:, :outputs], scatter=points.scatter[:, :outputs])
+        self.hypers = self.hypers[:outputs]
+        return [f"the slacks of {before - outputs} constraints"] if before > outputs else []
+
+    def without_contexts(self) -> list[str]:
+        """Where contexts are not looked at any more; what got lost, in words."""
+        names, d = self.columns.names, len(self.tunables)
+        self.columns = Columns()
+        self.points = self.points._replace(codes=np.empty((len(self.points.x), 0)))
+        self.hypers = [None if h is None else h._replace(lengths=h.lengths[:d]) for h in self.hypers]
+        return [f"contexts: {', '.join(names)}"] if names else []
+
+    def within(self, space: Space, cube: Cube, start: Mapping[str, Value]) -> list[str]:
+        """For another space; what got lost, in words. Values are read as what they were."""
+        same = self.description == described(space)
+        if same and (not cube.conditional or self.home == short(cube.home).tolist()):
+            return []
+        old, points = Cube(self.tunables), self.points
+        gone = [name for name in self.tunables if name not in space]
+        lost = [f"tunable {name!r}, which is gone: its trials count as if it had played no part" for name in gone]
+        rows = [cube.row({**start, **_values(old, point)}) for point in points.x.tolist()]
+        keep = [i for i, row in enumerate(rows) if row is not None and _near(row, cube)]
+        if len(keep) < len(rows):
+            out = len(rows) - len(keep)
+            lost.append(f"{out} of {len(rows)} points: an option is gone, or they are far out of bounds now")
+        self.points = points.of(keep)._replace(x=short([rows[i] for i in keep]).reshape(len(keep), len(space)))
+        self.hypers = [None if hyper is None else self._hyper_within(hyper, space, cube) for hyper in self.hypers]
+        held = cube.row({**start, **_values(old, self.held.tolist())})
+        top = np.where(np.array(cube.levels) > 0, np.inf, 1.0)
+        self.held = short(cube.home) if held is None else np.clip(short(held), 0.0, top)
+        self.fresh = len(keep)
+        return lost
+
+    def _hyper_within(self, hyper: Hyper, space: Space, cube: Cube) -> Hyper:
+        """With the usual length for each tunable that is new, or another one."""
+        lengths, d = dict(zip(self.tunables, hyper.lengths, strict=False)), len(self.tunables)
+        usual = surrogate.usual(cube.levels).lengths
+        kept = [
+            lengths[name] if name in lengths and self.description[name] == _described(tunable) else usual[j]
+            for j, (name, tunable) in enumerate(space.items())
+        ]
+        return hyper._replace(lengths=(*kept, *hyper.lengths[d:]))
+
+
+def _near(row: Sequence[float], cube: Cube) -> bool:
+    return all(-FARTHEST <= x <= 1.0 + FARTHEST or k for x, k in zip(row, cube.levels, strict=True))
+
+
+def _values(cube: Cube, point: Sequence[float]) -> dict[str, Value]:
+    """Values at a point that may lie beyond the cube."""
+    values: dict[str, Value] = {}
+    for (name, tunable), x in zip(cube.tunables.items(), point, strict=True):
+        if isinstance(tunable, Choice):
+            values[name] = tunable.options[min(max(round(x), 0), len(tunable.options) - 1)]
+            continue
+        low, high = float(tunable.low), float(tunable.high)
+        value = low * math.pow(high / low, x) if tunable.log else low + (high - low) * x
+        values[name] = round(value) if isinstance(tunable, Integer) else value
+    return values
+
+
+def _described(tunable: Tunable) -> list[Any]:
+    """Kind, facts, and when it matters."""
+    when = [[name, list(values)] for name, values in tunable.condition]
+    if isinstance(tunable, Choice):
+        return ["choice", list(tunable.options), when]
+    return ["integer" if isinstance(tunable, Integer) else "real", [tunable.low, tunable.high, tunable.log], when]
+
+
+def _tunable(told: Sequence[Any]) -> Tunable:
+    kind, facts, when = told
+    condition = tuple((str(name), tuple(values)) for name, values in when)
+    if kind == "choice":
+        return Choice(*facts, when=condition)
+    low, high, log = facts
+    if kind == "integer":
+        return Integer(low, high, bool(log), when=condition)
+    if kind != "real":
+        raise ValueError(f"expected an integer, a real or a choice, got {kind!r}")
+    return Real(low, high, bool(log), when=condition)
+
+
+def _hyper(told: Sequence[Any], width: int) -> Hyper:
+    lengths, noise, memory, trend = told
+    numbers = [float(each) for each in (*lengths, noise, memory, 0.0 if trend is None else trend)]
+    if len(lengths) != width or not all(math.isfinite(each) and abs(each) < 50 for each in numbers):
+        raise ValueError(f"expected {width} lengths, and all of them finite, got {told!r}")
+    return Hyper(tuple(numbers[:-3]), numbers[-3], numbers[-2], None if trend is None else numbers[-1])
+
+
+def short(numbers: Any) -> Array:
+    """Rounded to what 32 bits can tell, so that a dump need not tell more."""
+    return np.asarray(numbers, dtype=np.float32).astype(np.float64)

@@ -37,8 +37,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.routing import DATA
 from benchmarks.table import Row, show
+from benchmarks.tunable_problems import folder
 from poet.learning.tuners.mixture import MixtureTuner
 from poet.model.trial import Trial
 from poet.model.tunable import Choice, Space
@@ -270,9 +270,11 @@ def _mean(scores: Sequence[Array]) -> Array:
 
 def run(path: Path | None = None, prices: Sequence[float] = (PRICE, 1.0, 50.0)) -> Iterator[Row]:
     """Rows of figures, as they are ready; all of them by the first price, what matters most by the others."""
-    path = path or DATA / "llm_api_latency" / "dev_llm_calls.csv.gz"
-    if not path.exists():
-        yield Row("logged runs", "", f"not there: {path.name}")
+    place = folder()
+    if path is None and place is not None:
+        path = place / "llm_api_latency" / "dev_llm_calls.csv.gz"
+    if path is None or not path.exists():
+        yield Row("logged runs", "", "the data are not there")
         return
     for price in prices:
         log = load(path, price)

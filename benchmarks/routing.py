@@ -8,6 +8,8 @@ round where a feature passes a threshold; four options and six features that say
 0.3 of a right answer), and which of nine open models answers a question of many kinds (after LLMRouter; the size costs
 0.06 by doubling). A context are the features as they come, by name: the subject's name, the number of characters.
 
+The recorded tables are looked for as ``benchmarks.tunables`` looks for its own (``POET_TRACES``).
+
 Regret per call: of the made-up ones against the best option of each call, by true means; of the recorded ones against
 the one option that is best over all 1000 calls, by what was recorded. So it may be negative. Each seed shuffles the
 recorded rows anew, or draws a new environment. Seeds below 1000 were looked at while the learner was made; those from
@@ -19,7 +21,6 @@ from __future__ import annotations
 import csv
 import gzip
 import math
-import os
 import pickle
 import random
 import statistics
@@ -28,13 +29,13 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from benchmarks.table import Row, show
+from benchmarks.tunable_problems import folder
 from benchmarks.tuners import ExponentialWeights
 from poet.learning.tuners.mixture import MixtureTuner
 from poet.model.execution import Context
@@ -46,7 +47,6 @@ Array = npt.NDArray[np.float64]
 CALLS = 1000
 MARKS = (50, 300, 1000)
 FRESH = 1000  # first seed that nothing was tuned on
-DATA = Path(os.environ.get("POET_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 class Call(NamedTuple):
@@ -115,7 +115,10 @@ def irrelevant(seed: int) -> World:
 @lru_cache(maxsize=4)
 def rows(name: str) -> list[dict[str, str]]:
     """A recorded table. Raises FileNotFoundError where it is not there."""
-    with gzip.open(DATA / name, "rt", encoding="utf-8", newline="") as file:
+    place = folder()
+    if place is None:
+        raise FileNotFoundError(f"{name}: POET_TRACES does not name the folder that it is in")
+    with gzip.open(place / name, "rt", encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -218,17 +221,22 @@ class Delayed(Ours):
         super().__init__(arms, seed, **options)
         self._every, self._tries, self._dice = every, tries, random.Random(seed)
         self._waiting: list[Trial] = []
-        self.policy = self.tuner.policy(1.0, tries)
+        self._renew()
+
+    def _renew(self) -> None:
+        self._own = self.tuner.recommend().values
+        self._policy = self.tuner.policy(1.0, self._tries)
 
     def choose(self, call: Call) -> int:
-        return self._names.index(str(self.policy.pick(call.context, self._dice.random()).values["model"]))
+        values = {**self._own, **self._policy.pick(call.context, self._dice.random()).values}
+        return self._names.index(str(values["model"]))
 
     def learn(self, call: Call, arm: int, score: float) -> None:
         self._waiting.append(Trial({"model": self._names[arm]}, score, call.context))
         if len(self._waiting) == self._every:
             self.tuner.update(self._waiting)
             self._waiting = []
-            self.policy = self.tuner.policy(1.0, self._tries)
+            self._renew()
 
 
 class Thompson:
@@ -381,7 +389,8 @@ def trial_cost(world: World, calls: int) -> tuple[float, int, int]:
 
 
 def _there() -> bool:
-    return (DATA / "llm_routing").is_dir()
+    place = folder()
+    return place is not None and (place / "llm_routing").is_dir()
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------

@@ -208,6 +208,7 @@ class Contextual(NamedTuple):
     share: float  # of calls that use one of the tries, in [0, 1]
     best: Drawn
     tries: tuple[Drawn, ...] = ()
+    loss: float = 0.0  # what a call that tries something is believed to lose, on average [score]
 
     def pick(self, context: Context, uniform: float) -> Pick:
         """The values for a call."""

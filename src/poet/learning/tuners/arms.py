@@ -199,9 +199,8 @@ class ArmTuner:
         return float(self._trust @ self._beliefs().mean[:, number, 0] + self._offset[0])
 
     def policy(self, share: float, tries: int) -> Policy:
-        """Some calls try one of ``tries`` draws, the others use the best known."""
-        best = self._candidates[self._held] if self._trials else self._start
-        return tried(best, [self.suggest() for _ in range(tries)], share)
+        """Some calls try one of ``tries`` draws, the others use what is live."""
+        return tried([self.suggest() for _ in range(tries)], share)
 
     # ------------------------------------------------------------ keeping
 

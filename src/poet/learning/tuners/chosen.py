@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from poet.learning.tuners.arms import MOST, ArmTuner, combinations
-from poet.learning.tuners.dumps import Scale, changes, packed, scales, scales_of, unpacked_all
+from poet.learning.tuners.dumps import Scale, changes, packed, read, spelled, unpacked_all
 from poet.learning.tuners.spsa import LARGEST, MOST_BENT, SpsaTuner
 from poet.model.execution import Context
 from poet.model.policy import Policy
@@ -157,13 +157,14 @@ class ChosenTuner:
         parts = [self._tuner.dump()] + ([self._watching.dump()] if self._watching is not None else [])
         best = self._tuner.recommend()  # after it: a dump brings beliefs up to date
         head = {
-            "scales": scales(self._space),
+            "space": spelled(self._space),
+            "start": self._start,
+            "contextual": self._contextual,
+            "constraints": self._constraints,
             "serving": self.serving,
             "sizes": [len(part) for part in parts],
             "trials": self._trials,
             "coins": self._coins,
-            "best": dict(best.values),
-            "mean": best.mean,
         }
         return packed("pick", head, (), b"".join(parts))
 
@@ -189,18 +190,24 @@ class ChosenTuner:
             if heir._watching is not None and len(head["sizes"]) > 1:
                 heir._watching.load(tail[first:])
         else:
-            now = {name: Scale.of(tunable) for name, tunable in self._space.items()}
-            words = (
-                *changes(scales_of(head["scales"]), now),
-                f"what {before} knew, but for the best values: {heir.serving} serves now",
-            )
-            values = self._space.clip({**self._start, **_common(head["best"], self._space)})
-            best = {name: values.get(name, self._start[name]) for name in self._space}
-            if heir._trials and not self._constraints:
-                trial = Trial(best, float(head["mean"]))
-                heir._tuner.update([trial] * min(RETOLD, heir._trials))
+            words = heir._retold(head, tail[:first])
         self.__dict__.update(heir.__dict__)
         return words
+
+    def _retold(self, head: Mapping[str, Any], part: bytes) -> tuple[str, ...]:
+        """Learn from the best that a learner of another kind knew in another space."""
+        space, start = read(head["space"]), head["start"]
+        constraints = int(head["constraints"])
+        before = ChosenTuner(space, start, constraints=constraints, contextual=bool(head["contextual"]))
+        before._tuner = before._made(head["serving"])
+        before._tuner.load(part)
+        best = before._tuner.recommend()
+        values = self._space.clip({**self._start, **_common(best.values, self._space)})
+        if self._trials and not self._constraints:
+            trial = Trial({name: values.get(name, self._start[name]) for name in self._space}, best.mean)
+            self._tuner.update([trial] * min(RETOLD, self._trials))
+        was, now = ({name: Scale.of(each) for name, each in of.items()} for of in (space, self._space))
+        return (*changes(was, now), f"what {head['serving']} knew, but for the best values: {self.serving} serves now")
 
 
 def make_tuner(

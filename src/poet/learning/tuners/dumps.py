@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from poet.model.tunable import Choice, Integer, Real, Tunable, Value
+from poet.model.tunable import Choice, Integer, Real, Space, Tunable, Value
 
 Array = npt.NDArray[np.float64]
 
@@ -117,6 +117,32 @@ def changes(before: Mapping[str, Scale], now: Mapping[str, Scale]) -> list[str]:
 def same_option(one: Value, other: Value) -> bool:
     """Whether two options are the same one: 1, 1.0 and True are three."""
     return one == other and type(one) is type(other)
+
+
+def spelled(space: Mapping[str, Tunable]) -> list[list[Any]]:
+    """A whole space, for a head."""
+    found: list[list[Any]] = []
+    for name, each in space.items():
+        facts: list[Any] = [name, type(each).__name__, each.condition, each.change_cost]
+        facts += [each.options] if isinstance(each, Choice) else [each.low, each.high, each.log, each.step]
+        found.append(facts)
+    return found
+
+
+def read(told: Sequence[Sequence[Any]]) -> Space:
+    """The space that ``spelled`` told of. Raises TypeError, ValueError or KeyError where it is none."""
+    found: dict[str, Tunable] = {}
+    for name, kind, condition, cost, *facts in told:
+        when = tuple((str(other), tuple(options)) for other, options in condition)
+        if kind == "Choice":
+            found[name] = Choice(*facts[0], when=when, change_cost=cost)
+        elif kind == "Integer":
+            low, high, log, step = facts
+            found[name] = Integer(low, high, log, step=step, when=when, change_cost=cost)
+        else:
+            low, high, log, step = facts
+            found[name] = Real(low, high, log, step=step, when=when, change_cost=cost)
+    return Space(**found)
 
 
 def levels(tunable: Tunable, most: int) -> tuple[Value, ...] | None:

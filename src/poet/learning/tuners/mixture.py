@@ -42,7 +42,7 @@ LEVEL = 0.9  # of the interval that a recommendation tells
 SHARED, OWN = 1.0, 0.3**2
 SHARED_SLOPE = 0.5**2  # ... of what a feature does to all options alike ...
 SLOPES = (0.01**2, 0.15**2, 0.4**2)  # ... and to each of them: as good as nothing, a little, much
-ODDS = (8.0, 4.0, 2.0, 1.0)  # of the models before anything was seen: the simpler the likelier
+ODDS = (4.0, 3.0, 2.0, 1.0)  # of the models before anything was seen: the simpler the likelier
 FEW = 4.0  # features from which on each is believed to matter the less, the more there are
 SHAPE = 2.0  # of the noise's prior: it is worth four scores
 NOISE = 0.075  # variance of the noise, as a share of the squared range of scores, until scores were seen
@@ -60,6 +60,7 @@ LEFT = 0.1  # of the weight of what was seen, after an alarm
 
 # Where a change costs: how long it is believed to last.
 HORIZON, TRIAL_HORIZON = 1000.0, 200.0  # trials; of a recommendation, and of what is tried out
+CONTEXTS = 32  # that a policy's loss is averaged over
 HOLD = 20  # trials that an option is held for, at least
 
 _MAGIC = b"POETmix1"
@@ -116,6 +117,11 @@ def _options(name: str, tunable: Real | Integer | Choice) -> Sequence[Value]:
 def _canonical(space: Space, values: Mapping[str, Value], usual: Mapping[str, Value]) -> dict[str, Value]:
     active = space.active(values)
     return {name: values[name] if name in active else usual[name] for name in space}
+
+
+def _apart(values: Mapping[str, Value], own: Mapping[str, Value]) -> dict[str, Value]:
+    """Those of ``values`` that differ from ``own``."""
+    return {name: value for name, value in values.items() if name not in own or _key([value]) != _key([own[name]])}
 
 
 def _key(values: Any) -> tuple[Any, ...]:
@@ -394,6 +400,7 @@ class MixtureTuner:
 
     def recommend(self, context: Context = ()) -> Recommendation:
         """What is best in such a call; where nothing is known of the context, in all calls together."""
+        self._refresh(0)
         means, variances = self._told(context)
         arm = self._best(means, self._groups[self._live] if self._costs else None)
         mean = float(means[arm, 0])
@@ -407,25 +414,56 @@ class MixtureTuner:
         arm = self._arm(values)
         return float(means[:, 0].mean() if arm is None else means[arm, 0])
 
-    def policy(self, share: float, tries: int) -> Contextual:
+    def policy(self, share: float, tries: int, own: Mapping[str, Value] | None = None) -> Contextual:
         """How calls choose, each by its context, with draws made now.
 
+        own: the values that calls use anyway, from which a pick names what differs; None: those of ``recommend()``.
         Raises ValueError where ``share`` is not in [0, 1] or ``tries`` is below 1.
         """
         if not 0 <= share <= 1:
             raise ValueError(f"share must be in [0, 1], got {share!r}")
         if tries < 1:
             raise ValueError(f"tries must be >= 1, got {tries!r}")
-        self._refresh()
-        drawn: list[Drawn] = []
-        if share > 0:
-            among = self._among()
-            drawn = [self._try(number + 1, among) for number in range(tries)]
+        self._refresh(0)
         live = self._groups[self._live] if self._costs else None
-        best = self._made(0, self._means.copy(), live)._replace(unknown=self._unknown(self._free_means(), live))
-        return Contextual(self._features.reading, float(share), best, tuple(drawn))
+        own = own if own is not None else self._arms[self._best(self._free_means(), live)]
+        best = self._made(0, self._means.copy(), live, own)._replace(unknown=self._unknown(self._free_means(), live))
+        if share == 0:
+            return Contextual(self._features.reading, 0.0, best)
+        among = self._among()
+        drawn = tuple(self._try(number + 1, among, own) for number in range(tries))
+        return Contextual(self._features.reading, float(share), best, drawn, self._loss(drawn, among))
 
-    def _try(self, number: int, among: Sequence[int] | None) -> Drawn:
+    def _loss(self, tries: Sequence[Drawn], among: Sequence[int] | None) -> float:
+        """By how much the tries are believed to score less than the best, on average [score].
+
+        Over contexts as they came, as far as their means and covariances tell.
+        """
+        arms = np.array(among if among is not None else range(len(self._arms)))
+        contexts = self._typical()
+        means = contexts @ self._means[:, :, 0].T
+        lost = []
+        for drawn in tries:
+            chosen = np.full(len(contexts), drawn.unknown)
+            if drawn.scores:
+                chosen = np.argmax(contexts @ np.array(drawn.scores).T, axis=1)
+            lost.append(np.maximum(means.max(axis=1) - means[np.arange(len(contexts)), arms[chosen]], 0.0).mean())
+        return float(np.mean(lost))
+
+    def _typical(self) -> Array:
+        """Vectors with the means and covariances of those that were seen, always the same ones: (n, used)."""
+        d = self._features.used
+        if d == 1 or not self._sums.weight:
+            return np.eye(1, d)
+        gram = self._sums.gram[:, :d, :d].sum(axis=0) / self._sums.weight
+        centre = gram[0].copy()
+        values, vectors = np.linalg.eigh(gram - np.outer(centre, centre))
+        normal = np.random.default_rng(0).standard_normal((CONTEXTS, d))
+        contexts = np.asarray(centre + normal * np.sqrt(np.maximum(values, 0.0)) @ vectors.T)
+        contexts[:, 0] = 1.0
+        return contexts
+
+    def _try(self, number: int, among: Sequence[int] | None, own: Mapping[str, Value]) -> Drawn:
         d = self._features.used
         told = np.zeros((len(self._arms), d, self._targets))
         widest = 1
@@ -434,7 +472,7 @@ class MixtureTuner:
             weights = linear.drawn(model, target, self._temper, self._rng)
             told[:, : weights.shape[1], target] = weights
             widest = max(widest, weights.shape[1])
-        drawn = self._made(number, told[:, :widest], among)
+        drawn = self._made(number, told[:, :widest], among, own)
         if len(self._beliefs) > 1 and widest > 1:
             free = [linear.drawn_at(self._beliefs[0], _ONE, t, self._temper, self._rng) for t in range(self._targets)]
             drawn = drawn._replace(unknown=self._unknown(np.stack(free, axis=1) + self._offset, among))
@@ -444,11 +482,11 @@ class MixtureTuner:
         arms = list(among) if among is not None else list(range(len(told)))
         return arms.index(self._best(told, arms))
 
-    def _made(self, number: int, told: Array, among: Sequence[int] | None) -> Drawn:
+    def _made(self, number: int, told: Array, among: Sequence[int] | None, own: Mapping[str, Value]) -> Drawn:
         """One idea of all weights, (arms, d, targets), for the call path; changed in place."""
         told[:, 0] += self._offset
         arms = list(among) if among is not None else list(range(len(self._arms)))
-        picks = tuple(Pick(number, self._arms[arm]) for arm in arms)
+        picks = tuple(Pick(number, _apart(self._arms[arm], own)) for arm in arms)
         unknown = self._unknown(told[:, 0], arms)
         if told.shape[1] == 1:
             return Drawn(picks, (), (), unknown)
@@ -595,6 +633,6 @@ def _unpacked(state: bytes) -> tuple[Any, Array]:
         raise ValueError("longer than one can be")
     inflate = zlib.decompressobj()
     body = inflate.decompress(state[len(_MAGIC) + _HEAD.size :], whole + 1)
-    if len(body) != whole or not inflate.eof:
+    if len(body) != whole or not inflate.eof or inflate.unused_data:
         raise ValueError("it ends early")
     return json.loads(body[:length]), np.frombuffer(body[length:], "<f8").astype(float)

@@ -54,7 +54,7 @@ LEAST_BEND = 1.0  # curvature that is believed in at least [noise per squared un
 REACH = 0.45  # distance at which a trial counts for half [share of the range]
 LARGEST = 1e100  # scores beyond are no scores
 HORIZON = 300.0  # calls over which a gain must pay for a change [1]
-BATCH = 16  # trials that are learned from together, at most
+BATCH = 24  # trials that are learned from together, at most
 CANDIDATES = 24  # places that are compared where constraints or conditions forbid the direct way
 MOST_COLUMNS = 36  # of a regression in all memories; beyond, there is but one of them,
 MOST_BENT = 60  # and of more columns than these curvatures are not learned,
@@ -81,6 +81,8 @@ class SpsaTuner:
         levels = self._cube.levels
         self._numbers = [j for j, k in enumerate(levels) if not k]
         self._choices = [j for j, k in enumerate(levels) if k]
+        rounded = self._cube.values(row)  # to the digits that people write; the start is no change for all that
+        self._rounded = {name: value for name, value in rounded.items() if value != self._start[name]}
         steps = self._cube.steps()
         self._places = [None if (places := steps[j]) is None else np.array(places) for j in self._numbers]
         self._blocks: list[slice] = []
@@ -134,7 +136,11 @@ class SpsaTuner:
             point[j] = float(code)
         for j, x in zip(self._numbers, numbers.tolist(), strict=True):
             point[j] = x
-        return self._cube.values(point)
+        values = self._cube.values(point)
+        for name, value in self._rounded.items():
+            if values[name] == value:
+                values[name] = self._start[name]
+        return values
 
     def _active(self, values: Mapping[str, Value]) -> list[bool]:
         active = self._space.active(values)
@@ -360,8 +366,8 @@ class SpsaTuner:
         return float(column @ self._mean()[0][:, 0] + self._offset[0])
 
     def policy(self, share: float, tries: int) -> Policy:
-        """Some calls try one of ``tries`` draws, the others use the best known."""
-        return tried(self._best(), [self.suggest() for _ in range(tries)], share)
+        """Some calls try one of ``tries`` draws, the others use what is live."""
+        return tried([self.suggest() for _ in range(tries)], share)
 
     # ------------------------------------------------------------ keeping
 
@@ -502,9 +508,9 @@ class _Kept(NamedTuple):
     bends: bool
 
 
-def tried(best: Mapping[str, Value], draws: Sequence[Mapping[str, Value]], share: float) -> Tries:
-    """A policy by which ``share`` of the calls try one of ``draws``, each by what differs from ``best``."""
-    differing = [{name: value for name, value in draw.items() if value != best[name]} for draw in draws]
-    if not any(differing):
-        return Tries(0.0, ())
-    return Tries(share, tuple(differing))
+def tried(draws: Sequence[Mapping[str, Value]], share: float) -> Tries:
+    """A policy by which ``share`` of the calls try one of ``draws``.
+
+    Each names all values, also those that are as recommended: the version that is live may be behind.
+    """
+    return Tries(share, tuple(dict(draw) for draw in draws))

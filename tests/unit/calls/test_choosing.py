@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import operator
 import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 import poet
 from houses import House
+from poet.calls.choosing import MOST_CALLS, pause_of
 from poet.calls.deadline import DEADLINE
 from poet.errors import ConfigurationError, InputRejected, PoetTimeout
 from poet.model.execution import UNTOLD, Context, Execution, Outcome

@@ -168,6 +168,18 @@ def test_a_share_of_calls_tries_what_the_policy_says_and_all_attempts_use_the_sa
     assert 150 < told[0, ()] < 250  # half of 400, +- 5 standard deviations
 
 
+@given(st.floats(0.0, 1.0), st.floats(0.0, 1.0, exclude_max=True))
+def test_a_pause_lasts_until_a_coin_falls(share: float, uniform: float) -> None:
+    pause = pause_of(share, uniform)
+    if share == 0:
+        assert next(pause, 1) is None
+        return
+    calls = operator.length_hint(pause)  # P(at least so many) is above 1 - uniform, and of one more it is not
+    keep = 1.0 - share
+    assert calls == MOST_CALLS or keep ** (calls + 1) <= (1.0 - uniform) * (1 + 1e-6) + 1e-12
+    assert calls == MOST_CALLS or keep**calls >= (1.0 - uniform) * (1 - 1e-6) - 1e-12
+
+
 @pytest.mark.parametrize(
     "policy", [Always(1, k=500), Always(1, k=None), Always(1, k=math.nan), Always(1, model="huge")]
 )

@@ -241,7 +241,7 @@ class Agent:
             reader = Reader(name, context, fault)
         if options.score is not None:
             scorer = Scorer(name, options.score, options.goals, fault)
-        make = Chooser
+        make: Callable[..., Chooser] = Chooser
         if reader is None and scorer is None and not options.own:
             make = Perceptive
         elif reader is None and not perceptive and len(options.own or ()) == 1:

@@ -354,7 +354,7 @@ def compiled(
         chosen.value = next(iter(ours.values()), "")
         chosen.silent = silent and not chosen.usual.otherwise
         chosen.share = 0.0 if policy is None else policy.share if isinstance(policy, Tries) else 1.0
-        chosen.pause = pause_of(chosen.share, chooser.flip())
+        chosen.pause = pause_of(chosen.share, chooser.flip() if chosen.share else 0.0)
         return chosen
 
     root = made(())

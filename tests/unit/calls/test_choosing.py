@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import operator
 import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 import poet
 from houses import House
+from poet.calls.choosing import MOST_CALLS, pause_of
 from poet.calls.deadline import DEADLINE
 from poet.errors import ConfigurationError, InputRejected, PoetTimeout
 from poet.model.execution import UNTOLD, Context, Execution, Outcome
@@ -164,6 +166,18 @@ def test_a_share_of_calls_tries_what_the_policy_says_and_all_attempts_use_the_sa
         assert seen[0] == dict(execution.values).get("k", 1)
     assert set(told) == {(0, ()), (1, (("k", 3),)), (2, (("k", 5),))}
     assert 150 < told[0, ()] < 250  # half of 400, +- 5 standard deviations
+
+
+@given(st.floats(0.0, 1.0), st.floats(0.0, 1.0, exclude_max=True))
+def test_a_pause_lasts_until_a_coin_falls(share: float, uniform: float) -> None:
+    pause = pause_of(share, uniform)
+    if share == 0:
+        assert next(pause, 1) is None
+        return
+    calls = operator.length_hint(pause)  # P(at least so many) is above 1 - uniform, and of one more it is not
+    keep = 1.0 - share
+    assert calls == MOST_CALLS or keep ** (calls + 1) <= (1.0 - uniform) * (1 + 1e-6) + 1e-12
+    assert calls == MOST_CALLS or keep**calls >= (1.0 - uniform) * (1 - 1e-6) - 1e-12
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from poet.errors import (
     StoreUnavailable,
     nearest,
 )
-from poet.learners import learner_of
+from poet.learners import learner_of, take_up
 from poet.model.contexts import MARK, conditions, parts
 from poet.model.dependency import Dependency
 from poet.model.event import Event
@@ -596,7 +596,7 @@ class Agent:
             state = trainer.store.load_learner(enrolment.key)
             if state is not None:
                 try:
-                    learner.load(state)
+                    take_up(learner, state)
                     told = hash(state)
                 except ValueError as error:
                     trainer.faults.add(f"what {enrolment.key.name} had learned cannot be read", error)

@@ -100,6 +100,7 @@ class Handle:
                 "store": trainer.store.url,
                 "away": trainer.store.away or None,
                 "dropped": trainer.dropped,
+                "exploration": getattr(trainee.learner, "exploration", None),
                 "feedback_lost": trainee.feedback_lost,
                 "feedback_waiting": trainee.feedback_waiting,
                 "faults": trainer.faults.count,

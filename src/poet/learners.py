@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from poet.calls.declaring import OPERATIONAL
 from poet.model.objective import Goal, Objective
@@ -71,29 +71,82 @@ def learner_for(record: FunctionRecord, state: bytes | None) -> Learner:
     """The learner of a stored function, as it was left. Raises ValueError where ``state`` cannot be read."""
     values = {name: value for name, value in record.objective.items() if value is not None}
     options, objective = Options(), Objective(**values)
-    own = {name for name in record.declared if name not in OPERATIONAL}
     bounds: dict[str, Tunable] = {
         name: _tunable(name, low, high, record.declared.get(name)) for name, (low, high) in record.space.items()
     }
-    chosen = {name: Choice(*offered) for name, offered in record.choices.items()}
-    space = _parted({**options.space, **bounds, **chosen}, own)
+    bounds.update((name, Choice(*offered)) for name, offered in record.choices.items())
+    own = {name for name in record.declared if name not in OPERATIONAL}
+    space = _parted({**options.space, **bounds}, own)
     declared = _parted({**options.declared, **record.declared}, own)
     learner = make_learner(record.learner or "adaptive", objective, Space(**space[0]), declared[0], 0)
+    if state is not None and _is_by_context(state):
+        learner = _by_context(learner, Options())
     if own:
+        told = _Told(Space(**space[1]), declared[1]) if state is None else _told(state, Space(**space[1]), declared[1])
         learner = _tuned(
             learner,
-            Space(**space[1]),
-            declared[1],
+            told.space,
+            told.start,
             0,
-            goals={name: Goal(**told) for name, told in record.goals.items()},
+            goals={name: Goal(**each) for name, each in record.goals.items()},
             objective=None,
             scored=False,
-            exploration=0.0,
-            contextual=False,
+            exploration=told.exploration,
+            contextual=told.contextual,
         )
     if state is not None:
-        learner.load(state)
+        take_up(learner, state)
     return learner
+
+
+def take_up(learner: Learner, state: bytes) -> None:
+    """Let it go on with what is kept of its function, whatever the code declared then. Raises ValueError: unreadable.
+
+    What was learned of tunables that are gone, or by contexts that are told no more, is left out.
+    """
+    try:
+        learner.load(state)
+    except ValueError:
+        simpler = _simpler(state)
+        if simpler == state:
+            raise
+        take_up(learner, simpler)
+
+
+def _simpler(state: bytes) -> bytes:
+    """The same without tunables; or, where it has none, without contexts."""
+    from poet.learning import contexts, tuned_learner
+
+    told = tuned_learner.declared_in(state)
+    return contexts.of_all_calls(state) if told is None else told.operational
+
+
+def _is_by_context(state: bytes) -> bool:
+    from poet.learning import contexts, tuned_learner
+
+    told = tuned_learner.declared_in(state)
+    return contexts.is_state(state if told is None else told.operational)
+
+
+class _Told(NamedTuple):
+    """How tunables were declared."""
+
+    space: Space
+    start: Mapping[str, Value]
+    exploration: float = 0.0
+    contextual: bool = False
+
+
+def _told(state: bytes, space: Space, start: Mapping[str, Value]) -> _Told:
+    """As the state says; where it says nothing, by the other two."""
+    from poet.learning import tuned_learner
+    from poet.learning.tuners import chosen
+
+    learner = tuned_learner.declared_in(state)
+    if learner is None:
+        return _Told(space, start)
+    tuner = chosen.declared_in(learner.tuner)
+    return _Told(tuner.space, tuner.start, learner.exploration, tuner.contextual)
 
 
 def _by_context(learner: Learner, options: Options) -> Learner:

@@ -812,6 +812,21 @@ def _packed(magic: bytes, facts: Mapping[str, Any], parts_: Sequence[bytes]) -> 
     return magic + _LENGTH.pack(zlib.crc32(body)) + body
 
 
+def is_state(state: bytes) -> bool:
+    """Whether it is of a learner by context."""
+    return state.startswith(_MAGIC)
+
+
+def of_all_calls(state: bytes) -> bytes:
+    """The state of the learner that hears of all calls; of another kind, it itself. Raises ValueError: damaged."""
+    if not is_state(state):
+        return state
+    try:
+        return _unpacked(_MAGIC, state)[1][0]
+    except (*_NO_KIND, IndexError) as error:
+        raise ValueError(f"this is no state of a learner by context ({error}); it was left unread") from error
+
+
 def _unpacked(magic: bytes, data: bytes) -> tuple[dict[str, Any], list[bytes]]:
     """Facts and parts. Raises ValueError, struct.error or zlib.error where they are none."""
     if data[: len(magic)] != magic:

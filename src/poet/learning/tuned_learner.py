@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from poet.learning.checks import count, number
+from poet.learning.contexts import of_all_calls
 from poet.learning.exploring import Ledger
 from poet.learning.scoring import Scoring
 from poet.model.estimate import Estimate
@@ -143,6 +144,7 @@ class TunedLearner:
         picture = self.operational.explain(live)
         return picture._replace(sentences=(*picture.sentences, *self._sentences(live)))
 
+    @property
     def exploration(self) -> dict[str, float]:
         """The budget of trying things out and what it has cost, in shares of a success's value; for people."""
         ledger, worth = self._facts.ledger, self._scoring.worth
@@ -258,7 +260,7 @@ class TunedLearner:
 
     def dump(self) -> bytes:
         """All that both know."""
-        return _written(self._facts, self._scoring, self.operational.dump(), self.tuner)
+        return _written(self._facts, self._budget, self._scoring, self.operational.dump(), self.tuner)
 
     def load(self, state: bytes) -> None:
         """Take up where ``dump`` left off; one of an operational learner alone is taken for its part.
@@ -270,7 +272,10 @@ class TunedLearner:
             return
         try:
             facts, scoring, tuner, dropped, operational = self._read(state)
-            self.operational.load(operational)
+            try:
+                self.operational.load(operational)
+            except ValueError:  # contexts are told no more
+                self.operational.load(of_all_calls(operational))
         except _BAD as error:
             raise ValueError(f"this is no state of a learner of declared tunables ({error})") from error
         self._facts, self._scoring, self.tuner, self.dropped = facts, scoring, tuner, dropped
@@ -280,7 +285,7 @@ class TunedLearner:
     def _read(self, state: bytes) -> tuple[_Facts, Scoring, Tuner, tuple[str, ...], bytes]:
         """What ``dump`` wrote; what the tuner had to drop, and the operational learner's own. Raises one of _BAD."""
         told, operational, known = _parted(state[len(_MAGIC) :], 3)
-        trials, looked, ledger, facts = json.loads(told)
+        trials, looked, ledger, facts, _ = json.loads(told)
         scoring, tuner = self._scoring.fresh(), self._new()
         scoring.restore(facts)
         dropped = tuner.load(known)
@@ -317,7 +322,8 @@ class TunedLearner:
             fitting = [trial for trial in trials if self._space.keys() <= trial.values.keys()]
             tuner.update(fitting)
             total = Ledger(*(a + b for a, b in zip(facts.ledger, _ledger(ledger), strict=True)))
-            return _written(_Facts(facts.trials + len(fitting), facts.looked, total), scoring, pooled, tuner)
+            found = _Facts(facts.trials + len(fitting), facts.looked, total)
+            return _written(found, self._budget, scoring, pooled, tuner)
         except _BAD as error:
             raise ValueError(f"this is no contribution to a learner of declared tunables ({error})") from error
 
@@ -325,8 +331,27 @@ class TunedLearner:
 _Z90 = 1.645  # standard errors from the middle to each end of a 90 % interval
 
 
-def _written(facts: _Facts, scoring: Scoring, operational: bytes, tuner: Tuner) -> bytes:
-    told = json.dumps([facts.trials, facts.looked, list(facts.ledger), scoring.facts()])
+class Declared(NamedTuple):
+    """What a state says of how its learner was declared."""
+
+    operational: bytes  # that learner's own state
+    tuner: bytes  # the tuner's
+    exploration: float
+
+
+def declared_in(state: bytes) -> Declared | None:
+    """How the learner was declared whose ``dump`` this is; None: it has no tunables. Raises ValueError."""
+    if not state.startswith(_MAGIC):
+        return None
+    try:
+        told, operational, tuner = _parted(state[len(_MAGIC) :], 3)
+        return Declared(operational, tuner, number(json.loads(told)[4]))
+    except (*_BAD, IndexError) as error:
+        raise ValueError(f"this is no state of a learner of declared tunables ({error})") from error
+
+
+def _written(facts: _Facts, budget: float, scoring: Scoring, operational: bytes, tuner: Tuner) -> bytes:
+    told = json.dumps([facts.trials, facts.looked, list(facts.ledger), scoring.facts(), budget])
     return _MAGIC + _joined(told.encode(), operational, tuner.dump())
 
 

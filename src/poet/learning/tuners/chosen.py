@@ -19,8 +19,9 @@ is ten times that, so that a bandit over learners would need thousands of calls 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from poet.errors import ConfigurationError
 from poet.learning.tuners.arms import MOST, ArmTuner, combinations
 from poet.learning.tuners.dumps import Scale, changes, packed, read, spelled, unpacked_all
 from poet.learning.tuners.spsa import LARGEST, MOST_BENT, SpsaTuner
@@ -37,6 +38,24 @@ SHOWN = 500  # trials that a process with contexts is shown one by one
 RAREST = 128  # of more, one in at most so many
 TRUST = 0.5  # weight that what was watched keeps where it is contradicted by the process
 RETOLD = 10  # times that the best of a learner that served before is told to one that knows nothing
+
+
+class Told(NamedTuple):
+    """What a state says of how its tuner was declared."""
+
+    space: Space
+    start: Mapping[str, Value]
+    contextual: bool
+    constraints: int
+
+
+def declared_in(state: bytes) -> Told:
+    """How the tuner was declared whose ``dump`` this is. Raises ValueError where it is none."""
+    head, _, _ = unpacked_all("pick", state)
+    try:
+        return Told(read(head["space"]), dict(head["start"]), bool(head["contextual"]), int(head["constraints"]))
+    except (KeyError, TypeError, IndexError, ConfigurationError) as wrong:
+        raise ValueError(f"no state of a tuner: {wrong!r}") from wrong
 
 
 class ChosenTuner:
@@ -155,7 +174,6 @@ class ChosenTuner:
     def dump(self) -> bytes:
         """All it knows."""
         parts = [self._tuner.dump()] + ([self._watching.dump()] if self._watching is not None else [])
-        best = self._tuner.recommend()  # after it: a dump brings beliefs up to date
         head = {
             "space": spelled(self._space),
             "start": self._start,

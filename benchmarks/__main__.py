@@ -29,6 +29,7 @@ from benchmarks import (
     storage,
     targets,
     traces,
+    tunables,
 )
 from benchmarks.table import Row, show
 
@@ -55,6 +56,7 @@ def main(arguments: list[str]) -> int:
         show("Recorded services", recorded.run(orders=20 if study else 6)),
         show("A replay against the truth", replay.run(seeds=5 if study else 1)),
         show("Beside other tuners", rivals.run(*((10, 50) if study else (1, 2)))),
+        show("Declared tunables", tunables.run(seeds=10 if study else 4, study=study)),
         show("Recorded traffic", traces.run(services=200 if study else 40, seeds=10 if study else 1)),
         show("Whether it keeps its word", honesty.run(*((10, 100_000) if study else (2, 10_000)))),
     ]

@@ -24,8 +24,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 _ROOT5 = math.sqrt(5.0)
-GLOOM = 0.0
-_JITTER = 1e-8  # share of the variance that is added to the diagonal, so that twins of a point can be told apart
+_JITTER = 1e-7  # share of the variance that is added to the diagonal, so that twins of a point can be told apart
 _LENGTH, _CHOICE_LENGTH, _LENGTH_SPREAD = math.log(0.5), math.log(1.4), 1.0  # prior of the log lengths
 _NOISE, _NOISE_SPREAD = 0.0, 1.5  # prior of the logit of the noise's share of the variance: one half
 _MEMORY, _MEMORY_SPREAD = math.log(400.0), 1.5  # prior of the log memory [log observations]
@@ -240,9 +239,6 @@ def _solved(data: Seen, levels: tuple[int, ...], hyper: Hyper, inverse: Array) -
     centre = float(weights @ data.y / weights.sum())
     solved_ = _times(inverse, data.y - centre) / unit
     scale = unit * math.sqrt(_variance(data, hyper, unit, float((data.y - centre) @ solved_) / unit))
-    if GLOOM:
-        centre -= GLOOM * scale * math.sqrt(1 - _share(hyper.noise))
-        solved_ = _times(inverse, data.y - centre) / unit
     return Process(data, levels, hyper, centre, scale, inverse, solved_ * (unit / scale))
 
 
@@ -526,8 +522,18 @@ def drawn(middle: Array, covariance: Array, rng: np.random.Generator, n: int = 1
     """Draws of a joint posterior, (n, m), their deviation from the mean multiplied by ``temper``."""
     m = len(middle)
     level = max(float(covariance.trace()) / m, 1e-18)
-    factor = factored(covariance + 1e-6 * level * np.eye(m))
+    factor = _factored_somehow(covariance, level)
     return np.asarray(middle + temper * product(rng.standard_normal((n, m)), factor.T))
+
+
+def _factored_somehow(covariance: Array, level: float) -> Array:
+    """Its factor, with as much added to the diagonal as rounding asks for. level: mean of the diagonal."""
+    for share in (1e-6, 1e-4, 1e-2):
+        try:
+            return factored(covariance + share * level * np.eye(len(covariance)))
+        except np.linalg.LinAlgError:
+            continue
+    return np.diag(np.sqrt(np.maximum(covariance.diagonal(), 1e-18)))  # as if they knew nothing of each other
 
 
 def expected_improvement(mean: Array, deviation: Array, best: float) -> Array:

@@ -99,7 +99,8 @@ def test_the_callers_own_value_wins_and_is_learned_from_as_what_it_is() -> None:
     work = declared(house.poet, score=lambda result, seconds: worth(*result))
     for number in range(60):
         assert work(0.2, model="good") == (0.2, "good")
-        assert dict(work.poet.last.values) == {"x": 0.2, "model": "good"}
+        said = work.poet.parameters
+        assert {**{name: said[name] for name in BEST}, **dict(work.poet.last.values)} == BEST
         assert work.poet.last.draw == 0
         work()
         if number % 4 == 3:

@@ -34,6 +34,7 @@ PATCHED = 16  # trials at once that are worked into the inverse; more: it is mad
 TEMPER = 0.6  # of draws: 1 were Thompson sampling, 0 greed
 FIRST = 5  # trials, at most, before the process chooses
 NEARBY, OTHER = 0.15, 0.5  # the first trials about the start: deviation of numbers [1], probability of another option
+UNTRIED_UNTIL, UNTRIED_MOST, UNTRIED_SHARE = 100, 16, 0.25  # trials, options, suggestions: of options never tried
 ANYWHERE, NEAR = 160, 160  # candidates anywhere, and near the best
 CLIMBERS, STEPS_UP, MOVES = 3, 12, (-0.25, -0.08, -0.02, 0.02, 0.08, 0.25)
 WIDTHS = (0.15, 0.05, 0.02)  # of those near the best [1]
@@ -310,7 +311,28 @@ class GaussianTuner:
                 kept = surrogate.drawn(*surrogate.joint(slack, rows, now), self._rng, n, TEMPER)
                 broken += np.minimum(kept, 0.0) / slack.scale
             draws = np.where(broken.max(axis=1)[:, None] < 0, broken, np.where(broken < 0, -np.inf, draws))
-        return np.asarray(points[np.argmax(draws, axis=1)])
+        return self._with_untried(np.asarray(points[np.argmax(draws, axis=1)]))
+
+    def _with_untried(self, found: Array) -> Array:
+        """These points, but now and then one has an option that no trial has had yet, all else as it is.
+
+        The process takes options to be alike until it is told otherwise. Where scores have hardly any noise it is soon
+        so sure of that, wrongly, that draws alone would never come to them.
+        """
+        if self._told > UNTRIED_UNTIL or (len(found) == 1 and self._rng.random() > UNTRIED_SHARE):
+            return found
+        untried = [
+            (j, code)
+            for j, k in enumerate(self._cube.levels)
+            if 1 < k <= UNTRIED_MOST
+            for code in sorted(set(range(k)) - set(self._points.x[:, j].astype(int).tolist()))
+        ]
+        if untried:
+            j, code = untried[int(self._rng.integers(len(untried)))]
+            found = found.copy()
+            found[-1, j] = code
+            found[-1] = self._settled(found[-1][None])[0]
+        return found
 
     def _nearby(self) -> Array:
         """A point near the start."""

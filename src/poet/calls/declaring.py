@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from poet.errors import ConfigurationError, nearest
-from poet.model.execution import LONGEST_TEXT, MOST_FEATURES, UNTOLD, kept
+from poet.model.execution import LONGEST_TEXT, MOST_FEATURES, UNTOLD, WIDEST_WHOLE, kept
 from poet.model.tunable import Choice, Integer, Real, Tunable, Value
 
 OPERATIONAL = ("timeout", "retries", "backoff", "hedge_delay", "hedges")  # tunables that every function has
@@ -42,7 +42,7 @@ def declared(
     Raises ConfigurationError where one of them cannot be tuned.
     """
     wanted = {name: tunable for name, tunable in tunables.items() if name not in OPERATIONAL}
-    if not wanted and not function.__defaults__ and not function.__kwdefaults__ and not function.__annotations__:
+    if not wanted and not any(getattr(function, name, None) for name in _TELLING):
         return NOTHING
     parameters = inspect.signature(function).parameters
     where = function.__qualname__
@@ -84,6 +84,7 @@ def declared(
 
 
 NOTHING = Declared((), {})
+_TELLING = ("__defaults__", "__kwdefaults__", "__annotations__")  # of a function; one without any declares nothing
 _INJECTABLE = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -103,15 +104,18 @@ def _default(name: str, tunable: Tunable, default: object) -> Value:
     """The default as a value of the tunable. Raises ConfigurationError."""
     options = tunable.options if isinstance(tunable, Choice) else ()
     for option in options:
-        if kept(option) in (None, UNTOLD):
+        if type(option) not in (bool, int, float, str) or kept(option) in (None, UNTOLD):
             raise ConfigurationError(
-                f"{name}: an option must be a finite number, True, False or a text of 1 to {LONGEST_TEXT} "
+                f"{name}: an option must be a plain finite number, True, False or a text of 1 to {LONGEST_TEXT} "
                 f"characters, got {option!r}; give it a name, and look it up inside of the function"
             )
     try:
-        return tunable.check(name, default)
+        value = kept(tunable.check(name, default))
     except ConfigurationError as error:
         raise ConfigurationError(f"the default of {error}") from None
+    if value is None:
+        raise ConfigurationError(f"the default of {name} has more than {WIDEST_WHOLE} bits: no store keeps it")
+    return value
 
 
 def _annotated(function: Body, name: str, annotation: object) -> Tunable | None:
@@ -173,7 +177,8 @@ def _resolved(function: Body, name: str, annotation: object) -> object:
     if not isinstance(annotation, str):
         return annotation
     inner = inspect.unwrap(function)
-    around = dict(zip(inner.__code__.co_freevars, inner.__closure__ or (), strict=False))
+    code = getattr(inner, "__code__", None)
+    around = {} if code is None else dict(zip(code.co_freevars, inner.__closure__ or (), strict=False))
     known: dict[str, Any] = {}
     for each, cell in around.items():
         try:
@@ -181,7 +186,7 @@ def _resolved(function: Body, name: str, annotation: object) -> object:
         except ValueError:  # not set yet
             continue
     try:
-        return eval(annotation, inner.__globals__, known)  # noqa: S307 - the user's own text, as typing reads it
+        return eval(annotation, getattr(inner, "__globals__", {}), known)  # noqa: S307 - the user's own text, as typing reads it
     except Exception as error:
         if "Annotated" in annotation and any(kind in annotation for kind in ("Real", "Integer", "Choice")):
             raise ConfigurationError(

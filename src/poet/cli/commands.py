@@ -183,7 +183,7 @@ def pin(store: Store, name: str, asked: Asked) -> Document:
     """Hold values, beside those held already. Raises UnknownFunction, AmbiguousFunction, ConfigurationError."""
     record, short = _found(store, name)
     before = store.standing(record.key)
-    fixed = parse_values(asked.values, {**record.declared, **before.live})
+    fixed = parse_values(asked.values, {**record.declared, **before.live}, choices=record.choices)
     pinned = {**before.pinned, **spread(fixed, before.live)}
     check_bounds(pinned, record.space, record.choices)
     after = store.steer(record.key, author=person(), reason=asked.reason or f"pinned {BY_HAND}", pinned=pinned)
@@ -228,8 +228,13 @@ def _pause_one(store: Store, command: str, record: FunctionRecord, short: str, a
     return views.steered(command, record, before, after, short=short)
 
 
-def parse_values(texts: tuple[str, ...], known: Mapping[str, Value], command: str = "pin") -> dict[str, Value]:
-    """Values of known parameters from ``name=value``, each of the kind of the known value.
+def parse_values(
+    texts: tuple[str, ...],
+    known: Mapping[str, Value],
+    command: str = "pin",
+    choices: Mapping[str, Sequence[Value]] = MappingProxyType({}),
+) -> dict[str, Value]:
+    """Values of known parameters from ``name=value``, each of the kind of the known value, or one of its ``choices``.
 
     One for some contexts only is written as ``name@feature=…=value``, and is of its parent's kind. Raises
     ConfigurationError where a text has no such form, a name is unknown or a value does not suit its parameter.
@@ -248,7 +253,10 @@ def parse_values(texts: tuple[str, ...], known: Mapping[str, Value], command: st
         base = base_of(name)
         if base not in known:
             raise ConfigurationError(f"no parameter {base!r}: {nearest(base, known)}")
-        values[spelt(name)] = _parse(base, said, known[base])
+        options = {str(option): option for option in choices.get(base, ())}
+        if options and said not in options:
+            raise ConfigurationError(f"{name} must be one of {', '.join(options)}, got {said}")
+        values[spelt(name)] = options[said] if options else _parse(base, said, known[base])
     return values
 
 

@@ -95,7 +95,6 @@ No detail says: the first attempt succeeded. An empty tuple of attempts says: th
 
 PLAIN: Plainly = (Outcome.SUCCESS, (), "", ())
 LATE: Plainly = (Outcome.LATE, (), "", ())
-_NO_MORE: tuple[int, float | None, Context, Goals] = (0, None, (), ())
 UNTOLD = ""  # in ``Execution.values``: a value that cannot be kept, as None; such a call teaches nothing of tunables
 
 
@@ -138,11 +137,11 @@ def from_record(record: Record, writer: str, epoch: float) -> Execution:
     """
     sequence, start, end, version, detail = record
     seconds = end - start
-    draw, score, values, goals = _NO_MORE
     if detail is None or len(detail) == 4:
         outcome, attempts, error, context = detail or PLAIN
-    else:
-        outcome, attempts, error, context, draw, score, values, goals = detail
+        attempts = attempts or (Attempt(outcome, seconds),)
+        return Execution(writer, sequence, epoch + start, seconds, outcome, version, attempts, error, context)
+    outcome, attempts, error, context, draw, score, values, goals = detail
     attempts = attempts or (Attempt(outcome, seconds),)
     return Execution(
         writer,

@@ -23,6 +23,7 @@ from houses import House
 from poet.calls.choosing import MOST_CALLS, pause_of
 from poet.calls.deadline import DEADLINE
 from poet.errors import ConfigurationError, InputRejected, PoetTimeout
+from poet.model.contexts import cells
 from poet.model.execution import UNTOLD, Context, Execution, Outcome
 from poet.model.objective import Goal
 from poet.model.policy import OWN, Pick, Policy, Tries
@@ -578,6 +579,33 @@ def test_numbers_go_by_their_ranges_and_the_more_special_wins() -> None:
     assert [other(size) for size in (99, 100, "99", True, None)] == [5.0, 30.0, 30.0, 30.0, 30.0]
 
 
+FEATURES = {"a": st.sampled_from([1, 2, 3]), "b": st.sampled_from("xyz"), "size": st.integers(0, 200)}
+CELLS = ("a=1", "a=2", "b=x", "b=y", "a=1,b=x", "size>=10", "size<10", "b=x,size>=10", "a=1,b=x,size>=100")
+
+
+@given(
+    st.dictionaries(st.sampled_from(CELLS), st.tuples(st.floats(0.01, 20.0), st.integers(1, 64)), max_size=6),
+    st.lists(st.fixed_dictionaries({}, optional=FEATURES), min_size=1, max_size=5),
+)
+def test_the_values_of_a_context_are_those_of_all_its_cells_the_special_above_the_general(
+    special: dict[str, tuple[float, int]], calls: list[dict[str, Any]]
+) -> None:
+    house = House()
+
+    @house.poet(context=lambda k=8, **features: features, timeout=30.0, tunables={"k": Integer(1, 64)})
+    def ask(k: int = 8, **features: Any) -> tuple[float, int]:
+        return round(poet.remaining(), 6), k
+
+    named = {f"timeout@{cell}": timeout for cell, (timeout, _) in special.items()}
+    deliver(ask, **named, **{f"k@{cell}": k for cell, (_, k) in special.items()})
+    for features in calls:
+        wanted = (30.0, 8)
+        for cell in cells(named).all(tuple(sorted(features.items()))):
+            wanted = (round(special[cell][0], 6), special[cell][1])
+        assert ask(**features) == wanted
+        assert last(ask).values == (() if wanted[1] == 8 else (("k", wanted[1]),))
+
+
 def test_tests_of_users_have_few_attempts_in_each_context() -> None:
     house = House()
     tries: list[str] = []
@@ -657,8 +685,7 @@ def test_contexts_without_end_take_no_room() -> None:
     deliver(ask, **{"k@region=eu": 3})
     for number in range(5000):
         assert ask(region=f"r{number}") == (8, "small")
-    cells = ask.poet._cell.plan.cells
-    assert len(cells._plans) == 1
+    assert len(ask.poet._cell.plan.cells._plans) == 1
 
 
 # scores

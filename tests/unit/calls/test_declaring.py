@@ -6,6 +6,7 @@ import asyncio
 import functools
 import re
 from collections.abc import AsyncIterator, Iterator
+from enum import Enum
 from typing import Annotated, Any, Optional
 
 import pytest
@@ -105,6 +106,17 @@ def long(x: Annotated[str, Choice("a", "b" * 201)] = "a") -> None: ...
 def empty(x: Annotated[str, Choice("a", "")] = "a") -> None: ...
 
 
+def big(x: Annotated[int, Integer(0, 10**400)] = 10**399) -> None: ...
+
+
+class Colour(str, Enum):  # noqa: UP042 - as code for older Pythons has it
+    RED = "red"
+    BLUE = "blue"
+
+
+def coloured(x: Annotated[str, Choice(Colour.RED, Colour.BLUE)] = Colour.RED) -> None: ...
+
+
 def timed(timeout: Annotated[float, Real(0, 1)] = 0.5) -> None: ...
 
 
@@ -123,8 +135,10 @@ def retried(retries: Annotated[int, Integer(0, 1)] = 0) -> None: ...
         (outside, {}, "the default of x must be in [0, 1], got 2; the nearest is 1"),
         (foreign, {}, "the default of x must be one of 'a', 'b', got 'c'"),
         (flag, {}, "the default of x must be a whole number in [0, 1], got True"),
-        (long, {}, "x: an option must be a finite number, True, False or a text of 1 to 200 characters, got 'bbb"),
-        (empty, {}, "x: an option must be a finite number, True, False or a text of 1 to 200 characters, got ''"),
+        (long, {}, "x: an option must be a plain finite number, True, False or a text of 1 to 200 characters, got 'bb"),
+        (empty, {}, "x: an option must be a plain finite number, True, False or a text of 1 to 200 characters, got ''"),
+        (coloured, {}, "an option must be a plain finite number, True, False or a text of 1 to 200 characters, got <"),
+        (big, {}, "the default of x has more than 512 bits: no store keeps it"),
         (timed, {}, "the parameter 'timeout' of timed cannot be tuned: every function has a tunable of that name; give "
         "it another one, or say timeout_arg='timeout'"),
         (retried, {}, "the parameter 'retries' of retried cannot be tuned: every function has a tunable of that name"),
@@ -140,6 +154,11 @@ def retried(retries: Annotated[int, Integer(0, 1)] = 0) -> None: ...
 def test_what_cannot_be_tuned_is_refused_with_what_to_do(function: Any, options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(said)):
         House().poet(**options)(function)
+
+
+def test_what_has_no_annotations_declares_nothing() -> None:
+    assert declared(len, {}).own == declared(lambda x: x, {}).own == ()
+    assert House().poet(len)("ab") == 2
 
 
 def test_bounds_of_a_timeout_argument_are_those_of_the_timeout() -> None:

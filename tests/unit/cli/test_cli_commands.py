@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from poet.cli import commands
@@ -74,6 +76,35 @@ def test_a_second_pin_keeps_the_first() -> None:
     assert doc["pinned"] == {"timeout": 4.0, "retries": 1}
     assert doc["diff"] == {"retries": (2, 1)}
     assert store.history(PRICES)[-1].reason == "quota"
+
+
+def test_a_value_for_one_context_or_one_of_several_options_can_be_pinned() -> None:
+    store = filled()
+    record = shop.record(PRICES)
+    choices = {"model": ("small", "large"), "batch": (1, 2.5)}
+    store.register(record._replace(declared={**record.declared, "model": "small", "batch": 1}, choices=choices))
+    pins = ("timeout@region=eu=1.5", "timeout@size>=100=2", "model@vip=True,region=eu=large", "batch=2.5")
+    doc = commands.pin(store, "prices.fetch", ASKED._replace(values=pins))
+    assert doc["pinned"] == {
+        "timeout@region=eu": 1.5,
+        "timeout@size>=100": 2.0,
+        "model@region=eu,vip=True": "large",
+        "batch": 2.5,
+    }
+    doc = commands.pin(store, "prices.fetch", ASKED._replace(values=("timeout=3",)))
+    assert {name: doc["pinned"][name] for name in doc["pinned"] if name.startswith("timeout")} == {
+        "timeout": 3.0,
+        "timeout@region=eu": 3.0,
+        "timeout@size>=100": 3.0,
+    }
+    for wrong, said in (
+        ("model=huge", "model must be one of small, large, got huge"),
+        ("timeout@eu=1", "no condition on a feature: 'eu'"),
+        ("timeout@region=eu=-1", "timeout must be above 0 seconds, got -1"),
+        ("timout@region=eu=1", "no parameter 'timout': did you mean 'timeout'?"),
+    ):
+        with pytest.raises(ConfigurationError, match=re.escape(said)):
+            commands.pin(store, "prices.fetch", ASKED._replace(values=(wrong,)))
 
 
 def test_unpinning_nothing_changes_nothing() -> None:

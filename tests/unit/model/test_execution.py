@@ -5,7 +5,7 @@ import pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poet.model.execution import LATE, PLAIN, Attempt, Context, Detail, Execution, Outcome, from_record
+from poet.model.execution import LATE, PLAIN, Attempt, Context, Detail, Execution, Outcome, detailed, from_record
 
 
 def test_the_numbers_of_outcomes_stay_as_stores_are_full_of_them() -> None:
@@ -62,3 +62,17 @@ def test_an_execution_says_what_its_record_says(detail: Detail, start: float, to
     assert (execution.outcome, execution.attempts, execution.error, execution.context) == detail
     assert (execution.started, execution.seconds) == (5.0 + start, start + took - start)
     assert pickle.loads(pickle.dumps(execution)) == execution
+
+
+def test_a_record_tells_what_was_tried_and_what_it_was_worth() -> None:
+    plainly = (Outcome.SUCCESS, (), "", ())
+    context, values, goals = (("region", "eu"),), (("k", 3),), (("quality", 0.9),)
+    told = detailed(None, context, 5, values, (0.9, goals))
+    execution = from_record((0, 1.0, 4.0, 1, told), "w", 0.0)
+    assert execution[8:] == (context, 5, 0.9, values, goals)
+    assert execution[:8] == from_record((0, 1.0, 4.0, 1, plainly), "w", 0.0)[:8]
+    late = from_record((0, 1.0, 4.0, 1, detailed(LATE, (), 0, values, (None, ()))), "w", 0.0)
+    assert (late.outcome, late.values, late.score) == (Outcome.LATE, values, None)
+    assert detailed(None, (), 0, (), (None, ())) is None
+    assert detailed(LATE, (), 0, (), (None, ())) is LATE
+    assert detailed(LATE, context, 0, (), (None, ())) == (Outcome.LATE, (), "", context)

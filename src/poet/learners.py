@@ -56,7 +56,7 @@ def learner_of(options: Options, objective: Objective, seed: int, hedge_budget: 
         return learner
     return _tuned(
         learner,
-        Space.shared(**space[1]),
+        Space(**space[1]),
         declared[1],
         seed,
         goals=options.goals or {},

@@ -34,7 +34,8 @@ PATCHED = 16  # trials at once that are worked into the inverse; more: it is mad
 TEMPER = 0.6  # of draws: 1 were Thompson sampling, 0 greed
 FIRST = 5  # trials, at most, before the process chooses
 NEARBY, OTHER = 0.15, 0.5  # the first trials about the start: deviation of numbers [1], probability of another option
-UNTRIED_UNTIL, UNTRIED_MOST, UNTRIED_SHARE = 100, 16, 0.25  # trials, options, suggestions: of options never tried
+UNTRIED_UNTIL, UNTRIED_MOST, UNTRIED_SHARE = 100, 16, 0.25  # trials, options, suggestions: of options never tried ...
+UNTRIED_NEAR = 0.25  # ... within this, in every number
 ANYWHERE, NEAR = 160, 160  # candidates anywhere, and near the best
 CLIMBERS, STEPS_UP, MOVES = 3, 12, (-0.25, -0.08, -0.02, 0.02, 0.08, 0.25)
 WIDTHS = (0.15, 0.05, 0.02)  # of those near the best [1]
@@ -314,18 +315,20 @@ class GaussianTuner:
         return self._with_untried(np.asarray(points[np.argmax(draws, axis=1)]))
 
     def _with_untried(self, found: Array) -> Array:
-        """These points, but now and then one has an option that no trial has had yet, all else as it is.
+        """These points, but now and then one has an option that no trial near it has had yet, all else as it is.
 
         The process takes options to be alike until it is told otherwise. Where scores have hardly any noise it is soon
-        so sure of that, wrongly, that draws alone would never come to them.
+        so sure of that, wrongly, or of one bad trial far away, that draws alone would never come to them.
         """
         if self._told > UNTRIED_UNTIL or (len(found) == 1 and self._rng.random() > UNTRIED_SHARE):
             return found
+        numbers = np.array(self._cube.levels) == 0
+        near = (np.abs(self._points.x[:, numbers] - found[-1, numbers]) <= UNTRIED_NEAR).all(axis=1)
         untried = [
             (j, code)
             for j, k in enumerate(self._cube.levels)
             if 1 < k <= UNTRIED_MOST
-            for code in sorted(set(range(k)) - set(self._points.x[:, j].astype(int).tolist()))
+            for code in sorted(set(range(k)) - set(self._points.x[near, j].astype(int).tolist()))
         ]
         if untried:
             j, code = untried[int(self._rng.integers(len(untried)))]

@@ -7,6 +7,7 @@ import sys
 from tests.postgres.server import running
 
 from benchmarks import (
+    contexts,
     crowd,
     faults,
     fleet,
@@ -31,6 +32,7 @@ from benchmarks import (
     storage,
     targets,
     traces,
+    tunables,
 )
 from benchmarks.table import Row, show
 
@@ -59,6 +61,8 @@ def main(arguments: list[str]) -> int:
         show("Beside other tuners", rivals.run(*((10, 50) if study else (1, 2)))),
         show("Choice by context", routing.run(*((20, 20, 1_000_000) if study else (5,)))),
         show("A real job, off-policy", offpolicy.run()),
+        show("Values per context", contexts.run(seeds=10 if study else 2)),
+        show("Declared tunables", tunables.run(seeds=10 if study else 4, study=study)),
         show("Recorded traffic", traces.run(services=200 if study else 40, seeds=10 if study else 1)),
         show("Whether it keeps its word", honesty.run(*((10, 100_000) if study else (2, 10_000)))),
     ]

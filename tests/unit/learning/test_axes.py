@@ -115,3 +115,23 @@ def test_what_is_a_number() -> None:
     assert Axis(1.0, 5.0, False, True, 1.0).value(9.0) == 5
     with pytest.raises(ConfigurationError, match="param_space is empty"):
         Cube({})
+
+
+def test_a_cube_knows_steps_and_idle_tunables() -> None:
+    space = {
+        "model": Choice("a", "b"),
+        "heat": Real(0.0, 1.0, step=0.25, when={"model": "b"}),
+        "beams": Integer(1, 9, step=4, log=True),
+        "free": Real(0.0, 2.0),
+    }
+    cube = Cube(space, {"model": "a", "heat": 0.75, "beams": 5, "free": 1.0})
+    assert cube.conditional
+    assert cube.steps()[1] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert cube.steps()[2] == pytest.approx([0.0, math.log(5) / math.log(9), 1.0])
+    assert cube.steps()[0] is cube.steps()[3] is None
+    assert cube.conditions() == [[], [(0, [1.0])], [], []]
+    idle = cube.row({"model": "a", "heat": 0.0, "beams": 1, "free": 0.0})
+    assert idle == [0.0, 0.75, 0.0, 0.0]
+    assert cube.row({"model": "b", "heat": 0.0, "beams": 1, "free": 0.0}) == [1.0, 0.0, 0.0, 0.0]
+    assert cube.values([1.0, 0.4, 0.6, 0.5]) == {"model": "b", "heat": 0.5, "beams": 5, "free": 1.0}
+    assert cube.rounded([0.0, 0.4, 0.6, 0.5]) == pytest.approx([0.0, 0.75, math.log(5) / math.log(9), 0.5])

@@ -24,7 +24,6 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 _ROOT5 = math.sqrt(5.0)
-GLOOM = 0.0
 _JITTER = 1e-8  # share of the variance that is added to the diagonal, so that twins of a point can be told apart
 _LENGTH, _CHOICE_LENGTH, _LENGTH_SPREAD = math.log(0.5), math.log(1.4), 1.0  # prior of the log lengths
 _NOISE, _NOISE_SPREAD = 0.0, 1.5  # prior of the logit of the noise's share of the variance: one half
@@ -240,9 +239,6 @@ def _solved(data: Seen, levels: tuple[int, ...], hyper: Hyper, inverse: Array) -
     centre = float(weights @ data.y / weights.sum())
     solved_ = _times(inverse, data.y - centre) / unit
     scale = unit * math.sqrt(_variance(data, hyper, unit, float((data.y - centre) @ solved_) / unit))
-    if GLOOM:
-        centre -= GLOOM * scale * math.sqrt(1 - _share(hyper.noise))
-        solved_ = _times(inverse, data.y - centre) / unit
     return Process(data, levels, hyper, centre, scale, inverse, solved_ * (unit / scale))
 
 

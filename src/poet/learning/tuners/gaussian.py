@@ -31,7 +31,7 @@ MOST_DUMPED, MOST_HELD = 48_000, 170_000  # bytes of points in a dump, and of po
 FITTED = 120  # points, the newest, by which hyper-parameters are learned
 PATCHED = 16  # trials at once that are worked into the inverse; more: it is made anew
 
-TEMPER = 0.4  # of draws: 1 were Thompson sampling, 0 greed
+TEMPER = 0.6  # of draws: 1 were Thompson sampling, 0 greed
 FIRST = 5  # trials, at most, before the process chooses
 NEARBY, OTHER = 0.15, 0.5  # the first trials about the start: deviation of numbers [1], probability of another option
 ANYWHERE, NEAR = 160, 160  # candidates anywhere, and near the best

@@ -18,6 +18,7 @@ is ten times that, so that a bandit over learners would need thousands of calls 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -37,7 +38,7 @@ WIDE = MOST_BENT
 SHOWN = 500  # trials that a process with contexts is shown one by one
 RAREST = 128  # of more, one in at most so many
 TRUST = 0.5  # weight that what was watched keeps where it is contradicted by the process
-RETOLD = 10  # times that the best of a learner that served before is told to one that knows nothing
+RETOLD = 16  # of the values that a learner would try are told to one of another kind that takes its place
 
 
 class Told(NamedTuple):
@@ -213,19 +214,22 @@ class ChosenTuner:
         return words
 
     def _retold(self, head: Mapping[str, Any], part: bytes) -> tuple[str, ...]:
-        """Learn from the best that a learner of another kind knew in another space."""
+        """Learn from what a learner of another kind would try, and expects of it, in another space."""
         space, start = read(head["space"]), head["start"]
         constraints = int(head["constraints"])
         before = ChosenTuner(space, start, constraints=constraints, contextual=bool(head["contextual"]))
         before._tuner = before._made(head["serving"])
         before._tuner.load(part)
-        best = before._tuner.recommend()
-        values = self._space.clip({**self._start, **_common(best.values, self._space)})
         if self._trials and not self._constraints:
-            trial = Trial({name: values.get(name, self._start[name]) for name in self._space}, best.mean)
-            self._tuner.update([trial] * min(RETOLD, self._trials))
+            best = before._tuner.recommend()
+            doubt = 0.5 * (best.high - best.low) if math.isfinite(best.high - best.low) else 0.0
+            for told in (start, best.values, *(before._tuner.suggest() for _ in range(RETOLD))):
+                values = self._space.clip({**self._start, **_common(told, self._space)})
+                there = {name: values.get(name, self._start[name]) for name in self._space}
+                mean = before._tuner.expected(told)
+                self._tuner.update([Trial(there, mean + doubt), Trial(there, mean - doubt)])
         was, now = ({name: Scale.of(each) for name, each in of.items()} for of in (space, self._space))
-        return (*changes(was, now), f"what {head['serving']} knew, but for the best values: {self.serving} serves now")
+        return (*changes(was, now), f"much of what {head['serving']} knew: {self.serving} serves now")
 
 
 def make_tuner(

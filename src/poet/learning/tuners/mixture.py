@@ -46,7 +46,8 @@ ODDS = (4.0, 3.0, 2.0, 1.0)  # of the models before anything was seen: the simpl
 FEW = 4.0  # features from which on each is believed to matter the less, the more there are
 SHAPE = 2.0  # of the noise's prior: it is worth four scores
 NOISE = 0.075  # variance of the noise, as a share of the squared range of scores, until scores were seen
-TEMPER = 0.5  # of draws: by how much less they vary than is believed
+TEMPER = 0.5  # of draws, at first: how far they vary, as a multiple of what is believed; twice that in the end
+TEMPERED = 1000.0  # trials after which it is half way: an option that had bad luck early comes back
 HALF_LIFE = 5000.0  # trials until what was seen weighs half
 REFRESH = 0.04  # share of the trials known that may come before beliefs are brought up to date
 LONGEST_REFRESH = 64  # trials
@@ -134,7 +135,8 @@ class MixtureTuner:
 
     space: Choices, or numbers with few steps. start: the declared defaults. constraints: slacks that each trial has.
     contextual: whether contexts may matter at all. half_life: trials until what was seen weighs half; inf: never.
-    temper: of draws, > 0: 1 explores as much as is believed, 0.5 as much as pays. seed: of the draws.
+    temper: of draws at first, > 0: 0.5 explores as much as pays in the first hundreds of calls; it doubles as trials
+        come, so that in the long run as much is explored as is believed. seed: of the draws.
 
     Raises ConfigurationError where the space has a range, or too many combinations, or an argument is out of range.
     """
@@ -326,6 +328,10 @@ class MixtureTuner:
         return np.asarray((np.minimum(told[:, 1:], 0.0) / self._slack_scale).sum(axis=1))
 
     @property
+    def _heat(self) -> float:
+        return self._temper * (1.0 + self._trials / (self._trials + TEMPERED))
+
+    @property
     def _slack_scale(self) -> Array:
         return np.sqrt(np.maximum(self._beliefs[0].noise[1:], 1e-300))
 
@@ -375,7 +381,7 @@ class MixtureTuner:
         told = []
         for target in range(self._targets):
             model = self._model(target, len(x) > 1)
-            told.append(linear.drawn_at(model, x[: model.start.shape[1]], target, self._temper, self._rng))
+            told.append(linear.drawn_at(model, x[: model.start.shape[1]], target, self._heat, self._rng))
         return np.array(told).T + self._offset
 
     def suggest(self, context: Context = ()) -> dict[str, Value]:
@@ -469,12 +475,12 @@ class MixtureTuner:
         widest = 1
         for target in range(self._targets):
             model = self._model(target)
-            weights = linear.drawn(model, target, self._temper, self._rng)
+            weights = linear.drawn(model, target, self._heat, self._rng)
             told[:, : weights.shape[1], target] = weights
             widest = max(widest, weights.shape[1])
         drawn = self._made(number, told[:, :widest], among, own)
         if len(self._beliefs) > 1 and widest > 1:
-            free = [linear.drawn_at(self._beliefs[0], _ONE, t, self._temper, self._rng) for t in range(self._targets)]
+            free = [linear.drawn_at(self._beliefs[0], _ONE, t, self._heat, self._rng) for t in range(self._targets)]
             drawn = drawn._replace(unknown=self._unknown(np.stack(free, axis=1) + self._offset, among))
         return drawn
 

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+import pytest
+
+from poet.learning.tuners.chosen import COINS, TAKEOVER, ChosenTuner, make_tuner
+from poet.model.trial import Trial
+from poet.model.tunable import Choice, Integer, Real, Space, Value
+
+FEW = Space(model=Choice("a", "b"), depth=Integer(1, 3))
+RANGES = Space(model=Choice("a", "b"), x=Real(0.0, 1.0))
+MANY = Space(model=Choice(*"abcdefgh"), style=Choice(*"abcdefghi"))
+WIDE = Space(**{f"x{k}": Real(0.0, 1.0) for k in range(40)})
+
+
+def start(space: Space) -> dict[str, Value]:
+    return {name: each.options[0] if isinstance(each, Choice) else each.low for name, each in space.items()}
+
+
+def score(values: Mapping[str, Value]) -> float:
+    return 0.3 * (values["model"] == "b") + 0.3 - (float(values.get("x", 0.0)) - 0.6) ** 2
+
+
+def lived(tuner: ChosenTuner, n: int, *, coins: bool = False, seed: int = 0) -> None:
+    dice = random.Random(seed)
+    for _ in range(n):
+        values = tuner.suggest()
+        worth = score(values)
+        tuner.update([Trial(values, float(dice.random() < worth) if coins else worth + dice.gauss(0.0, 0.1))])
+
+
+@pytest.mark.parametrize(
+    ("space", "contextual", "serving", "word"),
+    [
+        (FEW, False, "arms", "6 combinations"),
+        (FEW, True, "mixture", "6 combinations of values, and contexts"),
+        (RANGES, False, "gaussian", "Gaussian process"),
+        (RANGES, True, "gaussian", "in its context"),
+        (MANY, False, "gaussian", "Gaussian process"),
+        (WIDE, False, "spsa", "many tunables"),
+        (WIDE, True, "spsa", "many tunables"),
+    ],
+    ids=["few", "few by context", "ranges", "ranges by context", "many", "wide", "wide by context"],
+)
+def test_the_space_says_which_one_serves(space: Space, contextual: bool, serving: str, word: str) -> None:
+    tuner = make_tuner(space, start(space), contextual=contextual)
+    assert isinstance(tuner, ChosenTuner)
+    assert tuner.serving == serving
+    assert word in tuner.reason
+    assert tuner.recommend().values == start(space)
+
+
+def test_after_many_trials_simultaneous_perturbation_takes_over_and_goes_on() -> None:
+    tuner = ChosenTuner(RANGES, start(RANGES))
+    lived(tuner, TAKEOVER - 1)
+    assert tuner.serving == "gaussian"
+    before = score(tuner.recommend().values)
+    lived(tuner, 1, seed=1)
+    assert tuner.serving == "spsa"
+    assert f"{TAKEOVER} trials" in tuner.reason
+    told = tuner.recommend()
+    assert told.evidence == TAKEOVER
+    assert score(told.values) > before - 0.05
+    heir = ChosenTuner(RANGES, start(RANGES))
+    assert heir.load(tuner.dump()) == ()
+    assert (heir.serving, heir.recommend(), heir.dump()) == ("spsa", told, tuner.dump())
+
+
+def test_scores_of_0_and_1_are_soon_averaged_over() -> None:
+    tuner = ChosenTuner(RANGES, start(RANGES))
+    lived(tuner, COINS, coins=True)
+    assert tuner.serving == "spsa"
+    assert "0 and 1" in tuner.reason
+
+
+def test_with_contexts_the_process_stays_and_is_shown_some() -> None:
+    tuner = ChosenTuner(RANGES, start(RANGES), contextual=True)
+    dice = random.Random(0)
+    for _ in range(4):
+        trials = []
+        for _ in range(500):
+            values: dict[str, Value] = {"model": dice.choice("ab"), "x": round(dice.random(), 1)}
+            trials.append(Trial(values, score(values) + dice.gauss(0.0, 0.1), (("region", dice.choice("ab")),)))
+        tuner.update(trials)
+    assert tuner.serving == "gaussian"
+    told = tuner.recommend((("region", "a"),))
+    assert told.evidence == 2000
+    assert told.values["model"] == "b"
+
+
+def test_odd_scores_are_no_trials() -> None:
+    tuner = ChosenTuner(RANGES, start(RANGES))
+    tuner.update([Trial(start(RANGES), float("nan"))] * (2 * TAKEOVER))
+    assert (tuner.serving, tuner.recommend().evidence) == ("gaussian", 0)
+
+
+def test_a_space_for_another_learner_keeps_the_best_values_and_says_so() -> None:
+    tuner = ChosenTuner(FEW, start(FEW))
+    lived(tuner, 100)
+    assert tuner.recommend().values["model"] == "b"
+    other = ChosenTuner(RANGES, start(RANGES))
+    assert other.load(tuner.dump()) == (
+        "depth is no tunable any more",
+        "much of what arms knew: gaussian serves now",
+    )
+    assert other.recommend().values["model"] == "b"
+    back = ChosenTuner(FEW, start(FEW))
+    assert back.load(other.dump())[-1] == "much of what gaussian knew: arms serves now"
+    assert back.recommend().values["model"] == "b"
+
+
+def test_it_is_told_before_and_after_that_contexts_matter() -> None:
+    tuner = ChosenTuner(FEW, start(FEW))
+    lived(tuner, 100)
+    other = ChosenTuner(FEW, start(FEW), contextual=True)
+    assert other.load(tuner.dump()) == ("much of what arms knew: mixture serves now",)
+    assert other.recommend().values["model"] == "b"

@@ -57,7 +57,9 @@ def check_execution(execution: Execution) -> None:
 
 def goals(given: Sequence[Any]) -> list[Goals]:
     """The goals of many executions, all floats. Raises ValueError where one is no number."""
-    return [check_goals(one) if any(value.__class__ is not float for _, value in one) else one for one in given]
+    if {type(value) for one in given for _, value in one} <= {float}:
+        return list(given)
+    return [check_goals(one) for one in given]
 
 
 def pack(contexts: Sequence[Context], what: str = FEATURE) -> bytes:
@@ -74,16 +76,16 @@ def pack(contexts: Sequence[Context], what: str = FEATURE) -> bytes:
     shapes: dict[tuple[int, ...], int] = {(): 0}
     chosen = []
     seen: dict[object, tuple[int, list[tuple[list[int], int]]]] = {}  # a context's shape, and its places by column
+    types = {type(value) for context in contexts for _, value in context}
+    mixed = len(types - {str}) > 1  # 1 and True are equal
+    signed = float in types and any(_has_negative_zero(context) for context in contexts)  # 0.0 and -0.0 are equal, too
     for context in contexts:
         if not context:
             chosen.append(0)
             continue
-        types = tuple([type(value) for _, value in context])  # 1 and True are equal
-        # 0.0 and -0.0 are equal, too
-        odd = float in types and any(
-            not value and value.__class__ is float and copysign(1, value) < 0 for _, value in context
-        )
-        again = None if odd else seen.get((context, types))
+        key: object = (context, tuple([type(value) for _, value in context])) if mixed else context
+        odd = signed and _has_negative_zero(context)
+        again = None if odd else seen.get(key)
         if again is None:
             shape, cells = [], []
             for (name, value), kind in zip(context, _kinds(context, what), strict=True):
@@ -94,7 +96,7 @@ def pack(contexts: Sequence[Context], what: str = FEATURE) -> bytes:
                 shape.append(column.number)
             again = shapes.setdefault(tuple(shape), len(shapes)), cells
             if not odd:
-                seen[context, types] = again
+                seen[key] = again
         chosen.append(again[0])
         for places, place in again[1]:
             places.append(place)
@@ -142,6 +144,12 @@ def unpack(reader: Reader, rows: int, what: str = FEATURE) -> list[Context]:
         pairs = [(name, value) for value in values]  # made once: executions of equal features share them
         cells.append(map(pairs.__getitem__, places))
     return [tuple([next(cells[column]) for column in shapes[shape]]) for shape in chosen]
+
+
+def _has_negative_zero(context: Context) -> bool:
+    return 0.0 in [value for _, value in context] and any(
+        isinstance(value, float) and not value and copysign(1, value) < 0 for _, value in context
+    )
 
 
 class _Column:

@@ -32,7 +32,8 @@ WRITER = """
         store = SqliteStore(Path(place))
     generation = store.register(record()).generation
     while True:
-        rows = [execution(i, writer=writer) for i in range(sequence, sequence + 1 + sequence % 13)]
+        numbers = range(sequence, sequence + 1 + sequence % 13)
+        rows = [execution(i, writer=writer, values=(("k", i % 7),) if i % 3 == 0 else ()) for i in numbers]
         store.append(KEY, rows)
         sequence += len(rows)
         os.write(1, f"executions {sequence}\\n".encode())
@@ -40,7 +41,9 @@ WRITER = """
         store.exchange(KEY, writer, told, lambda state: str(int(state or b"0") + 1).encode())
         os.write(1, f"contributions {told}\\n".encode())
         if told % 5 == 0:
-            store.score(KEY, [Feedback(writer, sequence - 1, 0.5, float(told))])
+            goals = (("cost", sequence / 8), ("quality", 0.5))
+            store.score(KEY, [Feedback(writer, sequence - 1, 0.5, float(told), goals)])
+            os.write(1, f"scored {sequence - 1}\\n".encode())
         if told % 7 == 0:
             store.maintain(executions_before=0.0, hours_before=0.0, settled=1e12)
         try:
@@ -69,6 +72,7 @@ class Told:
     executions: dict[str, int] = field(default_factory=dict)  # by writer, how many
     contributions: dict[str, int] = field(default_factory=dict)  # by writer, how many
     versions: dict[int, str] = field(default_factory=dict)  # with their reasons
+    scored: set[tuple[str, int]] = field(default_factory=set)  # by writer and sequence
 
     def hear(self, writer: str, lines: list[str]) -> None:
         """Take down what a writer has printed."""
@@ -78,6 +82,8 @@ class Told:
                     self.executions[writer] = int(count)
                 case ["contributions", count]:
                     self.contributions[writer] = int(count)
+                case ["scored", sequence]:
+                    self.scored.add((writer, int(sequence)))
                 case ["version", number, *reason]:
                     self.versions[int(number)] = " ".join(reason)
 
@@ -89,9 +95,14 @@ class Told:
         stored: dict[str, set[int]] = {}
         for row in store.executions(KEY):
             stored.setdefault(row.writer, set()).add(row.sequence)
+            assert row.values == ((("k", row.sequence % 7),) if row.sequence % 3 == 0 else ())
         for writer, count in self.executions.items():
             assert set(range(count)) <= stored[writer]
             assert stored[writer] == set(range(len(stored[writer])))  # and nothing half-written after it
+        found = store.find(KEY, sorted(self.scored))
+        assert [(row.writer, row.sequence) for row in found] == sorted(self.scored)
+        for row in found:
+            assert (row.score, dict(row.goals)) == (0.5, {"cost": (row.sequence + 1) / 8, "quality": 0.5})
         merged, contributed = int(store.load_learner(KEY) or b"0"), sum(self.contributions.values())
         assert contributed <= merged <= contributed + killed  # of each writer the last may not have been told
         assert store.standing(KEY).live.version == max(kept)

@@ -57,7 +57,9 @@ def check_execution(execution: Execution) -> None:
 
 def goals(given: Sequence[Any]) -> list[Goals]:
     """The goals of many executions, all floats. Raises ValueError where one is no number."""
-    return [check_goals(one) if any(value.__class__ is not float for _, value in one) else one for one in given]
+    if {type(value) for one in given for _, value in one} <= {float}:
+        return list(given)
+    return [check_goals(one) for one in given]
 
 
 def pack(contexts: Sequence[Context], what: str = FEATURE) -> bytes:
@@ -70,34 +72,19 @@ def pack(contexts: Sequence[Context], what: str = FEATURE) -> bytes:
     """
     if not any(contexts):
         return texts([])
+    distinct, rows = _distinct(contexts)
     columns: dict[tuple[str, int], _Column] = {}
     shapes: dict[tuple[int, ...], int] = {(): 0}
-    chosen = []
-    seen: dict[object, tuple[int, list[tuple[list[int], int]]]] = {}  # a context's shape, and its places by column
-    for context in contexts:
-        if not context:
-            chosen.append(0)
-            continue
-        types = tuple([type(value) for _, value in context])  # 1 and True are equal
-        # 0.0 and -0.0 are equal, too
-        odd = float in types and any(
-            not value and value.__class__ is float and copysign(1, value) < 0 for _, value in context
-        )
-        again = None if odd else seen.get((context, types))
-        if again is None:
-            shape, cells = [], []
-            for (name, value), kind in zip(context, _kinds(context, what), strict=True):
-                column = columns.get((name, kind))
-                if column is None:
-                    column = columns[name, kind] = _Column(len(columns))
-                cells.append((column.places, column.place(_CODES[kind](value))))
-                shape.append(column.number)
-            again = shapes.setdefault(tuple(shape), len(shapes)), cells
-            if not odd:
-                seen[context, types] = again
-        chosen.append(again[0])
-        for places, place in again[1]:
-            places.append(place)
+    shape_of = []
+    for number, context in enumerate(distinct):
+        shape = []
+        for (name, value), kind in zip(context, _kinds(context, what), strict=True):
+            column = columns.get((name, kind))
+            if column is None:
+                column = columns[name, kind] = _Column(len(columns))
+            column.place(number, _CODES[kind](value))
+            shape.append(column.number)
+        shape_of.append(shapes.setdefault(tuple(shape), len(shapes)))
     parts = [texts([name for name, _ in columns])]
     if columns:
         written = [shape for shape in shapes if shape]
@@ -106,12 +93,13 @@ def pack(contexts: Sequence[Context], what: str = FEATURE) -> bytes:
             count(len(written)),
             numbers(map(len, written)),
             numbers(column for shape in written for column in shape),
-            numbers(chosen),
+            numbers([shape_of[row] for row in rows]),
         )
         for (_, kind), column in columns.items():
             values: list[Any] = list(column.values)
             parts.append(texts(values) if kind in _SPELT else count(len(values)) + numbers(values))
-            parts.append(numbers(column.places))
+            places = column.places
+            parts.append(numbers([places[row] for row in rows if row in places]))
     return b"".join(parts)
 
 
@@ -144,6 +132,29 @@ def unpack(reader: Reader, rows: int, what: str = FEATURE) -> list[Context]:
     return [tuple([next(cells[column]) for column in shapes[shape]]) for shape in chosen]
 
 
+def _distinct(contexts: Sequence[Context]) -> tuple[list[Context], list[int]]:
+    """The different ones in order of appearance, and of each its place among them."""
+    kinds = {(name, type(value)) for context in contexts for name, value in context}
+    numbers_ = [name for name, kind in kinds if kind is not str]
+    keys: Sequence[object] = contexts
+    if len(set(numbers_)) < len(numbers_):  # 1 and True are equal
+        keys = [(context, *[type(value) for _, value in context]) for context in contexts]
+    if any(not value and _is_negative_zero(value) for context in contexts for _, value in context):  # 0.0 and -0.0 are
+        keys = [(key, repr(context)) for key, context in zip(keys, contexts, strict=True)]
+    places: dict[object, int] = {}
+    rows = [places.setdefault(key, len(places)) for key in keys]
+    if keys is contexts:
+        return list(dict.fromkeys(contexts)), rows
+    first: dict[int, Context] = {}
+    for row, context in zip(rows, contexts, strict=True):
+        first.setdefault(row, context)
+    return list(first.values()), rows
+
+
+def _is_negative_zero(value: Value) -> bool:
+    return isinstance(value, float) and not value and copysign(1, value) < 0
+
+
 class _Column:
     """One feature's values of one kind, while they are gathered."""
 
@@ -152,10 +163,10 @@ class _Column:
     def __init__(self, number: int) -> None:
         self.number = number
         self.values: dict[int | str, int] = {}  # code of a value -> its place
-        self.places: list[int] = []
+        self.places: dict[int, int] = {}  # number of a distinct context -> place of its value
 
-    def place(self, code: int | str) -> int:
-        return self.values.setdefault(code, len(self.values))
+    def place(self, context: int, code: int | str) -> None:
+        self.places[context] = self.values.setdefault(code, len(self.values))
 
 
 def _shapes(reader: Reader, rows: int, names: Sequence[str], what: str) -> list[tuple[int, ...]]:

@@ -31,7 +31,7 @@ MOST_DUMPED, MOST_HELD = 48_000, 170_000  # bytes of points in a dump, and of po
 FITTED = 120  # points, the newest, by which hyper-parameters are learned
 PATCHED = 16  # trials at once that are worked into the inverse; more: it is made anew
 
-TEMPER = 0.6  # of draws: 1 were Thompson sampling, 0 greed
+TEMPER, WARMER, WARM = 0.4, 0.6, 60  # of draws at first, and after so many trials: 1 were Thompson sampling, 0 greed
 FIRST = 5  # trials, at most, before the process chooses
 NEARBY, OTHER = 0.15, 0.5  # the first trials about the start: deviation of numbers [1], probability of another option
 UNTRIED_UNTIL, UNTRIED_MOST, UNTRIED_SHARE = 100, 16, 0.25  # trials, options, suggestions: of options never tried ...
@@ -243,8 +243,8 @@ class GaussianTuner:
     def _situations(self) -> list[tuple[Array, float]]:
         """Codes of contexts that stand for all that were seen, and their shares of the trials; most frequent first."""
         codes, count_ = self._points.codes, self._points.counts
-        if not codes.shape[1]:
-            return [(np.empty(0), 1.0)]
+        if not codes.shape[1] or not len(codes):
+            return [(np.array(self._columns.unknown()), 1.0)]
         limits, groups = self._limits(), dict[tuple[float, ...], list[int]]()
         for i, row in enumerate(codes.tolist()):
             groups.setdefault(tuple(_range(c, edges) for c, edges in zip(row, limits, strict=True)), []).append(i)
@@ -305,11 +305,12 @@ class GaussianTuner:
             hope += np.minimum(kept + unsure, 0.0) * (10.0 * process.scale / slack.scale)
         chosen = np.argsort(-hope, kind="stable")[:DRAWN]
         points, rows = points[chosen], rows[chosen]
-        draws = surrogate.drawn(*surrogate.joint(process, rows, now), self._rng, n, TEMPER) - self._change(points, 2.0)
+        warmth = TEMPER + (WARMER - TEMPER) * min(1.0, self._told / WARM)
+        draws = surrogate.drawn(*surrogate.joint(process, rows, now), self._rng, n, warmth) - self._change(points, 2.0)
         if slacks:
             broken = np.zeros_like(draws)
             for slack in slacks:
-                kept = surrogate.drawn(*surrogate.joint(slack, rows, now), self._rng, n, TEMPER)
+                kept = surrogate.drawn(*surrogate.joint(slack, rows, now), self._rng, n, warmth)
                 broken += np.minimum(kept, 0.0) / slack.scale
             draws = np.where(broken.max(axis=1)[:, None] < 0, broken, np.where(broken < 0, -np.inf, draws))
         return self._with_untried(np.asarray(points[np.argmax(draws, axis=1)]))
@@ -366,7 +367,7 @@ class GaussianTuner:
             surrogate.anywhere(ANYWHERE, levels, rng),
             surrogate.around(centres, levels, rng, NEAR, WIDTHS),
         ]
-        return np.unique(np.vstack([self._settled(short(np.vstack(points))), centres]), axis=0)
+        return np.unique(np.vstack([self._settled(short(np.vstack(points))), centres, self._home, self._held]), axis=0)
 
     def _climbed(self, process: Process, codes: Array, centres: Array, rng: np.random.Generator) -> Array:
         """Tops of the mean, and of means through perturbed scores, that single changes lead to: (``CLIMBERS``, d).
@@ -451,6 +452,8 @@ class GaussianTuner:
             deviation += weight * unsure  # as if they were in doubt together: at most too wide
         horizon = min(math.exp(process.hyper.memory), max(50.0, now)) if lasting else 1.0
         worth = middle - CAUTION * deviation - self._change(points, 1.0 / horizon)
+        if not surrogate.spread(process.seen):  # scores that are all alike are no reason to move
+            worth = -np.abs(points - self._held).sum(axis=1)
         broken = np.zeros(len(points))
         for k in range(1, self._outputs):
             slack = self._model(k)
@@ -461,20 +464,16 @@ class GaussianTuner:
         return points[i], float(middle[i]), _EDGE * float(deviation[i]), feasible
 
     def expected(self, values: Mapping[str, Value], context: Context = ()) -> float:
-        """Posterior mean score of ``values``; 0.0 while nothing was tried.
-
-        Raises ConfigurationError where one is missing or not of its tunable's kind.
-        """
-        row = self._cube.row(values)
-        if row is None:
-            self._space.check(dict(values))
-            raise ConfigurationError(f"expected needs all of {', '.join(self._space)}, got {dict(values)!r}")
+        """Posterior mean score of ``values``; of odd ones that of anything untried; 0.0 while nothing was tried."""
         if not len(self._points.x):
             return 0.0
+        row, process = self._cube.row(values), self._model()
+        if row is None:
+            return process.centre
         known = len(self._columns) > 0 and self._columns.known(context)
         situations = [(np.array(self._columns.codes(context)), 1.0)] if known else self._situations()
-        point, now = np.array([row]), float(self._told)
-        return sum(w * float(surrogate.mean(self._model(), self._rows(point, c), now)[0]) for c, w in situations)
+        point, now = np.clip([row], -FARTHEST, self._far), float(self._told)
+        return sum(w * float(surrogate.mean(process, self._rows(point, c), now)[0]) for c, w in situations)
 
     def policy(self, share: float, tries: int) -> Policy:
         """How calls pick values until the next one is made: with contexts, by cells; see ``Cells``.

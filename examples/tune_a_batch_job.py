@@ -22,7 +22,7 @@ from poet import Choice, Integer, Real, poet
 
 X, Y = load_digits(return_X_y=True)
 BATCH = 400  # digits to train on; as many others tell how good it is
-DECLARED = {"kernel": "rbf", "c": 0.1, "gamma": 0.0003, "degree": 3}
+DECLARED: dict[str, str | float] = {"kernel": "rbf", "c": 0.1, "gamma": 0.0003, "degree": 3}
 
 
 @poet(

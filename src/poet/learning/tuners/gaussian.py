@@ -31,7 +31,7 @@ MOST_DUMPED, MOST_HELD = 48_000, 170_000  # bytes of points in a dump, and of po
 FITTED = 120  # points, the newest, by which hyper-parameters are learned
 PATCHED = 16  # trials at once that are worked into the inverse; more: it is made anew
 
-TEMPER, WARMER, WARM = 0.4, 0.6, 60  # of draws at first, and after so many trials: 1 were Thompson sampling, 0 greed
+TEMPER = 0.6  # of draws: 1 were Thompson sampling, 0 greed
 FIRST = 5  # trials, at most, before the process chooses
 NEARBY, OTHER = 0.15, 0.5  # the first trials about the start: deviation of numbers [1], probability of another option
 UNTRIED_UNTIL, UNTRIED_MOST, UNTRIED_SHARE = 100, 16, 0.25  # trials, options, suggestions: of options never tried ...
@@ -305,12 +305,11 @@ class GaussianTuner:
             hope += np.minimum(kept + unsure, 0.0) * (10.0 * process.scale / slack.scale)
         chosen = np.argsort(-hope, kind="stable")[:DRAWN]
         points, rows = points[chosen], rows[chosen]
-        warmth = TEMPER + (WARMER - TEMPER) * min(1.0, self._told / WARM)
-        draws = surrogate.drawn(*surrogate.joint(process, rows, now), self._rng, n, warmth) - self._change(points, 2.0)
+        draws = surrogate.drawn(*surrogate.joint(process, rows, now), self._rng, n, TEMPER) - self._change(points, 2.0)
         if slacks:
             broken = np.zeros_like(draws)
             for slack in slacks:
-                kept = surrogate.drawn(*surrogate.joint(slack, rows, now), self._rng, n, warmth)
+                kept = surrogate.drawn(*surrogate.joint(slack, rows, now), self._rng, n, TEMPER)
                 broken += np.minimum(kept, 0.0) / slack.scale
             draws = np.where(broken.max(axis=1)[:, None] < 0, broken, np.where(broken < 0, -np.inf, draws))
         return self._with_untried(np.asarray(points[np.argmax(draws, axis=1)]))

@@ -479,10 +479,11 @@ class ContextLearner:
                 f"{own.learner._evidence.calls} of its calls, {100 * own.share:.3g} % of all; worth {own.worth:+.3g} "
                 "per call of all"
             )
-        for cell, worth in self._passed.items():
+        if self._passed:
+            passed = ", ".join(f"{cell} ({worth:+.2g})" for cell, worth in sorted(self._passed.items()))
             said.append(
-                f"context {cell}: fares otherwise than the others, but values of its own would be worth {worth:+.3g} "
-                f"per call of all, less than {PAYS * self._value:.3g}: not split"
+                "contexts that fare otherwise than the others, but where values of their own would be worth less than "
+                f"{PAYS * self._value:.3g} per call of all: {passed}; not split"
             )
         looked = [cell for cell, watched in self._watch.cells.items() if not watched.alarmed]
         if looked:

@@ -2,9 +2,11 @@
 
 A cell is one condition or several, joined by ``,``, all of which must hold: ``feature=value``, ``feature<number`` or
 ``feature>=number``. Of texts the marks ``% , = @ < >`` are written as in addresses (``%2C``); numbers are written so
-that they come back exactly. Where several cells hold for a call, those of fewer conditions come first, among these
-those that are first by name, and of one number the wider ones. Values of later cells stand above those of earlier ones,
-and the last is the call's own. A feature that is missing, or of another kind, meets no condition. Standard library only.
+that they come back exactly. A feature that is missing, or of another kind, meets no condition.
+
+Where several cells hold for a call, those of fewer conditions come first, among these those that are first by name, and
+of one number the wider ones. Values of later cells stand above those of earlier ones, and the last is the call's own.
+Standard library only.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ MINDS = 0.2  # share of the calls from which on a cell makes experiments of its 
 SHARE_KEEP = 0.5 ** (1 / 16.0)  # of a cell's share of the calls, per block
 FIRST_CHECK, MOST_CHECK = 256, 2048  # calls from one look at whether cells still pay to the next, doubling
 TRY_AGAIN = 96  # calls, at least, after which a cell that did not pay is tried again; half of those seen so far
-AT_ONCE = 3  # cells that are tried in one look, as each takes milliseconds
+AT_ONCE = 8  # cells that are tried in one look, as each takes milliseconds
 MOST_TOLD = 128  # newest calls that others are told the contexts of
 
 _MAGIC = b"POETctx1"
@@ -90,7 +90,7 @@ class _CellLearner(OnlineLearner):
         strain = self.minder._evidence.strain
         if strain is not None:
             self._mind_load = True
-            self._evidence.strain = strain.among(self._evidence.calls, self.minder._evidence.calls)
+            self._evidence.strain = _among(strain, self.minder, self)
         return self
 
     @property
@@ -324,6 +324,10 @@ class ContextLearner:
         if any(strain.feared for strain in strains):
             for strain in strains:
                 strain.warned()
+        else:  # what did no harm in one is allowed to all
+            most = max((strain.allowed for strain in strains), default=0.0)
+            for strain in strains:
+                strain.allowed = most
         if self._own and self._listens != self._listened:
             for own in self._own.values():
                 if not own.learner._mind_load:
@@ -358,9 +362,9 @@ class ContextLearner:
     def _remove(self, cell: str) -> None:
         self._own.pop(cell, None)
         if not self._own and self._rest is not None:
-            rest, self._rest = self._rest.learner._evidence, None
-            if rest.strain is not None:
-                self._parent._evidence.strain = rest.strain.among(self._calls, rest.calls)
+            rest, self._rest = self._rest.learner, None
+            if rest._evidence.strain is not None:
+                self._parent._evidence.strain = _among(rest._evidence.strain, rest, self._parent)
             self._parent._next_look = self._calls
         self._changed()
 
@@ -480,10 +484,11 @@ class ContextLearner:
                 f"{own.learner._evidence.calls} of its calls, {100 * own.share:.3g} % of all; worth {own.worth:+.3g} "
                 "per call of all"
             )
-        for cell, worth in self._passed.items():
+        if self._passed:
+            passed = ", ".join(f"{cell} ({worth:+.2g})" for cell, worth in sorted(self._passed.items()))
             said.append(
-                f"context {cell}: fares otherwise than the others, but values of its own would be worth {worth:+.3g} "
-                f"per call of all, less than {PAYS * self._value:.3g}: not split"
+                "contexts that fare otherwise than the others, but where values of their own would be worth less than "
+                f"{PAYS * self._value:.3g} per call of all: {passed}; not split"
             )
         looked = [cell for cell, watched in self._watch.cells.items() if not watched.alarmed]
         if looked:
@@ -705,6 +710,14 @@ def _begin(learner: _CellLearner, counts: Sequence[int]) -> _CellLearner:
     learner._live = parent._live
     learner._looks = _THOROUGH - 1  # its first look is a thorough one
     return learner
+
+
+def _among(strain: Strain, known: OnlineLearner, learner: OnlineLearner) -> Strain:
+    """What ``strain`` of one learner says, for another."""
+    evidence = learner._evidence
+    picture = evidence.picture()
+    curve = (picture.weights @ picture.answered).tolist()
+    return strain.among(evidence.calls, known._evidence.calls, curve, evidence.limit)
 
 
 def _state(all_: State, counts: Sequence[int]) -> State:

@@ -48,6 +48,7 @@ SHARE = 0.9  # of the first attempts that are answered as quickly as usual
 _KEEP = 0.5 ** (1 / 20.0)  # of how first attempts fare, per first attempt
 _LISTENING_KEEP = 0.5 ** (1 / 14.0)  # the same while listening: how they fare now counts
 _EXTRA_KEEP = 0.5 ** (1 / 60.0)  # of the extra requests, per call
+_SETTLED = 0.6 / (1 - _KEEP)  # first attempts that say how things are
 _APART = 0.2  # difference of two shares that counts ...
 _SURE = 3.0  # ... if it is so many standard errors, too
 ONSET = 14.0  # first attempts since trouble began that tell how bad it is
@@ -197,16 +198,21 @@ class Strain:
             self.feared, self.allowed = True, before.allowed
         return self
 
-    def among(self, calls: int, before: int) -> Strain:
+    def among(self, calls: int, before: int, curve: Sequence[float], limit: float) -> Strain:
         """A copy for another part of the calls, ``calls`` of them so far, where this has counted ``before``.
 
-        What is usual among them is to be found out; what harm was found holds for them, too.
+        What harm was found holds for them, too. curve, limit: what is usual among them, as for ``knows``; they are
+        taken to have fared so of late.
         """
         strain = Strain.of(self.dump())
         strain.listening = strain._onset = False
         strain.elsewhere(calls - before)
-        strain.quick, strain._usual, strain._bad, strain._weight = math.inf, 0.0, 0.0, 0.0
-        del strain._curve[:]
+        if not strain.feared:
+            strain._until = min(strain._until, calls)
+        strain.quick = math.inf
+        strain.knows(curve, limit, calls)
+        strain._weight = _SETTLED
+        strain._bad = strain._usual * _SETTLED
         return strain
 
     def warned(self) -> None:

@@ -2,9 +2,11 @@
 
 A cell is one condition or several, joined by ``,``, all of which must hold: ``feature=value``, ``feature<number`` or
 ``feature>=number``. Of texts the marks ``% , = @ < >`` are written as in addresses (``%2C``); numbers are written so
-that they come back exactly. Where several cells hold for a call, those of fewer conditions come first and among these
-those that are first by their conditions; values of later ones stand above those of earlier ones, and the last is the
-call's own. A feature that is missing, or of another kind, meets no condition. Standard library only.
+that they come back exactly. A feature that is missing, or of another kind, meets no condition.
+
+Where several cells hold for a call, those of fewer conditions come first, among these those that are first by name, and
+of one number the wider ones. Values of later cells stand above those of earlier ones, and the last is the call's own.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -193,8 +195,14 @@ class Matcher:
         return tuple(cell for cell, rule in self._rules if _all_hold(rule, features))
 
 
-def _order(rule: Sequence[Condition]) -> tuple[int, list[tuple[str, str, str]]]:
-    return len(rule), [(each.feature, each.how, str(each.value)) for each in rule]
+def _order(rule: Sequence[Condition]) -> tuple[int, list[tuple[str, str, float, str]]]:
+    """Rules of fewer conditions first, and of numbers the wider ones."""
+    return len(rule), [
+        (each.feature, each.how, 0.0, each.value)
+        if isinstance(each.value, str)
+        else (each.feature, each.how, -each.value if each.how == "<" else each.value, "")
+        for each in rule
+    ]
 
 
 def _all_hold(rule: Iterable[Condition], features: Mapping[str, object]) -> bool:

@@ -110,3 +110,14 @@ def test_a_number_that_is_none_meets_no_cut() -> None:
 @given(NAMES.filter(lambda name: "@" not in name), RULES.filter(bool))
 def test_names_come_apart_as_they_were_made(base: str, rules: list[str]) -> None:
     assert parts(named(base, rules[0])) == (base, rules[0])
+
+
+def test_of_two_cuts_through_a_number_the_narrower_cell_is_a_calls_own() -> None:
+    find = Matcher(["size<50", "size<3", "size>=100", "size>=2000"])
+    assert [find((("size", size),)) for size in (1, 10, 60, 500, 9000)] == [
+        "size<3",
+        "size<50",
+        None,
+        "size>=100",
+        "size>=2000",
+    ]

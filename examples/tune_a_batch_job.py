@@ -63,7 +63,7 @@ def main(batches: int = 250, seed: int = 0) -> dict[str, float]:
     print(f"accuracy over the first {fifth} batches {found['first']:.3f}, over the last {found['last']:.3f};")
     print(f"on these last ones the declared values have {found['declared']:.3f}")
     print("live:", {name: train.poet.parameters[name] for name in DECLARED})
-    for sentence in train.poet.explain().sentences[-3:]:
+    for sentence in train.poet.explain().sentences[-4:]:
         print(" ", sentence)
     return found
 

@@ -104,7 +104,7 @@ def main(questions: int = 3000, seed: int = 0) -> dict[str, float]:
     print(f"worth of an answer: first {fifth} {found['first']:.3f}, last {fifth} {found['last']:.3f}")
     print(f"as declared {found['declared']:.3f}; best for all topics alike {found['one for all']:.3f},", end=" ")
     print(f"for each {found['best']:.3f}")
-    for sentence in answer.poet.explain().sentences[-4:]:
+    for sentence in answer.poet.explain().sentences[-5:]:
         print(" ", sentence)
     return found
 

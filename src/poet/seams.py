@@ -115,8 +115,8 @@ class Learner(Protocol):
 class Reminded(Protocol):
     """A learner that is told which values the versions say, as executions only tell what they used otherwise."""
 
-    def under(self, parameters: ParameterSet) -> None:
-        """A version, with its values."""
+    def under(self, parameters: ParameterSet, *, live: bool = False) -> None:
+        """A version, with its values; live: calls use it from now on."""
 
     def knows(self, version: int) -> bool:
         """Whether ``under`` has told of it, and it is kept in mind."""
@@ -137,11 +137,12 @@ class Tuner(Protocol):
     def expected(self, values: Mapping[str, Value], context: Context = ()) -> float:
         """Posterior mean score of ``values``, tried or not [utility]."""
 
-    def policy(self, share: float, tries: int) -> Policy:
+    def policy(self, share: float, tries: int, own: Mapping[str, Value] | None = None) -> Policy:
         """How calls pick values until the next one is made.
 
         share: of calls that may try something out, in [0, 1]; 0: each as it is believed to be best in its context.
-        tries: most sets of values to try, >= 1.
+        tries: most sets of values to try, >= 1. own: what calls use anyway, from which picks name what differs; None:
+        what ``recommend()`` says.
         """
 
     def dump(self) -> bytes:

@@ -77,6 +77,7 @@ class TunedLearner:
         self._untold: list[Trial] = []
         self._untold_ledger = Ledger()
         self._said: dict[int, ParameterSet] = {}  # by version
+        self._live: ParameterSet | None = None
         self._policy: Policy | None = None
         self._policy_at = -1  # trials that it rests on; -1: there is none
         self._loss = 0.0  # expected of one of its tries [utility]
@@ -85,8 +86,15 @@ class TunedLearner:
 
     # ------------------------------------------------------------ the seam
 
-    def under(self, parameters: ParameterSet) -> None:
-        """What a version says of the declared tunables: executions only tell what they used otherwise."""
+    def under(self, parameters: ParameterSet, *, live: bool = False) -> None:
+        """What a version says of the declared tunables: executions only tell what they used otherwise.
+
+        live: whether it is what calls use now.
+        """
+        if live:
+            changed = self._live is None or any(self._live.get(name) != parameters.get(name) for name in self._space)
+            self._policy_at = -1 if changed else self._policy_at
+            self._live = parameters
         self._said[parameters.version] = parameters
         while len(self._said) > MOST_VERSIONS:
             del self._said[next(iter(self._said))]
@@ -220,16 +228,17 @@ class TunedLearner:
             return
         self._policy_at = trials
         scoring, ledger = self._scoring, self._facts.ledger
-        policy = self.tuner.policy(1.0, TRIES)
+        live = self._live
+        own = None if live is None else {name: live[name] for name in self._space if name in live}
+        policy = self.tuner.policy(1.0, TRIES, own if own and len(own) == len(self._space) else None)
         best = self.tuner.recommend()
         self._best = best.mean if best.evidence else math.nan
         if isinstance(policy, Tries):
             lost = [max(0.0, best.mean - self.tuner.expected({**best.values, **each})) for each in policy.values]
+            self._loss = sum(lost) / len(lost) if lost else 0.0
         else:
-            lost = [LEAST_GAIN * scoring.worth]
-        self._loss = sum(lost) / len(lost) if lost else 0.0
-        share = ledger.share(self._budget, scoring.worth, self._loss)
-        self._policy = policy._replace(share=share) if isinstance(policy, Tries) else self.tuner.policy(share, TRIES)
+            self._loss = float(getattr(policy, "loss", 0.0))
+        self._policy = policy.with_share(ledger.share(self._budget, scoring.worth, self._loss))
 
     def _sentences(self, live: Mapping[str, Value]) -> list[str]:
         trials, _, ledger = self._facts
@@ -254,7 +263,7 @@ class TunedLearner:
             f"{ledger.tries:.0f} of {ledger.calls:.0f} calls have tried other values, at a cost of "
             f"{ledger.spent / worth:.3g} successes; {max(0.0, ledger.left(self._budget, worth)) / worth:.3g} are left."
         )
-        return [*said, *self.dropped]
+        return [*said, *getattr(self.tuner, "notes", tuple)(), *(f"{each}." for each in self.dropped)]
 
     # ------------------------------------------------------------ for a store, and for others
 

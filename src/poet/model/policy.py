@@ -30,6 +30,9 @@ class Policy(Protocol):
     def pick(self, context: Context, uniform: float) -> Pick:
         """The values for a call. uniform: in [0, 1); the same context and number give the same pick. Never raises."""
 
+    def with_share(self, share: float) -> Policy:
+        """The same, with another share of calls that try something, in [0, 1]."""
+
 
 class Tries(NamedTuple):
     """Some calls, ``share`` of them, try one of several sets of values, each as often; the others use their own.
@@ -42,6 +45,10 @@ class Tries(NamedTuple):
 
     share: float  # of calls, in [0, 1]
     values: tuple[Mapping[str, Value], ...]
+
+    def with_share(self, share: float) -> Tries:
+        """The same, with another share of calls that try something."""
+        return self._replace(share=share)
 
     def pick(self, context: Context, uniform: float) -> Pick:
         """The values for a call."""
@@ -56,6 +63,10 @@ class _Without(NamedTuple):
 
     policy: Policy
     names: frozenset[str]
+
+    def with_share(self, share: float) -> _Without:
+        """The same, with another share of calls that try something."""
+        return _Without(self.policy.with_share(share), self.names)
 
     def pick(self, context: Context, uniform: float) -> Pick:
         """The values for a call."""
@@ -209,6 +220,10 @@ class Contextual(NamedTuple):
     best: Drawn
     tries: tuple[Drawn, ...] = ()
     loss: float = 0.0  # what a call that tries something is believed to lose, on average [score]
+
+    def with_share(self, share: float) -> Contextual:
+        """The same, with another share of calls that try something."""
+        return self._replace(share=share)
 
     def pick(self, context: Context, uniform: float) -> Pick:
         """The values for a call."""

@@ -34,6 +34,12 @@ class Cells(NamedTuple):
     features: tuple[tuple[str, tuple[float, ...] | None], ...]  # name; limits between a number's ranges; None: category
     cells: Mapping[tuple[Part, ...], Cell]
     parent: Tries
+    loss: float = 0.0  # what a call that tries something is believed to lose, on average [score]
+
+    def with_share(self, share: float) -> Cells:
+        """The same, with another share of calls that try something."""
+        cells = {key: Cell(cell.own, cell.tries.with_share(share)) for key, cell in self.cells.items()}
+        return self._replace(cells=cells, parent=self.parent.with_share(share))
 
     def pick(self, context: Context, uniform: float) -> Pick:
         """The values for a call."""

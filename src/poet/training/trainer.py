@@ -313,6 +313,8 @@ class Trainer:
         probe: Probe | None = None
         if self.applies and not standing.paused:
             learner = trainee.learner
+            if isinstance(learner, Reminded):
+                learner.under(standing.live, live=True)
             if learner is not None:
                 probe = self._guarded("learning", learner.probe)
         if probe is not None and probe.policy is not None and standing.pinned:

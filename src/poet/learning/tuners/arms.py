@@ -198,7 +198,7 @@ class ArmTuner:
             return float(self._trust @ arms.pooled(self._arms)[0][:, 0] + self._offset[0])
         return float(self._trust @ self._beliefs().mean[:, number, 0] + self._offset[0])
 
-    def policy(self, share: float, tries: int) -> Policy:
+    def policy(self, share: float, tries: int, own: Mapping[str, Value] | None = None) -> Policy:
         """Some calls try one of ``tries`` draws, the others use what is live."""
         return tried([self.suggest() for _ in range(tries)], share)
 

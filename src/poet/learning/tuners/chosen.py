@@ -41,6 +41,14 @@ TRUST = 0.5  # weight that what was watched keeps where it is contradicted by th
 RETOLD = 16  # of the values that a learner would try are told to one of another kind that takes its place
 
 
+NAMES = {
+    "arms": "Thompson sampling",
+    "mixture": "Thompson sampling by context",
+    "gaussian": "a Gaussian process",
+    "spsa": "simultaneous perturbation",
+}
+
+
 class Told(NamedTuple):
     """What a state says of how its tuner was declared."""
 
@@ -166,9 +174,14 @@ class ChosenTuner:
         """Posterior mean score [utility]."""
         return self._tuner.expected(values, context)
 
-    def policy(self, share: float, tries: int) -> Policy:
+    def policy(self, share: float, tries: int, own: Mapping[str, Value] | None = None) -> Policy:
         """How calls pick values until the next one is made."""
-        return self._tuner.policy(share, tries)
+        return self._tuner.policy(share, tries, own)
+
+    def notes(self) -> tuple[str, ...]:
+        """Who serves and why, and what it has to say, in words."""
+        noted = getattr(self._tuner, "notes", tuple)
+        return (f"The learner of these is {NAMES[self.serving]}: {self.reason}.", *(f"{each}." for each in noted()))
 
     # ------------------------------------------------------------ keeping
 

@@ -474,10 +474,11 @@ class GaussianTuner:
         point, now = np.clip([row], -FARTHEST, self._far), float(self._told)
         return sum(w * float(surrogate.mean(process, self._rows(point, c), now)[0]) for c, w in situations)
 
-    def policy(self, share: float, tries: int) -> Policy:
+    def policy(self, share: float, tries: int, own: Mapping[str, Value] | None = None) -> Policy:
         """How calls pick values until the next one is made: with contexts, by cells; see ``Cells``.
 
         share: of calls that may try something out, in [0, 1]. tries: most sets of values to try, >= 1, in each cell.
+        own: what calls use anyway, to which a cell's best is compared; None: what ``recommend()`` says.
         Raises ConfigurationError where they are out of range.
         """
         if not 0 <= share <= 1:
@@ -486,32 +487,39 @@ class GaussianTuner:
             raise ConfigurationError(f"tries must be a whole number >= 1, got {tries!r}")
         self._hold()
         if not len(self._columns) or not len(self._points.x):
-            return self._some(np.empty(0), share, tries)
-        parent = self._best(self._situations(), lasting=True)[0]
+            return self._some(np.empty(0), share, tries)[0]
+        if own is None:
+            own = self._cube.values(self._best(self._situations(), lasting=True)[0].tolist())
         limits = self._limits()
+        lost: list[float] = []  # by tries, in expectation
         cells: dict[tuple[Any, ...], Cell] = {}
         for codes, _ in self._situations()[:CELLS]:
             key = self._columns.parts(codes.tolist(), limits)
             if key is None:
                 continue
-            best = self._best([(codes, 1.0)], lasting=False)[0]
-            own = {} if (best == parent).all() else self._cube.values(best.tolist())
-            cells[key] = Cell(own, self._some(codes, share, tries))
+            point, mean = self._best([(codes, 1.0)], lasting=False)[:2]
+            best = self._cube.values(point.tolist())
+            other, scores = self._some(codes, share, tries)
+            cells[key] = Cell({n: v for n, v in best.items() if own.get(n) != v}, other)
+            lost += [max(0.0, mean - score) for score in scores]
         features = tuple(zip(self._columns.names, limits, strict=True))
         common = self._situations()[0][0]
-        return Cells(features, cells, self._some(common, share, tries))
+        return Cells(features, cells, self._some(common, share, tries)[0], sum(lost) / max(1, len(lost)))
 
     def _hold(self) -> None:
         """Take what is best by now for what holds, where changes cost something: the next one must pay against it."""
         if self._costs.any() and len(self._points.x):
             self._held = self._best(self._situations(), lasting=True)[0]
 
-    def _some(self, codes: Array, share: float, tries: int) -> Tries:
-        """Distinct sets of values to try in one context."""
+    def _some(self, codes: Array, share: float, tries: int) -> tuple[Tries, list[float]]:
+        """Distinct sets of values to try in one context, and what each is expected to score."""
         if share == 0:
-            return Tries(0.0, ())
+            return Tries(0.0, ()), []
         found = np.unique(self._tries(codes, tries), axis=0)
-        return Tries(share, tuple(self._cube.values(point.tolist()) for point in found))
+        scores: list[float] = []
+        if len(self._points.x):
+            scores = surrogate.mean(self._model(), self._rows(found, codes), float(self._told)).tolist()
+        return Tries(share, tuple(self._cube.values(point.tolist()) for point in found)), scores
 
     # --- keeping ------------------------------------------------------------------------------------------------------
 

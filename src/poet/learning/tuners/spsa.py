@@ -365,7 +365,7 @@ class SpsaTuner:
             assert column is not None
         return float(column @ self._mean()[0][:, 0] + self._offset[0])
 
-    def policy(self, share: float, tries: int) -> Policy:
+    def policy(self, share: float, tries: int, own: Mapping[str, Value] | None = None) -> Policy:
         """Some calls try one of ``tries`` draws, the others use what is live."""
         return tried([self.suggest() for _ in range(tries)], share)
 

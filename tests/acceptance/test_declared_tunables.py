@@ -336,3 +336,14 @@ def test_the_default_agent_tunes_in_the_background(tmp_path: Path) -> None:
         assert work.poet.status()["exploration"]["trials"] == 50
     finally:
         the_house.configure(store="memory:")
+
+
+def test_a_version_says_what_a_pin_has_kept() -> None:
+    house = House()
+    work = declared(house.poet, score=lambda result, seconds: worth(*result))
+    served(house, work, 4)
+    work.poet.pin(x=0.45)
+    served(house, work, 200)
+    assert work.poet.parameters["x"] == 0.45
+    assert work.poet.parameters["model"] == "good"
+    assert "as pinned: x 0.45" in " ".join(version.reason for version in work.poet.versions())

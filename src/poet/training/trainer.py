@@ -284,11 +284,12 @@ class Trainer:
         values = trainee.with_pins(suggestion.values)
         if values == dict(live):
             return
+        held = [f"{name} {values[name]}" for name in suggestion.values if values.get(name) != suggestion.values[name]]
         draft = ParameterSet(
             values_=values,
             parent=live.version,
             origin="learned",
-            reason=suggestion.reason,
+            reason=suggestion.reason + (f"; as pinned: {', '.join(held)}" if held else ""),
             author="poet",
             estimates=suggestion.estimates,
             evidence=suggestion.evidence,

@@ -31,6 +31,7 @@ MOST_DUMPED, MOST_HELD = 48_000, 170_000  # bytes of points in a dump, and of po
 FITTED = 120  # points, the newest, by which hyper-parameters are learned
 PATCHED = 16  # trials at once that are worked into the inverse; more: it is made anew
 
+GLOOM = 0.5  # deviations by which the unknown is guessed to be worse: somebody meant the start
 TEMPER = 0.6  # of draws: 1 were Thompson sampling, 0 greed
 FIRST = 5  # trials, at most, before the process chooses
 NEARBY, OTHER = 0.15, 0.5  # the first trials about the start: deviation of numbers [1], probability of another option
@@ -206,7 +207,7 @@ class GaussianTuner:
         for k in range(self._outputs):
             seen = self._seen(k)
             newest = Seen(*(part[-FITTED:] for part in seen if part is not None))
-            prior = surrogate.usual(self._levels, trend=True)
+            prior = self._prior()
             self._hypers[k] = surrogate.fit(newest, levels=self._levels, hyper=self._hypers[k], prior=prior).hyper
         self._fitted, self._fresh, self._process = (self._told, len(self._points.x)), 0, None
 
@@ -215,6 +216,9 @@ class GaussianTuner:
     @property
     def _levels(self) -> tuple[int, ...]:
         return self._cube.levels + self._columns.levels
+
+    def _prior(self) -> Hyper:
+        return surrogate.usual(self._levels, trend=True)._replace(gloom=GLOOM)
 
     def _rows(self, points: Array, codes: Array | Sequence[float]) -> Array:
         """Points beside the place of one context: (m, d + f)."""
@@ -232,7 +236,7 @@ class GaussianTuner:
         """Of the score, which is kept, or of a slack, which is made anew."""
         if k == 0 and self._process is not None:
             return self._process
-        hyper = self._hypers[k] or surrogate.usual(self._levels, trend=True)
+        hyper = self._hypers[k] or self._prior()
         process = surrogate.fit(self._seen(k), levels=self._levels, hyper=hyper, learn=False)
         if k == 0:
             self._process = process

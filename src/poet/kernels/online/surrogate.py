@@ -28,7 +28,6 @@ _JITTER = 1e-8  # share of the variance that is added to the diagonal, so that t
 _LENGTH, _CHOICE_LENGTH, _LENGTH_SPREAD = math.log(0.5), math.log(1.4), 1.0  # prior of the log lengths
 _NOISE, _NOISE_SPREAD = 0.0, 1.5  # prior of the logit of the noise's share of the variance: one half
 _MEMORY, _MEMORY_SPREAD = math.log(400.0), 1.5  # prior of the log memory [log observations]
-_GUESS = 2.0  # observations that the guess of what is far away is worth
 _TREND, _TREND_SPREAD = -0.5, 1.5  # prior of the logit of the trend's share of what is not noise
 _BOUND, _SHORTEST_MEMORY, _LONGEST_MEMORY = 5.0, math.log(20.0), math.log(1e6)
 _MOST_NOISE = 12.0  # of the logit
@@ -243,10 +242,6 @@ def _solved(data: Seen, levels: tuple[int, ...], hyper: Hyper, inverse: Array) -
     centre = float(weights @ data.y / weights.sum())
     solved_ = _times(inverse, data.y - centre) / unit
     scale = unit * math.sqrt(_variance(data, hyper, unit, float((data.y - centre) @ solved_) / unit))
-    if hyper.gloom:
-        # a guess of what is expected anywhere, worth as much as ``_GUESS`` independent observations
-        centre -= hyper.gloom * scale * math.sqrt(1.0 - _share(hyper.noise)) * _GUESS / (float(weights.sum()) + _GUESS)
-        solved_ = _times(inverse, data.y - centre) / unit
     return Process(data, levels, hyper, centre, scale, inverse, solved_ * (unit / scale))
 
 
@@ -447,7 +442,7 @@ def _mode(data: Seen, levels: tuple[int, ...], start: Hyper, prior: Hyper) -> Hy
     lengths = tuple(found[: len(levels)].tolist())
     noise, *more = found[len(levels) :].tolist()
     bent = more.pop() if prior.trend is not None else None
-    return Hyper(lengths, noise, more[0] if more else start.memory, bent, prior.gloom)
+    return Hyper(lengths, noise, more[0] if more else start.memory, bent)
 
 
 def _descended(cost: Callable[[Array], tuple[float, Array]], point: Array, low: Array, high: Array) -> Array:

@@ -31,12 +31,11 @@ MOST_DUMPED, MOST_HELD = 48_000, 170_000  # bytes of points in a dump, and of po
 FITTED = 120  # points, the newest, by which hyper-parameters are learned
 PATCHED = 16  # trials at once that are worked into the inverse; more: it is made anew
 
-GLOOM = 0.5  # deviations by which the unknown is guessed to be worse: somebody meant the start
 TEMPER = 0.6  # of draws: 1 were Thompson sampling, 0 greed
 FIRST = 5  # trials, at most, before the process chooses
 NEARBY, OTHER = 0.15, 0.5  # the first trials about the start: deviation of numbers [1], probability of another option
 ANYWHERE, NEAR = 160, 160  # candidates anywhere, and near the best
-CLIMBERS, STEPS_UP, MOVES = 3, 12, (-0.25, -0.08, -0.02, 0.02, 0.08, 0.25)
+CLIMBERS, STEPS_UP, MOVES = 3, 8, (-0.25, -0.06, 0.06, 0.25)  # how many, how far at most, and by which changes [1]
 WIDTHS = (0.15, 0.05, 0.02)  # of those near the best [1]
 DRAWN = 128  # candidates of which a joint draw is made
 CAUTION = 0.3  # deviations that a recommendation must be better by: a little known is worth a little
@@ -218,7 +217,7 @@ class GaussianTuner:
         return self._cube.levels + self._columns.levels
 
     def _prior(self) -> Hyper:
-        return surrogate.usual(self._levels, trend=True)._replace(gloom=GLOOM)
+        return surrogate.usual(self._levels, trend=True)
 
     def _rows(self, points: Array, codes: Array | Sequence[float]) -> Array:
         """Points beside the place of one context: (m, d + f)."""

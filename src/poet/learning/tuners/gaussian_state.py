@@ -70,7 +70,7 @@ def described(space: Mapping[str, Tunable]) -> dict[str, Any]:
 
 def hyper_facts(hyper: Hyper | None) -> list[Any] | None:
     """Hyper-parameters, for a dump."""
-    return None if hyper is None else [list(hyper.lengths), hyper.noise, hyper.memory, hyper.trend, hyper.gloom]
+    return None if hyper is None else [list(hyper.lengths), hyper.noise, hyper.memory, hyper.trend]
 
 
 class Kept:
@@ -224,12 +224,12 @@ def _tunable(told: Sequence[Any]) -> Tunable:
 
 
 def _hyper(told: Sequence[Any], width: int) -> Hyper:
-    lengths, noise, memory, trend, gloom = told
-    numbers = [float(each) for each in (*lengths, noise, memory, gloom, 0.0 if trend is None else trend)]
+    lengths, noise, memory, trend = told
+    numbers = [float(each) for each in (*lengths, noise, memory, 0.0 if trend is None else trend)]
     if len(lengths) != width or not all(math.isfinite(each) and abs(each) < 50 for each in numbers):
         raise ValueError(f"expected {width} lengths, and all of them finite, got {told!r}")
-    noise, memory, gloom, bent = numbers[-4:]
-    return Hyper(tuple(numbers[:-4]), noise, memory, None if trend is None else bent, gloom)
+    noise, memory, bent = numbers[-3:]
+    return Hyper(tuple(numbers[:-3]), noise, memory, None if trend is None else bent)
 
 
 def short(numbers: Any) -> Array:

@@ -46,9 +46,6 @@ class Hyper(NamedTuple):
     noise: float  # logit of the noise's share of the variance
     memory: float = _MEMORY  # log of the observations after which the past says 1/e as much; used where time is given
     trend: float | None = None  # logit of the trend's share of what is not noise; None: no trend
-    gloom: float = (
-        0.0  # by how many deviations what is far away is guessed to be worse than what was tried; not learned
-    )
 
 
 def usual(levels: Sequence[int], *, trend: bool = False) -> Hyper:

@@ -5,11 +5,13 @@ the unit cube; a column of ``levels`` k > 0 is a choice among codes 0 .. k - 1, 
 same as that of one-hot corners, so that the kernel stays positive definite. Scales (log, whole numbers) are the
 caller's. O(n^3) once per fit, O(n^2) per prediction: meant for up to some 200 points. (Rasmussen & Williams 2006.)
 
-Three extensions. *Time*: where moments are given, the kernel is multiplied by exp(-|dt| / memory), so that what was
-seen long ago says little of now; the memory is learned (Bogunovic et al. 2016, with a rate that need not be known).
-*Counts*: a point stands for so many observations, their mean and their scatter; the likelihood is that of all of them
-(so folding loses nothing), the noise of a point is the noise over its count. *Growth*: a point, or another observation
-of one, is taken in with O(n^2) work, by the inverse's block and rank-one formulas.
+Four extensions. *Trends*: where asked for, part of the kernel is that of main effects alone, as in many spaces what is
+good by itself is good together, and combinations that were never tried follow from it; the part is learned. *Time*:
+where moments are given, the kernel is multiplied by exp(-|dt| / memory), so that what was seen long ago says little of
+now; the memory is learned (Bogunovic et al. 2016, with a rate that need not be known). *Counts*: a point stands for so
+many observations, their mean and their scatter; the likelihood is that of all of them (so folding loses nothing), the
+noise of a point is the noise over its count. *Growth*: a point, or another observation of one, is taken in with O(n^2)
+work, by the inverse's block and rank-one formulas.
 """
 
 from __future__ import annotations

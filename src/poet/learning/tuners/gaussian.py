@@ -37,7 +37,8 @@ NEARBY, OTHER = 0.15, 0.5  # the first trials about the start: deviation of numb
 UNTRIED_UNTIL, UNTRIED_MOST, UNTRIED_SHARE = 100, 16, 0.25  # trials, options, suggestions: of options never tried ...
 UNTRIED_NEAR = 0.25  # ... within this, in every number
 ANYWHERE, NEAR = 160, 160  # candidates anywhere, and near the best
-CLIMBERS, STEPS_UP, MOVES = 3, 12, (-0.25, -0.08, -0.02, 0.02, 0.08, 0.25)
+CLIMBERS, STEPS_UP = 3, 12  # climbs to tops of the mean, and how many steps each at most
+MOVES = (-0.25, -0.08, -0.02, 0.02, 0.08, 0.25)  # of a number in a step up [1]
 WIDTHS = (0.15, 0.05, 0.02)  # of those near the best [1]
 DRAWN = 128  # candidates of which a joint draw is made
 CAUTION = 0.3  # deviations that a recommendation must be better by: a little known is worth a little
@@ -208,7 +209,7 @@ class GaussianTuner:
         for k in range(self._outputs):
             seen = self._seen(k)
             newest = Seen(*(part[-FITTED:] for part in seen if part is not None))
-            prior = surrogate.usual(self._levels, trend=True)
+            prior = self._prior()
             self._hypers[k] = surrogate.fit(newest, levels=self._levels, hyper=self._hypers[k], prior=prior).hyper
         self._fitted, self._fresh, self._process = (self._told, len(self._points.x)), 0, None
 
@@ -217,6 +218,9 @@ class GaussianTuner:
     @property
     def _levels(self) -> tuple[int, ...]:
         return self._cube.levels + self._columns.levels
+
+    def _prior(self) -> Hyper:
+        return surrogate.usual(self._levels, trend=True)
 
     def _rows(self, points: Array, codes: Array | Sequence[float]) -> Array:
         """Points beside the place of one context: (m, d + f)."""
@@ -234,7 +238,7 @@ class GaussianTuner:
         """Of the score, which is kept, or of a slack, which is made anew."""
         if k == 0 and self._process is not None:
             return self._process
-        hyper = self._hypers[k] or surrogate.usual(self._levels, trend=True)
+        hyper = self._hypers[k] or self._prior()
         process = surrogate.fit(self._seen(k), levels=self._levels, hyper=hyper, learn=False)
         if k == 0:
             self._process = process

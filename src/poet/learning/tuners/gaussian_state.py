@@ -228,7 +228,8 @@ def _hyper(told: Sequence[Any], width: int) -> Hyper:
     numbers = [float(each) for each in (*lengths, noise, memory, 0.0 if trend is None else trend)]
     if len(lengths) != width or not all(math.isfinite(each) and abs(each) < 50 for each in numbers):
         raise ValueError(f"expected {width} lengths, and all of them finite, got {told!r}")
-    return Hyper(tuple(numbers[:-3]), numbers[-3], numbers[-2], None if trend is None else numbers[-1])
+    noise, memory, bent = numbers[-3:]
+    return Hyper(tuple(numbers[:-3]), noise, memory, None if trend is None else bent)
 
 
 def short(numbers: Any) -> Array:

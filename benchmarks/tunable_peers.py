@@ -12,12 +12,14 @@ import importlib
 import random
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
+from inspect import signature
 from typing import Any, Protocol
 
 import numpy as np
 
-from benchmarks.tunable_problems import Problem
+from benchmarks.tunable_problems import CONTEXTUAL, Problem, problem
 from benchmarks.tuners import ExponentialWeights, TwoPoint
+from poet.errors import ConfigurationError
 from poet.learning.axes import Cube
 from poet.model.execution import Context
 from poet.model.trial import Trial
@@ -181,7 +183,7 @@ OURS: Mapping[str, tuple[str, str]] = {
     "POET chosen": ("chosen", "ChosenTuner"),
     "POET Gaussian process": ("gaussian", "GaussianTuner"),
     "POET SPSA": ("spsa", "SpsaTuner"),
-    "POET arms": ("arms", "ArmsTuner"),
+    "POET arms": ("arms", "ArmTuner"),
     "POET mixture": ("mixture", "MixtureTuner"),
 }
 PEERS: Mapping[str, Callable[[Space, Values, int], Rival]] = {
@@ -207,10 +209,20 @@ def lacks(name: str) -> str:
     return f"not installed: {', '.join(missing)}" if missing else ""
 
 
-def rival(name: str, problem: Problem, seed: int) -> Rival:
-    """One, at the beginning of its life."""
+def rival(name: str, task: Problem, seed: int) -> Rival:
+    """One, at the beginning of its life. Raises ConfigurationError where it does not serve such spaces."""
     if name in OURS:
         module, kind = OURS[name]
         made = getattr(importlib.import_module(f"poet.learning.tuners.{module}"), kind)
-        return Ours(made(problem.space, problem.start, seed=seed))
-    return PEERS[name](problem.space, problem.start, seed)
+        told = {"contextual": task.name in CONTEXTUAL} if "contextual" in signature(made).parameters else {}
+        return Ours(made(task.space, task.start, seed=seed, **told))
+    return PEERS[name](task.space, task.start, seed)
+
+
+def serves(name: str, of: str) -> bool:
+    """Whether it serves the space of a problem."""
+    try:
+        rival(name, problem(of, 0), 0)
+    except ConfigurationError:
+        return False
+    return True

@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.table import Row, show
-from benchmarks.tunable_peers import OURS, PEERS, lacks, rival
+from benchmarks.tunable_peers import OURS, PEERS, lacks, rival, serves
 from benchmarks.tunable_problems import CONTEXTUAL, DRIFTING, FRESH, SYNTHETIC, TABLES, files, folder, problem, systems
 
 EVALUATIONS = 300
@@ -225,14 +225,13 @@ def run(seeds: int = 4, *, study: bool = False) -> list[Row]:
     place = folder()
     tuners = [name for name in (*OURS, *PEERS) if not lacks(name)]
     names = [name for group, all_ in GROUPS.items() if group != "tables" or place is not None for name in all_]
-    jobs = [
-        (name, tuner, seed, EVALUATIONS) for name in dict.fromkeys(names) for tuner in tuners for seed in range(seeds)
-    ]
-    found = list(rows(measured(jobs)))
+    pairs = [(name, tuner) for name in dict.fromkeys(names) for tuner in tuners if serves(tuner, name)]
+    found = list(rows(measured((name, tuner, seed, EVALUATIONS) for name, tuner in pairs for seed in range(seeds))))
     if place is None:
         return found
-    pairs = files(place)
-    tables = [f"cfg_{name}" for name in systems(place)] + (pairs if study else pairs[:: max(1, len(pairs) // FILES)])
+    shipped = files(place)
+    shipped = shipped if study else shipped[:: max(1, len(shipped) // FILES)]
+    tables = [f"cfg_{name}" for name in systems(place)] + shipped
     best = CHOSEN if CHOSEN in tuners else GAUSSIAN
     both = [tuner for tuner in (best, TPE) if tuner in tuners]
     jobs = [(name, tuner, seed, DUEL) for name in tables for tuner in both for seed in range(seeds)]

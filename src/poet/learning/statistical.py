@@ -244,7 +244,8 @@ class StatisticalOnlineLearner:
         first = slice(max(0, min(n, end) - _FITTED), min(n, end))
         known = (levels, x[first].tobytes(), scores[first].tobytes())
         if self._fitted is None or self._fitted[0] != known:
-            self._fitted = known, surrogate.fit(x[first], scores[first], levels).hyper
+            prior = surrogate.usual(levels, trend=True)
+            self._fitted = known, surrogate.fit(x[first], scores[first], levels, prior=prior).hyper
         return self._fitted[1]
 
     # ------------------------------------------------------------ all together

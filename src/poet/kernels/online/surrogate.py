@@ -201,14 +201,14 @@ def fit(
     levels = tuple(levels)
     prior = usual(levels) if prior is None else prior
     hyper = prior if hyper is None else hyper
-    unit = _unit(data)
+    unit = spread(data)
     if learn and len(data.y) > 2 and unit > 0:
         hyper = _mode(data, levels, hyper, prior)
     _, inverse = _inverse(data, levels, hyper)
     return _solved(data, levels, hyper, inverse)
 
 
-def _unit(data: Seen) -> float:
+def spread(data: Seen) -> float:
     """Standard deviation of all observations about their mean [score]; 0: they are alike."""
     total = float(data.counts.sum())
     mean = float((data.counts * data.y).sum()) / total
@@ -234,7 +234,7 @@ def _inverse(data: Seen, levels: Sequence[int], hyper: Hyper) -> tuple[Array, Ar
 
 def _solved(data: Seen, levels: tuple[int, ...], hyper: Hyper, inverse: Array) -> Process:
     """The process of a known inverse: centre by generalised least squares, variance profiled out."""
-    unit = _unit(data) or 1.0
+    unit = spread(data) or 1.0
     weights = inverse.sum(axis=0)
     centre = float(weights @ data.y / weights.sum())
     solved_ = _times(inverse, data.y - centre) / unit
@@ -358,7 +358,7 @@ class _Cost:
     """Minus the log posterior of hyper-parameters, and its gradient. Points are prepared once."""
 
     def __init__(self, data: Seen, levels: tuple[int, ...], prior: Hyper) -> None:
-        self._data, self._unit, self._levels = data, _unit(data) or 1.0, levels
+        self._data, self._unit, self._levels = data, spread(data) or 1.0, levels
         self._timed = data.at is not None
         self._squares = _squares(data.x, data.x, levels)
         self._ages = np.abs(np.subtract.outer(data.at, data.at)) if data.at is not None else None

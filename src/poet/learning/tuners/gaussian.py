@@ -241,8 +241,8 @@ class GaussianTuner:
     def _situations(self) -> list[tuple[Array, float]]:
         """Codes of contexts that stand for all that were seen, and their shares of the trials; most frequent first."""
         codes, count_ = self._points.codes, self._points.counts
-        if not codes.shape[1]:
-            return [(np.empty(0), 1.0)]
+        if not codes.shape[1] or not len(codes):
+            return [(np.array(self._columns.unknown()), 1.0)]
         limits, groups = self._limits(), dict[tuple[float, ...], list[int]]()
         for i, row in enumerate(codes.tolist()):
             groups.setdefault(tuple(_range(c, edges) for c, edges in zip(row, limits, strict=True)), []).append(i)
@@ -340,7 +340,7 @@ class GaussianTuner:
             surrogate.anywhere(ANYWHERE, levels, rng),
             surrogate.around(centres, levels, rng, NEAR, WIDTHS),
         ]
-        return np.unique(np.vstack([self._settled(short(np.vstack(points))), centres]), axis=0)
+        return np.unique(np.vstack([self._settled(short(np.vstack(points))), centres, self._home, self._held]), axis=0)
 
     def _climbed(self, process: Process, codes: Array, centres: Array, rng: np.random.Generator) -> Array:
         """Tops of the mean, and of means through perturbed scores, that single changes lead to: (``CLIMBERS``, d).
@@ -425,6 +425,8 @@ class GaussianTuner:
             deviation += weight * unsure  # as if they were in doubt together: at most too wide
         horizon = min(math.exp(process.hyper.memory), max(50.0, now)) if lasting else 1.0
         worth = middle - CAUTION * deviation - self._change(points, 1.0 / horizon)
+        if not surrogate.spread(process.seen):  # scores that are all alike are no reason to move
+            worth = -np.abs(points - self._held).sum(axis=1)
         broken = np.zeros(len(points))
         for k in range(1, self._outputs):
             slack = self._model(k)
@@ -435,20 +437,16 @@ class GaussianTuner:
         return points[i], float(middle[i]), _EDGE * float(deviation[i]), feasible
 
     def expected(self, values: Mapping[str, Value], context: Context = ()) -> float:
-        """Posterior mean score of ``values``; 0.0 while nothing was tried.
-
-        Raises ConfigurationError where one is missing or not of its tunable's kind.
-        """
-        row = self._cube.row(values)
-        if row is None:
-            self._space.check(dict(values))
-            raise ConfigurationError(f"expected needs all of {', '.join(self._space)}, got {dict(values)!r}")
+        """Posterior mean score of ``values``; of odd ones that of anything untried; 0.0 while nothing was tried."""
         if not len(self._points.x):
             return 0.0
+        row, process = self._cube.row(values), self._model()
+        if row is None:
+            return process.centre
         known = len(self._columns) > 0 and self._columns.known(context)
         situations = [(np.array(self._columns.codes(context)), 1.0)] if known else self._situations()
-        point, now = np.array([row]), float(self._told)
-        return sum(w * float(surrogate.mean(self._model(), self._rows(point, c), now)[0]) for c, w in situations)
+        point, now = np.clip([row], -FARTHEST, self._far), float(self._told)
+        return sum(w * float(surrogate.mean(process, self._rows(point, c), now)[0]) for c, w in situations)
 
     def policy(self, share: float, tries: int) -> Policy:
         """How calls pick values until the next one is made: with contexts, by cells; see ``Cells``.

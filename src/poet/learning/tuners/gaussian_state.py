@@ -160,6 +160,12 @@ class Kept:
         if len(keep) < len(rows):
             out = len(rows) - len(keep)
             lost.append(f"{out} of {len(rows)} points: an option is gone, or they are far out of bounds now")
+        beyond = sum(
+            any(not k and not -1e-6 <= x <= 1 + 1e-6 for x, k in zip(rows[i] or (), cube.levels, strict=True))
+            for i in keep
+        )
+        if beyond:
+            lost.append(f"{beyond} of {len(rows)} points as values to come back to: they are out of bounds now")
         self.points = points.of(keep)._replace(x=short([rows[i] for i in keep]).reshape(len(keep), len(space)))
         self.hypers = [None if hyper is None else self._hyper_within(hyper, space, cube) for hyper in self.hypers]
         held = cube.row({**start, **_values(old, self.held.tolist())})

@@ -565,7 +565,9 @@ class MixtureTuner:
         width = self._features.width
         made._features = Features.load(facts["features"], width) if self._contextual else Features(1)
         fits = min(used, width)
-        if fits < used:
+        if fits < used and not self._contextual:
+            said.append("what was known by context, as contexts are not to matter any more")
+        elif fits < used:
             said.append(f"{used - fits} of {used} estimates of each option by context, as there is no more room")
         made._sums = Sums.none(len(self._arms), width, self._targets)
         made._tried, made._watches = [0] * len(self._arms), [_Watch()] * len(self._arms)

@@ -275,6 +275,23 @@ def test_a_changed_space_keeps_what_is_still_true_and_says_what_it_dropped() -> 
     assert abs(new.expected({"model": "d", "mode": "x"}) - 0.6) > 0.05
 
 
+def test_fewer_estimates_fit_where_there_are_more_options_and_it_says_so() -> None:
+    dice = random.Random(1)
+    wide = MixtureTuner(Space(model=Choice("a", "b")), START, seed=1)
+    for k in range(400):
+        given_: Context = (*((f"n{j}", dice.gauss(0, 1)) for j in range(20)), ("user", f"u{k}"))
+        wide.update([Trial({"model": "ab"[k % 2]}, float(k % 2) + 0.1 * dice.gauss(0, 1), given_)])
+    many = MixtureTuner(Space(model=Choice("a", "b", *(f"m{k}" for k in range(60)))), START)
+    assert any("no more room" in word for word in many.load(wide.dump()))
+    assert many.recommend().values == {"model": "b"}
+    assert many.suggest(given_)["model"] in {"a", "b", *(f"m{k}" for k in range(60))}
+    many.update([Trial({"model": "m1"}, 0.5, given_)])
+    plainly = MixtureTuner(Space(model=Choice("a", "b")), START, contextual=False)
+    assert any("contexts are not to matter" in word for word in plainly.load(wide.dump()))
+    assert plainly.recommend(given_) == plainly.recommend()
+    assert plainly.expected({"model": "b"}) == pytest.approx(1.0, abs=0.05)
+
+
 def test_new_constraints_drop_what_was_seen_and_it_says_so() -> None:
     old = MixtureTuner(SPACE, START)
     live(old, plain, 50, 1)

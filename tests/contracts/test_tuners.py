@@ -6,6 +6,7 @@ import pytest
 
 from poet.learning.tuners.arms import ArmTuner
 from poet.learning.tuners.chosen import ChosenTuner
+from poet.learning.tuners.gaussian import GaussianTuner
 from poet.learning.tuners.mixture import MixtureTuner
 from poet.learning.tuners.spsa import SpsaTuner
 from poet.model.tunable import Choice, Integer, Real, Space
@@ -45,6 +46,19 @@ WIDE = Space(**{f"share{k}": Real(0.0, 1.0) for k in range(30)}, prompt=Choice(*
 )
 def test_a_tuner_keeps_the_laws(make: Make, space: Space, calls: int) -> None:
     check_tuner(make, space=space, calls=calls, rounds=60)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda space, start: GaussianTuner(space, start, seed=3),
+        lambda space, start: ChosenTuner(space, start, seed=3),
+        lambda space, start: ChosenTuner(space, start, seed=3, contextual=True),
+    ],
+    ids=["gaussian", "chosen of ranges", "chosen of ranges, by context"],
+)
+def test_a_tuner_of_few_trials_keeps_the_laws(make: Make) -> None:
+    check_tuner(make, calls=400, rounds=24)
 
 
 @pytest.mark.parametrize(

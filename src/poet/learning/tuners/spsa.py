@@ -315,21 +315,6 @@ class SpsaTuner:
             self._widths = self._reach()
             self._known = None
 
-    def begin(self, values: Mapping[str, Value], keep: float) -> None:
-        """Go on from ``values``, which somebody else holds for the best; what was learned weighs ``keep`` in [0, 1]."""
-        if self._waiting:
-            self._fold()
-        row = self._cube.row(values)
-        if row is None:
-            return
-        numbers = np.clip(np.array([row[j] for j in self._numbers]), 0.0, 1.0)
-        self._codes = np.array([int(row[j]) for j in self._choices], dtype=int)
-        shift = np.where(self._conditional, 0.0, numbers - self._centre)
-        self._surface = response.faded(response.recentred(self._surface, shift, self._first), keep)
-        self._centre = self._centre + shift
-        self._step = numbers - self._centre
-        self._widths, self._known = self._reach(), None
-
     # ------------------------------------------------------------ telling
 
     def suggest(self, context: Context = ()) -> dict[str, Value]:

@@ -6,6 +6,8 @@ import pytest
 
 from poet.learning.tuners.arms import ArmTuner
 from poet.learning.tuners.chosen import ChosenTuner
+from poet.learning.tuners.gaussian import GaussianTuner
+from poet.learning.tuners.mixture import MixtureTuner
 from poet.learning.tuners.spsa import SpsaTuner
 from poet.model.tunable import Choice, Integer, Real, Space
 from poet.testing.tuners import SPACE, Make, check_tuner
@@ -26,13 +28,37 @@ WIDE = Space(**{f"share{k}": Real(0.0, 1.0) for k in range(30)}, prompt=Choice(*
         (lambda space, start: SpsaTuner(space, start, seed=3), DEAR, 500),
         (lambda space, start: SpsaTuner(space, start, seed=3), WIDE, 500),
         (lambda space, start: ArmTuner(space, start, seed=3), FEW, 5_000),
+        (lambda space, start: MixtureTuner(space, start, seed=3), FEW, 1_000),
         (lambda space, start: ChosenTuner(space, start, seed=3), FEW, 500),
+        (lambda space, start: ChosenTuner(space, start, seed=3, contextual=True), FEW, 500),
         (lambda space, start: ChosenTuner(space, start, seed=3), WIDE, 500),
     ],
-    ids=["spsa", "spsa, dear changes", "spsa, wide", "arms", "chosen of few", "chosen of many"],
+    ids=[
+        "spsa",
+        "spsa, dear changes",
+        "spsa, wide",
+        "arms",
+        "mixture",
+        "chosen of few",
+        "chosen by context",
+        "chosen of many",
+    ],
 )
 def test_a_tuner_keeps_the_laws(make: Make, space: Space, calls: int) -> None:
     check_tuner(make, space=space, calls=calls, rounds=60)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda space, start: GaussianTuner(space, start, seed=3),
+        lambda space, start: ChosenTuner(space, start, seed=3),
+        lambda space, start: ChosenTuner(space, start, seed=3, contextual=True),
+    ],
+    ids=["gaussian", "chosen of ranges", "chosen of ranges, by context"],
+)
+def test_a_tuner_of_few_trials_keeps_the_laws(make: Make) -> None:
+    check_tuner(make, calls=400, rounds=24)
 
 
 @pytest.mark.parametrize(
@@ -40,9 +66,10 @@ def test_a_tuner_keeps_the_laws(make: Make, space: Space, calls: int) -> None:
     [
         (lambda space, start: SpsaTuner(space, start, constraints=2), SPACE),
         (lambda space, start: ArmTuner(space, start, constraints=2), FEW),
+        (lambda space, start: MixtureTuner(space, start, constraints=2), FEW),
         (lambda space, start: ChosenTuner(space, start, constraints=2), FEW),
     ],
-    ids=["spsa", "arms", "chosen of few"],
+    ids=["spsa", "arms", "mixture", "chosen of few"],
 )
 def test_a_tuner_with_constraints_keeps_the_laws(make: Make, space: Space) -> None:
     check_tuner(make, space=space, calls=500, rounds=45, constraints=2)

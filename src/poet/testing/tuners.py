@@ -362,4 +362,4 @@ def _changes(space: Space) -> Iterator[tuple[str, Space, bool]]:
             narrow = Integer(low, high, tunable.log, step=tunable.step, when=tunable.when)
         else:
             narrow = Real(float(low), float(high), tunable.log, step=tunable.step, when=tunable.when)
-        yield f"{name} in a narrower range", Space(**{**named, name: narrow}), True
+        yield f"{name} in a narrower range", Space(**{**named, name: narrow}), False

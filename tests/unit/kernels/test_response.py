@@ -115,13 +115,14 @@ def test_constant_scores_have_next_to_no_noise_and_no_slopes() -> None:
 
 
 def test_trust_goes_to_the_memory_that_foretells_and_never_dries_up() -> None:
-    trust = np.full(2, 0.5)
+    even = trust = np.full(2, 0.5)
     for _ in range(100):
-        trust = response.trusted(trust, np.array([0.0, -1.0]), 0.01)
+        trust = response.trusted(trust, np.array([0.0, -1.0]), 0.01, even)
         assert trust.sum() == pytest.approx(1.0)
     assert trust[0] > 0.95
     assert trust[1] >= 0.005
-    assert response.trusted(trust, np.array([-1e6, 0.0]), 0.01, 20)[1] > 0.9
+    assert response.trusted(trust, np.zeros(2), 1.0, np.array([0.2, 0.8])) == pytest.approx([0.2, 0.8])
+    assert response.trusted(trust, np.array([-1e6, 0.0]), 0.01, even, 20)[1] > 0.9
 
 
 def test_a_long_memory_foretells_better_while_nothing_changes_and_a_short_one_after_a_change() -> None:

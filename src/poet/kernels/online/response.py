@@ -116,14 +116,14 @@ def log_likelihood(post: Posterior, columns: Array, scores: Array) -> Array:
     return np.asarray((-np.log(spread) - 0.5 * (FREEDOM + 1.0) * np.log1p(z * z / FREEDOM)).sum(axis=1))
 
 
-def trusted(trust: Array, log_likelihoods: Array, share: float, n: int = 1) -> Array:
+def trusted(trust: Array, log_likelihoods: Array, share: float, prior: Array, n: int = 1) -> Array:
     """The memories' weights, (m,), after each foretold ``n`` scores that well.
 
-    share: of the weights that is dealt out anew with each score, in [0, 1].
+    share: of the weights that is dealt out anew with each score, in [0, 1], as ``prior``, (m,) with a sum of 1, has it.
     """
     weights = trust * np.exp(log_likelihoods - log_likelihoods.max())
     kept = (1.0 - share) ** n
-    return np.asarray(kept * weights / weights.sum() + (1.0 - kept) / len(trust))
+    return np.asarray(kept * weights / weights.sum() + (1.0 - kept) * prior)
 
 
 def without(state: Surface, columns: npt.NDArray[np.bool_], precision: Array) -> Surface:

@@ -41,8 +41,9 @@ Array = npt.NDArray[np.float64]
 
 MOST = 64  # combinations
 HALF_LIVES = (60.0, 600.0, 10000.0)  # of the memories [trials]
-SHARE = 0.01  # of trust that is dealt out anew with each trial [1]
-TEMPER = 0.4  # of the draws' spread [1]
+PRIOR = (0.01, 0.05, 0.94)  # trust in each of them: changes are rare, and a short one tries much in vain
+SHARE = 0.003  # of trust that is dealt out anew with each trial [1]
+TEMPER = 0.5  # of the draws' spread [1]
 _Z90 = 1.645
 
 
@@ -101,7 +102,7 @@ class ArmTuner:
         self._costs = np.array([space[name].change_cost for name in space])
         self._arms = Arms.empty(len(HALF_LIVES), len(found), 1 + constraints)
         self._keep = np.array([0.5 ** (1.0 / half_life) for half_life in HALF_LIVES])
-        self._trust = np.full(len(HALF_LIVES), 1.0 / len(HALF_LIVES))
+        self._trust = np.array(PRIOR)
         self._offset = np.zeros(1 + constraints)  # scores are kept as differences from it
         self._coins = True  # whether all scores were 0 or 1
         self._trials = 0
@@ -136,7 +137,7 @@ class ArmTuner:
         if self._trials > 10:
             number, scores = np.array([arm for arm, _ in waiting]), np.array([told[0] for _, told in waiting])
             likelihood = arms.log_likelihood(self._beliefs(), number, scores, coins=self._coins)
-            self._trust = trusted(self._trust, likelihood, SHARE, len(waiting))
+            self._trust = trusted(self._trust, likelihood, SHARE, np.array(PRIOR), len(waiting))
         for arm, told in waiting:
             self._arms = arms.rewarded(self._arms, arm, told, self._keep)
         self._known = None
@@ -163,7 +164,9 @@ class ArmTuner:
             scale = np.maximum(np.abs(slack).max(axis=0), 1e-300)
             score = np.where(kept, score, -np.inf) if kept.any() else (slack / scale).min(axis=1)
         best = int(np.argmax(score))
-        return best if score[best] > score[self._held] else self._held
+        now = score[self._held]
+        better = not np.isfinite(now) or score[best] - now > 1e-9 * max(1.0, abs(float(now)))  # and no rounding's
+        return best if better else self._held
 
     def _cost(self, values: Mapping[str, Value]) -> float:
         held = self._candidates[self._held]

@@ -6,14 +6,16 @@ is ten times that, so that a bandit over learners would need thousands of calls 
 1. Few combinations of values, and no context that might matter: Thompson sampling on each (``arms``). Nothing need be
    assumed of how values act together, and no learner does better on so few.
 2. Few combinations, with contexts: linear Thompson sampling, weighed by whether contexts matter (``mixture``).
-3. Ranges, or many combinations: a Gaussian process (``gaussian``), as it makes most of the first hundreds of trials,
-   also where tunables act on each other, and of contexts.
-4. From ``TAKEOVER`` trials on, without contexts: simultaneous perturbation (``spsa``): the process keeps some hundred
-   points and takes milliseconds, this one fades all that it sees into sums of a fixed size and takes microseconds. It
-   has watched from the first trial, and begins where the process holds the best to be. Where scores are only ever 0
-   and 1 it takes over after ``COINS`` trials, as single ones say next to nothing and it averages them all.
-5. With contexts the process stays; of many trials it is shown some, evenly, so that they cost microseconds, too.
-6. More than ``WIDE`` columns (an option each, and two for a number): ``spsa`` alone, as distances say little there.
+3. Ranges, or many combinations: a Gaussian process (``gaussian``), as it makes most of each trial, also where tunables
+   act on each other, and of contexts. Of more than ``SHOWN`` trials it is shown some, evenly, one in ``RAREST`` in the
+   end, and what it suggests then serves until it is shown the next: so a million calls cost microseconds each. (With
+   contexts each suggestion is its own, and takes milliseconds; policies, as calls use them, do not.)
+4. Scores that are only ever 0 and 1: simultaneous perturbation (``spsa``) takes over after ``COINS`` trials, having
+   watched them: single ones say next to nothing, and it averages over all (mean regret over 50 / 100 / 300 such trials,
+   ten seeds: 0.24 / 0.20 / 0.16, of the process 0.31 / 0.27 / 0.19). For other scores it was tried as an heir after
+   300 trials, in microseconds for ever, and lost what the process had won wherever numbers act on each other: from
+   0.03 to 0.30 on a curved ridge, however narrowly it was held to the process's best.
+5. More than ``WIDE`` columns (an option each, and two for a number): ``spsa`` alone, as distances say little there.
 """
 
 from __future__ import annotations
@@ -32,12 +34,11 @@ from poet.model.trial import Recommendation, Trial
 from poet.model.tunable import Choice, Space, Value
 from poet.seams import Tuner
 
-TAKEOVER = 300  # trials
-COINS = 60  # trials, of scores that were only ever 0 and 1
+COINS = 20  # trials, of scores that were only ever 0 and 1
 WIDE = MOST_BENT
-SHOWN = 500  # trials that a process with contexts is shown one by one
-RAREST = 128  # of more, one in at most so many
-TRUST = 0.5  # weight that what was watched keeps where it is contradicted by the process
+SHOWN = 500  # trials that a process is shown one by one
+RAREST = 256  # of more, one in at most so many
+POOL = 2  # suggestions of a process that is rarely shown something
 RETOLD = 16  # of the values that a learner would try are told to one of another kind that takes its place
 
 
@@ -89,7 +90,8 @@ class ChosenTuner:
         self._few = 0 if few is None else len(few)
         self._trials = 0
         self._coins = True  # whether all scores were 0 or 1
-        self._watching: SpsaTuner | None = None  # that is to take over
+        self._watching: SpsaTuner | None = None  # that takes over where scores stay 0 and 1
+        self._pool: list[dict[str, Value]] = []  # what a process that is rarely shown something suggests
         self.serving = self._suited()
         self._tuner = self._made(self.serving)
         if self.serving == "gaussian" and not contextual:
@@ -125,14 +127,12 @@ class ChosenTuner:
         if self.serving == "mixture":
             return f"{self._few} combinations of values, and contexts: linear models with and without them, by evidence"
         if self.serving == "gaussian":
-            return "ranges of values and few trials so far: a Gaussian process makes the most of each" + (
+            return "ranges of values, or many: a Gaussian process makes the most of each trial" + (
                 ", in its context" if self._contextual else ""
             )
         if _columns(self._space) > WIDE:
             return "many tunables and options at once: gradients by simultaneous perturbation"
-        if self._coins:
-            return "scores of 0 and 1 only: gradients by simultaneous perturbation average over all of them"
-        return f"{self._trials} trials: gradients by simultaneous perturbation take microseconds, and follow changes"
+        return "scores of 0 and 1 only: gradients by simultaneous perturbation average over all of them"
 
     # ------------------------------------------------------------ learning
 
@@ -147,23 +147,21 @@ class ChosenTuner:
         self._trials += len(good)
         if shown:
             self._tuner.update(shown)
+            if self.serving == "gaussian" and self._trials > SHOWN and not self._contextual:
+                self._pool = [self._tuner.suggest() for _ in range(POOL)]
+        if self._watching is not None and not self._coins:
+            self._watching = None
         if self._watching is not None:
             self._watching.update(good)
-            if self._trials >= (COINS if self._coins else TAKEOVER):
-                self._hand_over(self._watching)
-
-    def _hand_over(self, heir: SpsaTuner) -> None:
-        """From the process, at the best that it knows: where the two contradict each other it has seen further."""
-        best = self._tuner.recommend().values
-        own = heir.recommend().values
-        if self._tuner.expected(own) < self._tuner.expected(best):
-            heir.begin(best, TRUST)
-        self._tuner, self._watching, self.serving = heir, None, "spsa"
+            if self._trials >= COINS:
+                self._tuner, self._watching, self.serving = self._watching, None, "spsa"
 
     # ------------------------------------------------------------ telling
 
     def suggest(self, context: Context = ()) -> dict[str, Value]:
         """What to try next in such a call, the best known included."""
+        if self._pool:
+            return dict(self._pool[self._trials % len(self._pool)])
         return self._tuner.suggest(context)
 
     def recommend(self, context: Context = ()) -> Recommendation:
@@ -197,6 +195,7 @@ class ChosenTuner:
             "sizes": [len(part) for part in parts],
             "trials": self._trials,
             "coins": self._coins,
+            "pool": self._pool,
         }
         return packed("pick", head, (), b"".join(parts))
 
@@ -219,8 +218,12 @@ class ChosenTuner:
             heir._tuner, heir._watching, heir.serving = self._spsa(), None, "spsa"
         if heir.serving == before:
             words = heir._tuner.load(tail[:first])
-            if heir._watching is not None and len(head["sizes"]) > 1:
+            if len(head["sizes"]) == 1:
+                heir._watching = None
+            elif heir._watching is not None:
                 heir._watching.load(tail[first:])
+            if not words:
+                heir._pool = [self._space.check(each) for each in head["pool"]]
         else:
             words = heir._retold(head, tail[:first])
         self.__dict__.update(heir.__dict__)

@@ -46,6 +46,7 @@ Array = npt.NDArray[np.float64]
 
 HALF_LIVES = (25.0, 200.0, 5000.0)  # of the memories [trials]
 ONE_HALF_LIFE = 1000.0  # where there is room for one memory only [trials]
+PRIOR = (0.1, 0.2, 0.7)  # trust in each of them: changes are rare, and a short one tries much in vain
 SHARE = 0.01  # of trust that is dealt out anew with each trial [1]
 WIDTH = 0.15  # how far numbers are varied about the centre [share of the range]
 TEMPER = 0.45  # of the draws' spread, of what Thompson sampling asks for [1]
@@ -111,7 +112,8 @@ class SpsaTuner:
         self._centre = np.array([row[j] for j in self._numbers])
         self._step = np.zeros(d)  # from the centre to the best numbers
         self._surface = Surface.empty(len(lives), self._columns, 1 + constraints)
-        self._trust = np.full(len(lives), 1.0 / len(lives))
+        self._prior = np.array(PRIOR) if len(lives) > 1 else np.ones(1)
+        self._trust = self._prior
         self._offset = np.zeros(1 + constraints)  # scores are kept as differences from the first ones
         self._trials = 0
         self._waiting: list[tuple[Array, Array]] = []  # columns and scores that are to be learned from
@@ -219,7 +221,7 @@ class SpsaTuner:
         n, d = len(columns), len(self._numbers)
         if self._trials > 10 and len(self._trust) > 1:
             likelihood = response.log_likelihood(self._posterior(), columns, scores[:, 0])
-            self._trust = response.trusted(self._trust, likelihood, SHARE, n)
+            self._trust = response.trusted(self._trust, likelihood, SHARE, self._prior, n)
         weights = np.ones(n)
         if d:
             far = np.abs(columns[:, self._first : self._first + d]).max(axis=1)
@@ -312,21 +314,6 @@ class SpsaTuner:
             self._centre, self._step = self._centre + shift, self._step - shift
             self._widths = self._reach()
             self._known = None
-
-    def begin(self, values: Mapping[str, Value], keep: float) -> None:
-        """Go on from ``values``, which somebody else holds for the best; what was learned weighs ``keep`` in [0, 1]."""
-        if self._waiting:
-            self._fold()
-        row = self._cube.row(values)
-        if row is None:
-            return
-        numbers = np.clip(np.array([row[j] for j in self._numbers]), 0.0, 1.0)
-        self._codes = np.array([int(row[j]) for j in self._choices], dtype=int)
-        shift = np.where(self._conditional, 0.0, numbers - self._centre)
-        self._surface = response.faded(response.recentred(self._surface, shift, self._first), keep)
-        self._centre = self._centre + shift
-        self._step = numbers - self._centre
-        self._widths, self._known = self._reach(), None
 
     # ------------------------------------------------------------ telling
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from poet.learning.tuners.chosen import COINS, TAKEOVER, ChosenTuner, make_tuner
+from poet.learning.tuners.chosen import COINS, ChosenTuner, make_tuner
 from poet.model.trial import Trial
 from poet.model.tunable import Choice, Integer, Real, Space, Value
 
@@ -52,20 +52,26 @@ def test_the_space_says_which_one_serves(space: Space, contextual: bool, serving
     assert tuner.recommend().values == start(space)
 
 
-def test_after_many_trials_simultaneous_perturbation_takes_over_and_goes_on() -> None:
+def test_of_many_trials_the_process_is_shown_some_and_its_suggestions_serve_for_a_while() -> None:
     tuner = ChosenTuner(RANGES, start(RANGES))
-    lived(tuner, TAKEOVER - 1)
-    assert tuner.serving == "gaussian"
-    before = score(tuner.recommend().values)
-    lived(tuner, 1, seed=1)
-    assert tuner.serving == "spsa"
-    assert f"{TAKEOVER} trials" in tuner.reason
+    dice = random.Random(0)
+    for _ in range(8):
+        trials = []
+        for _ in range(500):
+            values: dict[str, Value] = {"model": dice.choice("ab"), "x": round(dice.random(), 1)}
+            trials.append(Trial(values, score(values) + dice.gauss(0.0, 0.1)))
+        tuner.update(trials)
     told = tuner.recommend()
-    assert told.evidence == TAKEOVER
-    assert score(told.values) > before - 0.05
+    assert (tuner.serving, told.evidence) == ("gaussian", 4000)
+    assert score(told.values) > 0.55
     heir = ChosenTuner(RANGES, start(RANGES))
     assert heir.load(tuner.dump()) == ()
-    assert (heir.serving, heir.recommend(), heir.dump()) == ("spsa", told, tuner.dump())
+    for _ in range(20):
+        assert tuner.suggest() == heir.suggest()
+        trial = Trial(tuner.suggest(), 0.5)
+        tuner.update([trial])
+        heir.update([trial])
+    assert heir.dump() == tuner.dump()
 
 
 def test_scores_of_0_and_1_are_soon_averaged_over() -> None:
@@ -73,6 +79,13 @@ def test_scores_of_0_and_1_are_soon_averaged_over() -> None:
     lived(tuner, COINS, coins=True)
     assert tuner.serving == "spsa"
     assert "0 and 1" in tuner.reason
+    told = tuner.recommend()
+    heir = ChosenTuner(RANGES, start(RANGES))
+    assert heir.load(tuner.dump()) == ()
+    assert (heir.serving, heir.recommend(), heir.dump()) == ("spsa", told, tuner.dump())
+    other = ChosenTuner(RANGES, start(RANGES))
+    lived(other, COINS, coins=False)
+    assert other.serving == "gaussian"
 
 
 def test_with_contexts_the_process_stays_and_is_shown_some() -> None:
@@ -92,7 +105,7 @@ def test_with_contexts_the_process_stays_and_is_shown_some() -> None:
 
 def test_odd_scores_are_no_trials() -> None:
     tuner = ChosenTuner(RANGES, start(RANGES))
-    tuner.update([Trial(start(RANGES), float("nan"))] * (2 * TAKEOVER))
+    tuner.update([Trial(start(RANGES), float("nan"))] * 600)
     assert (tuner.serving, tuner.recommend().evidence) == ("gaussian", 0)
 
 

@@ -222,15 +222,6 @@ def test_wide_spaces_are_learned_in_the_same_room(numbers: int) -> None:
     assert len(tuner.dump()) <= 65_536
 
 
-def test_another_place_to_begin_is_taken_up() -> None:
-    tuner = SpsaTuner(MIXED, {"model": "a", "x": 0.5})
-    lived(tuner, mixed, 30, 0)
-    tuner.begin({"model": "c", "x": 0.9}, 0.5)
-    assert dict(tuner.recommend().values) == {"model": "c", "x": 0.9}
-    tuner.begin({"model": "nobody", "x": 0.9}, 0.5)
-    assert dict(tuner.recommend().values) == {"model": "c", "x": 0.9}
-
-
 def test_a_wider_range_keeps_what_was_learned() -> None:
     tuner = SpsaTuner(PLANE, MIDDLE, seed=4)
     lived(tuner, hill, 300, 4)

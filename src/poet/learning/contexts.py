@@ -8,7 +8,8 @@ credible and that, shared out over all calls, exceeds ``PAYS``. It loses them wh
 
 The values of a cell are named ``timeout@region=eu``; the plain names are the rest's, and hold for contexts that were
 never seen. Whether our own load harms what is called is found out by who learns the rest and by each large cell; small
-ones go by the former, and harm that one has found is known to all.
+ones go by the former, and harm that one has found is known to all. From then on no further cell is split: how each
+fares depends on what all of them send, which a picture of its own does not know.
 """
 
 from __future__ import annotations
@@ -318,6 +319,12 @@ class ContextLearner:
         strain = self._base._evidence.strain
         return strain is not None and strain.listening
 
+    @property
+    def _feared(self) -> bool:
+        """Whether our own load was found to do harm: how a cell fares depends on what all send then."""
+        strain = self._base._evidence.strain
+        return strain is not None and strain.feared
+
     def _heed(self) -> None:
         """What one has found of our own load, all know; and that it is tried out is urgent for who goes by it."""
         strains = [strain for _, learner in self._serving() if (strain := learner._evidence.strain) is not None]
@@ -385,7 +392,7 @@ class ContextLearner:
 
     def _ripe(self) -> list[str]:
         """Cells that fare otherwise, and may be tried."""
-        if len(self._own) >= self._most or self._listens:
+        if len(self._own) >= self._most or self._listens or self._feared:
             return []
         return [cell for cell in self._pending if self._tries.get(cell, 0) <= self._calls]
 
@@ -483,6 +490,10 @@ class ContextLearner:
                 f"context {cell}: values of its own (timeout {timeout:.3g} s, retries {retries}) from "
                 f"{own.learner._evidence.calls} of its calls, {100 * own.share:.3g} % of all; worth {own.worth:+.3g} "
                 "per call of all"
+            )
+        if self._feared:
+            said.append(
+                "our own load was found to do harm: no further contexts are split, as all depend on it together"
             )
         if self._passed:
             passed = ", ".join(f"{cell} ({worth:+.2g})" for cell, worth in sorted(self._passed.items()))

@@ -520,6 +520,7 @@ class Agent:
                 seed,
                 rate=options.learning_rate,
                 hedge_budget=PLANNED * enrolment.brakes.spec.budget.share,
+                convergence_threshold=options.convergence_threshold,
             )
             state = trainer.store.load_learner(enrolment.key)
             if state is not None:
@@ -653,6 +654,7 @@ def make_learner(
     *,
     rate: float = 0.05,
     hedge_budget: float = 0.1,
+    convergence_threshold: float = 0.01,
 ) -> Learner:
     """A learner of this name. ``adaptive`` is the statistical one until strategies are selected."""
     if algorithm == "basic":
@@ -662,7 +664,13 @@ def make_learner(
     from poet.learning.online_learner import OnlineLearner
 
     return OnlineLearner(
-        rate, objective=objective, space=space, declared=declared, seed=seed, hedge_budget=hedge_budget
+        rate,
+        objective=objective,
+        space=space,
+        declared=declared,
+        seed=seed,
+        hedge_budget=hedge_budget,
+        convergence_threshold=convergence_threshold,
     )
 
 

@@ -94,6 +94,7 @@ class Handle:
                 "pinned": dict(standing.pinned),
                 "paused": standing.paused,
                 "converged": self._converged(trainee),
+                "listening": getattr(trainee.learner, "listening", 0),
                 "dependency": self._brakes(),
                 "store": trainer.store.url,
                 "away": trainer.store.away or None,
@@ -237,10 +238,18 @@ class Handle:
         return "learning" if self._agent.open().applies else "observing"
 
     def _converged(self, trainee: Trainee) -> bool | None:
-        """Whether no neighbour is expected to be better by more than ``convergence_threshold`` of a success's value."""
+        """Whether further learning is worth less than it costs, see ``OnlineLearner.converged``.
+
+        Under a latency target: whether no neighbour is expected to be better by more than ``convergence_threshold`` of
+        a success's value.
+        """
+        from poet.learning.online_learner import OnlineLearner  # here: not all functions learn
+
         learner = trainee.learner
-        if learner is None:
+        if not isinstance(learner, OnlineLearner):
             return None
+        if learner.objective.latency_target is None:
+            return learner.converged
         picture = learner.explain(trainee.standing.live)
         if picture.live is None or picture.objective is None or not picture.neighbours:
             return None

@@ -21,6 +21,7 @@ from poet.settings import person, upkeep_at
 
 if TYPE_CHECKING:
     from poet.cli.transfer import Export
+    from poet.learning.online_learner import Headline
 
 BY_HAND = "from the command line"
 
@@ -86,6 +87,7 @@ def status(store: Store, asked: Asked) -> Document:
             _lately(store, record.key, asked.now),
             short=short_name(record, records),
             learning=asked.learning,
+            learned=_learned(store, record),
         )
         for record in records
     ]
@@ -113,6 +115,7 @@ def show(store: Store, name: str, asked: Asked) -> Document:
         short=short,
         learning=asked.learning,
         aliases=store.aliases(key),
+        learned=_learned(store, record),
         now=asked.now,
     )
 
@@ -122,6 +125,19 @@ def explain(store: Store, name: str, asked: Asked) -> Document:
     record, short = _found(store, name)
     standing = store.standing(record.key)
     return views.explain(record, standing, _picture(store, record, standing), short=short, now=asked.now)
+
+
+def _learned(store: Store, record: FunctionRecord) -> Headline | None:
+    """How learning stands; None: it does not, or that cannot be read. It loads no maths."""
+    if not record.learner:
+        return None
+    from poet.learning.online_learner import headline  # here, as most commands do without
+
+    try:
+        state = store.load_learner(record.key)
+    except (StoreAway, StoreCorrupt, StoreTooNew):
+        return None
+    return None if state is None else headline(state)
 
 
 NO_PICTURE = Explanation(0, None, {}, 0.0, 0.0, {}, None, (), ())

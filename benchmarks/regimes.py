@@ -33,6 +33,7 @@ from poet.sim.scenarios import Scenario
 from poet.sim.services import Mode, Service
 
 LEG, LEGS = 600, 7  # calls of one regime, and how many follow one another
+UNNOTICED = 40  # calls after a switch within which a picture of what was before may still be put aside
 WINDOW = 20  # calls whose mean must be within 5 % of the oracle's
 OBJECTIVE = Objective(latency_cost=0.08, attempt_cost=0.04)
 
@@ -130,7 +131,7 @@ def _verdict(name: str, leg: int, known: Sequence[tuple[int, int]]) -> str:
     if not known:
         return ""
     regimes = SITUATIONS[name]
-    return "right" if regimes[(known[0][1] - 1) // LEG] == regimes[leg] else "wrong"
+    return "right" if regimes[(known[0][1] - UNNOTICED) // LEG] == regimes[leg] else "wrong"
 
 
 def measured(seeds: int, *, processes: int = 2) -> list[Life]:

@@ -341,8 +341,8 @@ def poet(*positional: Any, **named: Any) -> Any:
         strategies to choose from; ``"basic"``: fixed rules.
     learning_rate: how fast the old is forgotten, in (0, 1]; also the weight of the newest call in the moving averages
         of ``f.poet.status()``.
-    convergence_threshold: ``f.poet.status()`` calls a function converged when no neighbour of its parameters is
-        expected to gain more than this share of a success's value, in (0, 1].
+    convergence_threshold: gain per call that is not worth learning for, as a share of a success's value, in (0, 1]:
+        ``f.poet.status()`` calls a function converged when further learning promises no more than that and its cost.
     enable_cross_function_learning: warns that it has no effect yet.
     performance_tracking: keep counts and moving averages for ``f.poet.status()``.
     name: identifies the function in place of its module and qualified name.

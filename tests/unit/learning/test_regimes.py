@@ -106,7 +106,7 @@ def test_a_service_that_goes_back_and_forth_is_known_again(other: Service, seed:
     again = [last for at, last in known.items() if 1800 < at <= 2400]
     assert back
     assert again or other is ERRING  # to more errors it may also get used without an alarm
-    legs = [(last - 1) // 600 % 2 for last in (*back[-1:], *again[-1:])]
+    legs = [(last - 40) // 600 % 2 for last in (*back[-1:], *again[-1:])]
     assert legs == [0, 1][: len(legs)]
 
 

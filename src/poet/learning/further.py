@@ -2,57 +2,39 @@
 
 The value is that of perfect information (Raiffa & Schlaifer 1961): by each draw from the posterior, how much better
 than the live plan is the plan that is best in that draw? Were all known, that could be had, on average; no evidence can
-bring more. What a change gains below ``LEAST_GAIN`` is not counted, as no such change is made.
+bring more. What a change gains below ``LEAST_GAIN`` is not counted, as no such change is made. We depart from it in
+that only plans around the live one are compared: the looks have just found none farther away that is better.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from poet.kernels.online.bins import RATIO
-from poet.kernels.online.restart import pauses
-from poet.kernels.online.survival import Grid
-from poet.learning.choice import Case, timeouts
-from poet.learning.guesses import Plan, drawn_worlds, foreseen, mean_world, rising, scored
+from poet.learning.choice import Case
+from poet.learning.guesses import Plan, drawn_worlds, mean_world, scored
 from poet.seams import Probe
 
 HORIZON = 1000.0  # calls that learning is to pay for itself within
 CPU = 15e-6  # of learning, per call [s]: as dear as a second of waiting
 DRAWS = 24
-REACH = 8  # bins around the live timeout that are looked at, each second one
+STEPS = (-8, -4, -2, 2, 4, 8)  # bins from the live timeout to others: up to 6 times as long, or as short
+APART = 100  # calls from one reckoning to the next, at least
 
 
 def value(case: Case, rng: np.random.Generator) -> float:
-    """Expected gain per call over the live plan, if all were known [utility], >= 0.
-
-    Of other timeouts, retries and ways to hedge: none, the live one, and a delay half as long again or shorter.
-    """
-    live, limits = case.live, case.limits
-    curve = mean_world(case.picture).answered[0]
-    span = [live.timeout * RATIO**step for step in (-REACH, REACH)]
-    near = [each for each in timeouts(limits, live.timeout, curve).tolist() if span[0] <= each <= span[1]]
-    times = rising([*near[::2], live.timeout])
-    world = drawn_worlds(case.picture, DRAWS, float(times[-1]), rng)
-    bounds = pauses(live.backoff, limits.cap, case.most)
-    spent = float(scored(mean_world(case.picture), [live], limits.cap).requests[0, 0]) - 1.0
-    here = None
-    tables = []
-    rows = slice(min(limits.fewest, case.most), min(limits.most, case.most) + 1)
-    for way in _ways(live, case):
-        outlook = foreseen(world, way, Grid.of(times), bounds)
-        worth = case.judged(outlook, by_success=False)  # (n_retries + 1, n_draws, n_timeouts)
-        if here is None:  # the live way comes first
-            here = worth[live.retries, :, int(np.searchsorted(times, live.timeout))]
-            success = outlook.success.mean(axis=1)
-            floor = 0.0 if not case.wish.hard else case.wish.floor(float(success.max())) * (1 - 1e-3)
-        allowed = outlook.requests.mean(axis=1) - 1.0 <= limits.extra_beside(spent) + 1e-9
-        allowed &= outlook.success.mean(axis=1) >= floor
-        tables.append(np.where(allowed[:, None, :], worth, -np.inf)[rows])
-    best = np.max([table.max(axis=(0, 2), initial=-np.inf) for table in tables], axis=0)
-    assert here is not None
-    return float(np.maximum(best - here - case.least, 0.0).mean())
+    """Expected gain per call over the live plan, if all were known [utility], >= 0."""
+    live = case.live
+    plans = [live, *around(case)]
+    world = drawn_worlds(case.picture, DRAWS, max(plan.timeout for plan in plans), rng)
+    outlook = scored(world, plans, case.limits.cap)
+    worth = case.judged(outlook, by_success=False)  # (n_plans, n_draws)
+    success, extra = outlook.success.mean(axis=1), outlook.requests.mean(axis=1) - 1.0
+    allowed = extra <= case.limits.extra_beside(float(extra[0])) + 1e-9
+    if case.wish.hard:
+        allowed &= success >= case.wish.floor(float(success.max())) * (1 - 1e-3)
+    gain = np.where(allowed[:, None], worth - worth[0], 0.0).max(axis=0)
+    return float(np.maximum(gain - case.least, 0.0).mean())
 
 
 def cost(case: Case, probe: Probe) -> float:
@@ -66,12 +48,16 @@ def cost(case: Case, probe: Probe) -> float:
     return float(probe.retry * more[0] + probe.limit * more[1] + CPU * second)
 
 
-def _ways(live: Plan, case: Case) -> Sequence[tuple[int, float]]:
-    if not live.hedges:
-        return [live.way]
-    hedging = case.limits.hedging
-    if hedging is None:
-        return [live.way]
-    delays = [live.hedge_delay / RATIO**2, live.hedge_delay * RATIO**2]
-    ways = [live.way, *((live.hedges, each) for each in delays if hedging.low <= each <= hedging.high)]
-    return ways if hedging.fewest else [*ways, (0, 0.0)]
+def around(case: Case) -> list[Plan]:
+    """Plans that differ from the live one in timeout, in retries or in how they hedge, within the bounds."""
+    live, limits = case.live, case.limits
+    near = [live._replace(timeout=live.timeout * RATIO**step) for step in STEPS]
+    near = [plan for plan in near if limits.low <= plan.timeout <= limits.high]
+    retries = [live._replace(retries=live.retries + step) for step in (-1, 1)]
+    near += [plan for plan in retries if limits.fewest <= plan.retries <= limits.most]
+    if live.hedges and limits.hedging is not None:
+        hedging = limits.hedging
+        delays = [live._replace(hedge_delay=live.hedge_delay * RATIO**step) for step in (-2, 2)]
+        near += [plan for plan in delays if hedging.low <= plan.hedge_delay <= hedging.high]
+        near += [] if hedging.fewest else [live._replace(hedges=0, hedge_delay=0.0)]
+    return near

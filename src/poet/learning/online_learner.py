@@ -143,6 +143,7 @@ class OnlineLearner:
         "_next_look",
         "_objective",
         "_recall",
+        "_reckoned",
         "_seed",
         "_space",
         "_step",
@@ -202,6 +203,7 @@ class OnlineLearner:
         self._turn = 0  # who is to look, of all who learn together: the contribution that made it due; 0: whoever
         self._handed_out = 0  # the last contribution, by its checksum; 0: none, or its turn has been taken
         self._convergence = Convergence()
+        self._reckoned = 0  # call at which it was last asked
         self._longing = False  # whether a longer timeout seems better, and the evidence is not there yet
         self._live = self._plan_of(self._declared)
         self._functions: dict[str, _Named] = {}
@@ -358,6 +360,7 @@ class OnlineLearner:
             "longing",
             "looks",
             "next_look",
+            "reckoned",
             "step",
             "turn",
             "typical",
@@ -542,12 +545,20 @@ class OnlineLearner:
 
         changed: what was known was out of date. It is not asked while little is known.
         """
+        from poet.learning import further
+
+        calls = self._evidence.calls
         if changed:
             self._convergence = looked(self._convergence, per_call=math.nan, horizon=1.0, cost=0.0, drift=True)
-        elif self._evidence.quiet >= YOUNG and wish.objective.latency_target is None:
-            from poet.learning import further
+            self._reckoned = calls
+        elif (
+            calls - self._reckoned >= further.APART
+            and self._evidence.quiet >= YOUNG
+            and wish.objective.latency_target is None
+        ):
             from poet.learning.choice import Case
 
+            self._reckoned = calls
             case = Case(picture, plan, self._limits(live), wish, self._gate, sum(self._evidence.retried), 0.0)
             cost = further.cost(case, self.probe()) + self._threshold * wish.objective.value
             self._convergence = looked(
@@ -714,6 +725,7 @@ class OnlineLearner:
             "looks": self._looks,
             "longing": self._longing,
             "converged": self._convergence if self._objective.latency_target is None else None,
+            "reckoned": max(0, self._evidence.calls - self._reckoned),  # before now
             "live": list(self._live),
             "more": more,
         }
@@ -731,7 +743,7 @@ class OnlineLearner:
 
     def _follow(self, schedule: _Schedule) -> None:
         self._next_look, self._step, self._longing = schedule.next_look, schedule.step, schedule.longing
-        self._convergence = schedule.convergence
+        self._convergence, self._reckoned = schedule.convergence, self._evidence.calls - schedule.reckoned
         timeout, retries, backoff = schedule.live
         self._live = self._plan_of({"timeout": timeout, "retries": retries, "backoff": backoff})
 
@@ -753,6 +765,7 @@ class OnlineLearner:
             "looks": self._untold_looks,
             "longing": self._longing,
             "converged": self._convergence if self._objective.latency_target is None else None,
+            "reckoned": max(0, self._evidence.calls - self._reckoned),  # before now
             "live": list(self._live),
             "more": more,
         }
@@ -796,6 +809,7 @@ class _Schedule(NamedTuple):
     longing: bool
     live: tuple[Any, int, Any]  # timeout [s], retries, backoff [s]
     convergence: Convergence
+    reckoned: int  # calls ago
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> _Schedule:
@@ -812,6 +826,7 @@ class _Schedule(NamedTuple):
             facts["longing"] is True,
             (timeout, int(number(retries)), backoff),
             _convergence(facts.get("converged")),  # states of older releases have none
+            count(facts.get("reckoned", 0)),
         )
 
 

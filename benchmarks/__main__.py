@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
         show("What an agent holds", memory.run()),
         show("What learning reaches", learning.run(seeds=20 if study else 5)),
         show("What the online learner reaches", online.run(*((10, 50) if study else (2, 6)))),
-        show("A service that goes back and forth", regimes.run(seeds=10 if study else 2)),
+        show("A service that goes back and forth", regimes.run(seeds=12 if study else 4)),
         show("What each method is worth", methods.run(seeds=20 if study else 10)),
         show("Targets", targets.run(seeds=10 if study else 5)),
         show("Recorded services", recorded.run(orders=20 if study else 6)),

@@ -9,7 +9,10 @@ from pathlib import Path
 
 FORBIDDEN = {
     "an index or an address in a requirements file": (r"requirements/.*", r"(?m)^\s*(--\S*(index|links|host)|.*://)"),
-    "a package registry's address": (r".*", r"(?i)(pypi\.|pythonhosted\.|registry\.npmjs|deb\.debian)\w*\.?(org|com)?/"),
+    "a package registry's address": (
+        r".*",
+        r"(?i)(pypi\.|pythonhosted\.|registry\.npmjs|deb\.debian)\w*\.?(org|com)?/",
+    ),
     "a path of one machine": (r".*", r"(?<![\w.~])/(work|root|home/\w+|Users/\w+)/"),
     "a private key": (r".*", r"-----BEGIN [A-Z ]*PRIVATE KEY"),
 }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from poet.app import Agent, Decorated, build
 from poet.errors import ConfigurationError, UnknownArgument
+from poet.learners import of_all_calls
 from poet.model.dependency import Dependency
 from poet.model.execution import Execution, Feedback, from_record
 from poet.model.explanation import Explanation
@@ -96,6 +97,7 @@ class Handle:
                 "pinned": dict(standing.pinned),
                 "paused": standing.paused,
                 "converged": self._converged(trainee),
+                "listening": getattr(trainee.learner, "listening", 0),
                 "dependency": self._brakes(),
                 "store": trainer.store.url,
                 "away": trainer.store.away or None,
@@ -247,10 +249,16 @@ class Handle:
         return "learning" if self._agent.open().applies else "observing"
 
     def _converged(self, trainee: Trainee) -> bool | None:
-        """Whether no neighbour is expected to be better by more than ``convergence_threshold`` of a success's value."""
-        learner = trainee.learner
+        """Whether further learning is worth less than it costs, see ``OnlineLearner.converged``.
+
+        Under a latency target: whether no neighbour is expected to be better by more than ``convergence_threshold`` of
+        a success's value.
+        """
+        learner = of_all_calls(trainee.learner)
         if learner is None:
             return None
+        if learner.objective.latency_target is None:
+            return learner.converged
         picture = learner.explain(trainee.standing.live)
         if picture.live is None or picture.objective is None or not picture.neighbours:
             return None
@@ -345,8 +353,8 @@ def poet(*positional: Any, **named: Any) -> Any:
         strategies to choose from; ``"basic"``: fixed rules.
     learning_rate: how fast the old is forgotten, in (0, 1]; also the weight of the newest call in the moving averages
         of ``f.poet.status()``.
-    convergence_threshold: ``f.poet.status()`` calls a function converged when no neighbour of its parameters is
-        expected to gain more than this share of a success's value, in (0, 1].
+    convergence_threshold: gain per call that is not worth learning for, as a share of a success's value, in (0, 1]:
+        ``f.poet.status()`` calls a function converged when further learning promises no more than that and its cost.
     enable_cross_function_learning: warns that it has no effect yet.
     performance_tracking: keep counts and moving averages for ``f.poet.status()``.
     name: identifies the function in place of its module and qualified name.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from poet.calls.declaring import OPERATIONAL
 from poet.model.objective import Goal, Objective
 from poet.model.tunable import Choice, Integer, Real, Space, Tunable, Value
 from poet.options import Options
 from poet.seams import FunctionRecord, Learner
+
+if TYPE_CHECKING:
+    from poet.learning.online_learner import OnlineLearner
 
 T = TypeVar("T")
 
@@ -23,6 +26,7 @@ def make_learner(
     *,
     rate: float = 0.05,
     hedge_budget: float = 0.1,
+    convergence_threshold: float = 0.01,
 ) -> Learner:
     """A learner of timeout, retries, backoff and hedges. ``adaptive`` is the statistical one until there are others."""
     if algorithm == "basic":
@@ -32,7 +36,13 @@ def make_learner(
     from poet.learning.online_learner import OnlineLearner
 
     return OnlineLearner(
-        rate, objective=objective, space=space, declared=declared, seed=seed, hedge_budget=hedge_budget
+        rate,
+        objective=objective,
+        space=space,
+        declared=declared,
+        seed=seed,
+        hedge_budget=hedge_budget,
+        convergence_threshold=convergence_threshold,
     )
 
 
@@ -48,6 +58,7 @@ def learner_of(options: Options, objective: Objective, seed: int, hedge_budget: 
         seed,
         rate=options.learning_rate,
         hedge_budget=hedge_budget,
+        convergence_threshold=options.convergence_threshold,
     )
     contextual = options.context is not None or options.perceive is not None
     if contextual and options.learning_algorithm != "basic":
@@ -126,6 +137,25 @@ def _is_by_context(state: bytes) -> bool:
 
     told = tuned_learner.declared_in(state)
     return contexts.is_state(state if told is None else told.operational)
+
+
+def of_all_calls(learner: Learner | None) -> OnlineLearner | None:
+    """The part of it that hears of the times and failures of all calls; None: there is no such part."""
+    from poet.learning.contexts import ContextLearner
+    from poet.learning.online_learner import OnlineLearner
+    from poet.learning.tuned_learner import TunedLearner
+
+    if isinstance(learner, TunedLearner):
+        learner = learner.operational
+    if isinstance(learner, ContextLearner):
+        learner = learner.parent
+    return learner if isinstance(learner, OnlineLearner) else None
+
+
+def state_of_all_calls(state: bytes) -> bytes:
+    """The state of that part. Raises ValueError where ``state`` is damaged."""
+    simpler = _simpler(state)
+    return state if simpler == state else state_of_all_calls(simpler)
 
 
 class _Told(NamedTuple):

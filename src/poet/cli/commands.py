@@ -23,6 +23,7 @@ from poet.settings import person, upkeep_at
 
 if TYPE_CHECKING:
     from poet.cli.transfer import Export
+    from poet.learning.online_learner import Headline
 
 BY_HAND = "from the command line"
 
@@ -88,6 +89,7 @@ def status(store: Store, asked: Asked) -> Document:
             _lately(store, record.key, asked.now),
             short=short_name(record, records),
             learning=asked.learning,
+            learned=_learned(store, record),
         )
         for record in records
     ]
@@ -115,6 +117,7 @@ def show(store: Store, name: str, asked: Asked) -> Document:
         short=short,
         learning=asked.learning,
         aliases=store.aliases(key),
+        learned=_learned(store, record),
         now=asked.now,
     )
 
@@ -124,6 +127,20 @@ def explain(store: Store, name: str, asked: Asked) -> Document:
     record, short = _found(store, name)
     standing = store.standing(record.key)
     return views.explain(record, standing, _picture(store, record, standing), short=short, now=asked.now)
+
+
+def _learned(store: Store, record: FunctionRecord) -> Headline | None:
+    """How learning stands; None: it does not, or that cannot be read. It loads no maths."""
+    if not record.learner:
+        return None
+    from poet.learners import state_of_all_calls  # here, as most commands do without
+    from poet.learning.online_learner import headline
+
+    try:
+        state = store.load_learner(record.key)
+        return None if state is None else headline(state_of_all_calls(state))
+    except (StoreAway, StoreCorrupt, StoreTooNew, ValueError):
+        return None
 
 
 NO_PICTURE = Explanation(0, None, {}, 0.0, 0.0, {}, None, (), ())

@@ -33,6 +33,11 @@ def fetch(url: str) -> bytes:
 
 _SHED = "not made, as a breaker was open or a limit reached"
 _UNREAD = "the calls of the last hour cannot be read; poet doctor says why"
+_LISTENING = (
+    "no retries and no copies are sent, to see whether our own load makes first attempts slow; poet explain tells"
+)
+_CONVERGED = "yes: further learning is worth less than it costs"
+_NOT_CONVERGED = "not yet, or not any more: what is not known may be worth more than finding it out costs"
 STATE_STYLES = {"learning": "green", "paused": "yellow", "pinned": "cyan", "declared only": "dim", "no calls": "dim"}
 
 
@@ -143,6 +148,12 @@ def _below(doc: Document) -> Iterable[tuple[str, str]]:
     hedged = [f"{name} {words.requests(n['requests'], n['hedges'])}" for name, n in seen if n and n["hedges"]]
     if hedged:
         yield "hedged", "; ".join(hedged)
+    listening = [row["short_name"] for row in doc["functions"] if row["listening"]]
+    if listening:
+        yield "listening", f"{', '.join(map(words.printable, listening))}: {_LISTENING}"
+    converged = [row["short_name"] for row in doc["functions"] if row["converged"]]
+    if converged:
+        yield "converged", ", ".join(map(words.printable, converged))
     unread = [name for name, n in seen if n is None]
     if unread:
         yield "unread", f"{', '.join(unread)}: {_UNREAD}"
@@ -231,6 +242,10 @@ def _show_facts(doc: Document, now: float, zone: tzinfo | None) -> Iterable[tupl
     yield "since", _when(live["created"], now, zone)
     if live["reason"]:
         yield "reason", live["reason"]
+    if doc["converged"] is not None:
+        yield "converged", _CONVERGED if doc["converged"] else _NOT_CONVERGED
+    if doc["listening"]:
+        yield "listening", f"for some {words.plural(doc['listening'], 'call')} more: {_LISTENING}"
 
 
 def _counted(doc: Document) -> str:
@@ -296,6 +311,8 @@ def _cautions(doc: Document) -> Iterable[str]:
         yield f"learning is paused: {doc['paused']}"
     if doc["pinned"]:
         yield f"pinned: {', '.join(f'{name} {words.value(name, x)}' for name, x in doc['pinned'].items())}"
+    if doc["listening"]:
+        yield f"listening for some {words.plural(doc['listening'], 'call')} more: {_LISTENING}"
 
 
 def _picture(doc: Document, width: int) -> Iterable[Text]:

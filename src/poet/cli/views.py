@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from poet.model.estimate import Estimate
 from poet.model.execution import Attempt, Execution, Outcome
@@ -20,6 +20,9 @@ from poet.model.parameters import Alias, AliasName, Change, ParameterSet, Standi
 from poet.model.replay import Replay
 from poet.model.tunable import Value
 from poet.seams import Finding, FunctionRecord, ProcessReport, Upkeep
+
+if TYPE_CHECKING:
+    from poet.learning.online_learner import Headline
 
 Document = dict[str, Any]
 Diff = dict[str, tuple[Value | None, Value | None]]
@@ -143,8 +146,9 @@ def status_row(
     *,
     short: str,
     learning: str,
+    learned: Headline | None,
 ) -> Document:
-    """One function in ``poet status``; ``lately``: the calls for ``recent``."""
+    """One function in ``poet status``; ``lately``: the calls for ``recent``; ``learned``: how learning stands."""
     return {
         **identity(record, short),
         "state": state(record, standing, learning),
@@ -155,7 +159,16 @@ def status_row(
         "live": dict(standing.live),
         "pinned": dict(standing.pinned),
         "paused": standing.paused,
+        **headline(learned),
         "last_change": history[-1]._asdict() if history else None,
+    }
+
+
+def headline(learned: Headline | None) -> Document:
+    """How learning stands; None: it does not, or that cannot be read."""
+    return {
+        "converged": None if learned is None else learned.converged,
+        "listening": 0 if learned is None else learned.listening,
     }
 
 
@@ -198,9 +211,13 @@ def show(
     short: str,
     learning: str,
     aliases: Mapping[AliasName, Alias],
+    learned: Headline | None,
     now: float,
 ) -> Document:
-    """What holds for one function now; ``lately``: the calls for ``recent``, ``newest``: those to list, newest last."""
+    """What holds for one function now.
+
+    lately: the calls for ``recent``; newest: those to list, newest last; learned: how learning stands.
+    """
     live = standing.live
     names = [*record.declared, *(name for name in live if name not in record.declared)]
     return document(
@@ -228,6 +245,7 @@ def show(
         generation=standing.generation,
         aliases={name: alias._asdict() for name, alias in aliases.items()},
         paused=standing.paused,
+        **headline(learned),
         last_change=history[-1]._asdict() if history else None,
     )
 
@@ -274,6 +292,8 @@ def explain(record: FunctionRecord, standing: Standing, picture: Explanation, *,
         sentences=list(picture.sentences),
         spread=[part._asdict() for part in picture.spread],
         timeouts=[forecast(each, picture.live) for each in picture.timeouts],
+        converged=picture.converged,
+        listening=picture.listening,
     )
 
 

@@ -228,6 +228,11 @@ class ContextLearner:
             own.share = SHARE_KEEP * own.share + (1 - SHARE_KEEP) * scopes.count(text) / len(scopes)
         self._pending = self._watch.test()
 
+    @property
+    def parent(self) -> OnlineLearner:
+        """The learner that hears of all calls."""
+        return self._parent
+
     def rescored(self, executions: Sequence[Execution], before: Sequence[Execution]) -> None:
         """Nothing: times and failures tell all that it wants to know."""
 

@@ -11,6 +11,7 @@ import math
 import struct
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from poet.kernels.online.bins import BINS, bin_of, position
@@ -21,6 +22,8 @@ from poet.learning.notes import (
     ANSWER,
     BLOCK,
     CENSORED,
+    FAR_FEWER,
+    FAR_MORE,
     FIRST_ANSWERS,
     FORMAT,
     KIND,
@@ -28,6 +31,7 @@ from poet.learning.notes import (
     MEMORIES,
     RECENT,
     RECORD_KEEP,
+    SHIFTS,
     WORSE,
     Copy,
     Note,
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
     from poet.learning.folding import Picture, Watch
     from poet.learning.gains import Gain
     from poet.learning.news import News
+    from poet.learning.regimes import Recalled, Regimes
     from poet.learning.states import Kept, State
 
 MOST_ATTEMPTS = 16  # of one call that are looked at; the rest repeats what these say
@@ -61,6 +66,9 @@ _STALE = 2.0  # evidence against a memory that makes it stale once there is an a
 _ALARM_AFTER = 20  # calls that come first
 _ALARM_PAUSE = 25  # calls between two alarms
 _CALM = (0.0,) * LEVELS
+_RESTED = 0.25  # share of an alarm's evidence below which nothing speaks of a change [1]
+_SLOWLY = 3.0  # that errors have become far fewer is said by every call without one: it counts so many times less
+_KINDS_OF_CHANGE = (MEMORIES, MEMORIES + len(SHIFTS) // 2, FAR_MORE, FAR_FEWER, WORSE)  # where each begins
 _CUT_OFF = (Outcome.TIMEOUT, Outcome.CANCELLED)
 
 # Of thousands of functions few are busy at a time. A picture takes 35 kB and is drawn in 0.1 ms; it is asked for at
@@ -86,7 +94,9 @@ class Evidence:
         "_notes",
         "_old_marks",
         "_pace",
+        "_recall",
         "_recent",
+        "_regimes",
         "_spent",
         "_told_alarm",
         "_told_answers",
@@ -105,11 +115,13 @@ class Evidence:
         record_keep: float = RECORD_KEEP,
         hedging: bool = False,
         strain: Strain | None = None,
+        recall: bool = True,
     ) -> None:
         """pace: divides all half-lives, > 0 [1]; record_keep: of a memory's record per call, in [0, 1).
 
         hedging: keep what choosing a hedge needs, too: single durations, and how many copies were sent.
         strain: is told how first attempts fare, and how many extra requests are sent.
+        recall: keep what was believed before a change, and know it again, see ``regimes``.
         """
         self.strain = strain
         self._pace = pace_of(pace, record_keep, hedging=hedging)
@@ -128,6 +140,8 @@ class Evidence:
         self._alert = 0.0  # evidence since then for anything having changed, roughly [nats]
         self._last_alarm = 0
         self._kept: Kept | None = None
+        self._recall = recall
+        self._regimes: Regimes | None = None  # made when first needed, as it loads the maths
         self._told()
 
     def _told(self) -> None:
@@ -251,6 +265,7 @@ class Evidence:
             self._strained(self.strain)
         gain = self._waiting()
         untold = gain if not self._foreign else self._waiting(self._foreign)
+        suspected = self._suspected()
         levels = _risen(self._levels, gain)
         if self._alarmed(levels):
             stale = [level > _STALE for level in levels[:MEMORIES]]
@@ -263,6 +278,7 @@ class Evidence:
             levels[WORSE] = 0.0
         self._levels, self._alert = levels, 0.0
         self._settle(gain)
+        self._remember(gain, suspected)
         if untold.calls or untold.fresh:
             self._gain = untold if self._gain is None else gains.composed(self._gain, untold, self._pace)
 
@@ -304,6 +320,44 @@ class Evidence:
         self._notes = self._copies = b""
         self._block = self._foreign = 0
 
+    def _suspected(self) -> int:
+        """What kind of change the evidence speaks of most, as of the last fold; 0: of none."""
+        levels = self._levels
+        evidence = [_RESTED, max(levels[:MEMORIES]) / _LAGS]
+        evidence += [max(levels[first:end]) / _ALARM for first, end in pairwise(_KINDS_OF_CHANGE)]
+        evidence[-1] /= _SLOWLY
+        return evidence.index(max(evidence))
+
+    def _remember(self, gain: Gain, suspected: int) -> None:
+        """Put aside what is believed, or know it again, after the calls behind ``gain``.
+
+        suspected: the kind of change that was suspected before them.
+        """
+        if not self._recall or self._kept is None:
+            return
+        from poet.learning import regimes
+
+        found = self._regimes or regimes.Regimes()
+        now = self._suspected()
+        if gain.fresh:
+            if found.calm:  # what retries met since then was judged by a picture that was out of date
+                self._keep(found.calm_beliefs.into(self._kept.state()))
+            found = found.told(gain, anew=not suspected).left()
+        elif found.trial:
+            found = found.told(gain)
+        elif now:
+            found = found.told(gain, anew=now != suspected)
+        if found.trial and self.quiet <= regimes.TRIAL:
+            known = found.known()
+            if known is not None:
+                regime, evidence = known
+                self._keep(regimes.taken_up(self._kept.state(), regime, evidence))
+                found = found.recalling(regime, self.calls)
+                self.urgent = 2
+        elif not now and self.quiet > regimes.SETTLED:
+            found = found.rested(self._kept.state(), self.calls)
+        self._regimes = found
+
     def _keep(self, state: State | None) -> None:
         from poet.learning.states import Kept
 
@@ -342,6 +396,11 @@ class Evidence:
     def quiet(self) -> int:
         """Calls since the last alarm, or the start."""
         return self.calls - self._last_alarm
+
+    @property
+    def recalled(self) -> Recalled | None:
+        """The regime that has been known again since the last alarm; None: none."""
+        return None if self._regimes is None else self._regimes.recalled
 
     def overdrawn(self, share: float) -> float:
         """Copies sent beyond ``share`` per call within memory, as of the last fold; below 0: fewer were sent."""
@@ -403,6 +462,7 @@ class Evidence:
         self.longest = max(self.longest, news.longest)
         self.limit = news.limit
         self.urgent = news.urgent
+        suspected = self._suspected()
         levels = _risen(self._levels, gain)
         if self._recent is not None:
             old = RECENT if overtaken else news.old_marks
@@ -418,6 +478,7 @@ class Evidence:
             self.urgent, levels[WORSE] = max(self.urgent, 1), 0.0
         self._levels = levels
         self._settle(gain)
+        self._remember(gain, suspected)
 
     # ------------------------------------------------------------ keeping
 
@@ -454,6 +515,9 @@ class Evidence:
             facts["refused"] = list(state.refused)
             facts["retried"] = list(state.retried)
             blob += states.packed(state)
+        if self._regimes is not None:
+            facts["regimes"], more = self._regimes.dump()
+            blob = more + blob
         return facts, blob
 
     def load(self, facts: Mapping[str, Any], blob: bytes) -> None:
@@ -476,6 +540,7 @@ class Evidence:
             raise ValueError(f"{len(levels)} levels are watched, not {LEVELS}")
         self._levels = array("d", levels)
         self._last_alarm = count(facts["last_alarm"])
+        blob = self._load_regimes(facts, blob)
         size = self._load_notes(facts, blob)
         size += self._load_recent(facts, blob[size:])
         if facts["folded"] is True:
@@ -487,6 +552,18 @@ class Evidence:
         else:
             self._keep(None)
         self._told()
+
+    def _load_regimes(self, facts: Mapping[str, Any], blob: bytes) -> bytes:
+        """Take up the regimes at the head of ``blob``; gives the rest."""
+        self._regimes = None
+        if "regimes" not in facts:  # states of older releases have none
+            return blob
+        from poet.learning.regimes import Regimes
+
+        found, size = Regimes.of(facts["regimes"], blob)
+        if self._recall:
+            self._regimes = found
+        return blob[size:]
 
     def _load_notes(self, facts: Mapping[str, Any], blob: bytes) -> int:
         """Take up the notes at the head of ``blob``; gives the bytes that they took."""

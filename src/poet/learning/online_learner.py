@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from poet.errors import ConfigurationError
 from poet.kernels.online.bins import EDGES
+from poet.kernels.online.convergence import Convergence, looked
 from poet.learning.checks import count, number
 from poet.learning.evidence import Evidence
 from poet.learning.notes import FIRST_ANSWERS, RECORD_KEEP
@@ -35,10 +36,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     from poet.learning.choice import Hedging, Limits, Verdict, Wish
+    from poet.learning.folding import Picture
     from poet.learning.guesses import Plan
     from poet.learning.hedge_survey import Scope
     from poet.learning.hedging import Choice
     from poet.learning.parameter_history import ParameterHistory
+    from poet.learning.regimes import Recalled
     from poet.learning.statistical import StatisticalOnlineLearner
 
 __all__ = ["ExecutionFeedback", "OnlineLearner", "ParameterHistory", "StatisticalOnlineLearner"]
@@ -114,6 +117,8 @@ class OnlineLearner:
         higher: copies come in clusters, and those that it refuses are the tail's.
     mind_load: whether extra requests are raised step by step and withdrawn where they make things worse, see
         ``strain``; False: plans send as many as pay.
+    recall: whether what was believed before a change is kept, and known again where it comes back, see ``regimes``.
+    convergence_threshold: gain per call that is not worth learning for, as a share of a success's value, in [0, 1].
     seed: of the posterior draws. Two learners of equal arguments that see the same do the same.
 
     Raises ConfigurationError where an argument is out of range.
@@ -125,6 +130,7 @@ class OnlineLearner:
         "__weakref__",
         "_arguments",
         "_cap",
+        "_convergence",
         "_declared",
         "_evidence",
         "_exploration",
@@ -138,9 +144,12 @@ class OnlineLearner:
         "_mind_load",
         "_next_look",
         "_objective",
+        "_recall",
+        "_reckoned",
         "_seed",
         "_space",
         "_step",
+        "_threshold",
         "_turn",
         "_typical",
         "_untold_looks",
@@ -161,6 +170,8 @@ class OnlineLearner:
         backoff_cap: float = BACKOFF_CAP,
         hedge_budget: float = 0.1,
         mind_load: bool = True,
+        recall: bool = True,
+        convergence_threshold: float = 0.01,
         seed: int = 0,
     ) -> None:
         for name, value, fits, range_ in (
@@ -170,6 +181,7 @@ class OnlineLearner:
             ("exploration_rate", exploration_rate, 0 <= exploration_rate <= 1, "[0, 1]"),
             ("backoff_cap", backoff_cap, 0 <= backoff_cap < math.inf, "[0, inf)"),
             ("hedge_budget", hedge_budget, 0 <= hedge_budget <= 1, "[0, 1]"),
+            ("convergence_threshold", convergence_threshold, 0 <= convergence_threshold <= 1, "[0, 1]"),
         ):
             if not fits:
                 raise ConfigurationError(f"{name} must be in {range_}, got {value!r}")
@@ -180,6 +192,8 @@ class OnlineLearner:
         self._cap = backoff_cap
         self._hedge_budget = hedge_budget
         self._mind_load = mind_load
+        self._recall = recall
+        self._threshold = convergence_threshold
         self._seed = seed
         self._gate = max(0.9, confidence_threshold)
         self._exploration = exploration_rate
@@ -190,6 +204,8 @@ class OnlineLearner:
         self._looks = self._untold_looks = 0
         self._turn = 0  # who is to look, of all who learn together: the contribution that made it due; 0: whoever
         self._handed_out = 0  # the last contribution, by its checksum; 0: none, or its turn has been taken
+        self._convergence = Convergence()
+        self._reckoned = 0  # call at which it was last asked
         self._longing = False  # whether a longer timeout seems better, and the evidence is not there yet
         self._live = self._plan_of(self._declared)
         self._functions: dict[str, _Named] = {}
@@ -216,6 +232,38 @@ class OnlineLearner:
         """As it was given."""
         return self._arguments[3]
 
+    @property
+    def objective(self) -> Objective:
+        """As it was given, or the default."""
+        return self._objective
+
+    @property
+    def recalled(self) -> Recalled | None:
+        """The regime that has been known again since the last change; None: none."""
+        return self._evidence.recalled
+
+    @property
+    def converged(self) -> bool | None:
+        """Whether further learning is worth less than it costs, see ``further``; None: that is not known.
+
+        That is: too few calls were seen, or there is a latency target, for which no value of learning is reckoned.
+        """
+        if self._evidence.calls < SETTLED or self._objective.latency_target is not None:
+            return None
+        return self._convergence.converged and not self._changed
+
+    @property
+    def listening(self) -> int:
+        """Calls for which no retries and no copies are sent yet, to see what load does; 0: they are sent."""
+        strain = self._evidence.strain
+        return max(1, strain.waits(self._evidence.calls)) if strain is not None and strain.listening else 0
+
+    @property
+    def _changed(self) -> bool:
+        """Whether what was known is out of date, or seems to be, and has not been looked at yet."""
+        evidence = self._evidence
+        return self.listening > 0 or (evidence.urgent > 1 and evidence.quiet < YOUNG)
+
     def _no_evidence(self) -> Evidence:
         rate, momentum = self._arguments[:2]
         return Evidence(
@@ -223,6 +271,7 @@ class OnlineLearner:
             record_keep=1 - (1 - momentum) / 5 if momentum != 0.9 else RECORD_KEEP,
             hedging=isinstance(self._space.get("hedges"), Integer) and self._hedge_budget < 1,
             strain=Strain() if self._mind_load else None,
+            recall=self._recall,
         )
 
     # ------------------------------------------------------------ the seam
@@ -284,6 +333,8 @@ class OnlineLearner:
             live,
             self._rng(),
             self._scope(live),
+            self.converged,
+            self.listening,
         )
 
     def dump(self) -> bytes:
@@ -306,7 +357,19 @@ class OnlineLearner:
             strain.elsewhere(other._evidence.calls - self._evidence.calls)
             strain.under(other._evidence.limit)
             other._evidence.strain = strain
-        for name in ("evidence", "functions", "live", "longing", "looks", "next_look", "step", "turn", "typical"):
+        for name in (
+            "convergence",
+            "evidence",
+            "functions",
+            "live",
+            "longing",
+            "looks",
+            "next_look",
+            "reckoned",
+            "step",
+            "turn",
+            "typical",
+        ):
             setattr(self, f"_{name}", getattr(other, f"_{name}"))
         self._untold_looks = 0
 
@@ -405,6 +468,8 @@ class OnlineLearner:
             backoff_cap=self._cap,
             hedge_budget=self._hedge_budget,
             mind_load=self._mind_load,
+            recall=self._recall,
+            convergence_threshold=self._threshold,
             seed=seed,
         )
 
@@ -427,6 +492,7 @@ class OnlineLearner:
         self._live = self._plan_of(live)
         evidence.limit = self._live[0]
         evidence.fold()
+        changed = self._changed
         wish = self._wish(fix=True)
         before = self._plan(live)
         self._looks += 1
@@ -472,6 +538,8 @@ class OnlineLearner:
             self._step = min(_LONGEST_STEP, self._step * 2.0 + 1)
         self._next_look = self._following(_STEP if evidence.urgent else self._step)
         evidence.urgent = 0
+        if wish is not None:
+            self._settling(picture, plan, live, wish, changed=changed)
         if wish is None or plan == before:
             return None
         values = self._values(plan, live)
@@ -483,7 +551,37 @@ class OnlineLearner:
         if hedge is not None:
             estimates = {"gain": hedge.gain, **estimates, "hedge_delay": hedge.delay}
             reasons.append(hedge_words.reason(decided, hedge, evidence.calls))
+        if evidence.recalled is not None and evidence.quiet < YOUNG:
+            reasons.append(words.known_again(evidence.recalled))
         return Suggestion(values, "; ".join(reasons), estimates, evidence.calls)
+
+    def _settling(self, picture: Picture, plan: Plan, live: Mapping[str, Value], wish: Wish, *, changed: bool) -> None:
+        """After a look that came to ``plan``: is there still something to be learned that pays?
+
+        changed: what was known was out of date. It is not asked while little is known.
+        """
+        from poet.learning import further
+
+        calls = self._evidence.calls
+        if changed:
+            self._convergence = looked(self._convergence, per_call=math.nan, horizon=1.0, cost=0.0, drift=True)
+            self._reckoned = calls
+        elif (
+            calls - self._reckoned >= further.APART
+            and self._evidence.quiet >= YOUNG
+            and wish.objective.latency_target is None
+        ):
+            from poet.learning.choice import Case
+
+            self._reckoned = calls
+            case = Case(picture, plan, self._limits(live), wish, self._gate, sum(self._evidence.retried), 0.0)
+            cost = further.cost(case, self.probe()) + self._threshold * wish.objective.value
+            self._convergence = looked(
+                self._convergence,
+                per_call=further.value(case, self._rng(2)),
+                horizon=further.HORIZON,
+                cost=further.HORIZON * cost,
+            )
 
     def _following(self, step: float) -> int:
         """The call at which to look again."""
@@ -641,6 +739,8 @@ class OnlineLearner:
             "step": self._step,
             "looks": self._looks,
             "longing": self._longing,
+            "converged": self._convergence if self._objective.latency_target is None else None,
+            "reckoned": max(0, self._evidence.calls - self._reckoned),  # before now
             "live": list(self._live),
             "more": more,
         }
@@ -658,6 +758,7 @@ class OnlineLearner:
 
     def _follow(self, schedule: _Schedule) -> None:
         self._next_look, self._step, self._longing = schedule.next_look, schedule.step, schedule.longing
+        self._convergence, self._reckoned = schedule.convergence, self._evidence.calls - schedule.reckoned
         timeout, retries, backoff = schedule.live
         self._live = self._plan_of({"timeout": timeout, "retries": retries, "backoff": backoff})
 
@@ -678,6 +779,8 @@ class OnlineLearner:
             "step": self._step,
             "looks": self._untold_looks,
             "longing": self._longing,
+            "converged": self._convergence if self._objective.latency_target is None else None,
+            "reckoned": max(0, self._evidence.calls - self._reckoned),  # before now
             "live": list(self._live),
             "more": more,
         }
@@ -720,6 +823,8 @@ class _Schedule(NamedTuple):
     looks: int
     longing: bool
     live: tuple[Any, int, Any]  # timeout [s], retries, backoff [s]
+    convergence: Convergence
+    reckoned: int  # calls ago
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> _Schedule:
@@ -735,6 +840,8 @@ class _Schedule(NamedTuple):
             count(facts["looks"]),
             facts["longing"] is True,
             (timeout, int(number(retries)), backoff),
+            _convergence(facts.get("converged")),  # states of older releases have none
+            count(facts.get("reckoned", 0)),
         )
 
 
@@ -857,6 +964,36 @@ def _completed(declared: tuple[tuple[str, type, Value], ...]) -> Mapping[str, Va
     declared: names, types and values, as 1 and 1.0 are no difference to the cache.
     """
     return {**DECLARED, **{name: value for name, _, value in declared}}
+
+
+class Headline(NamedTuple):
+    """How learning stands, by a stored state."""
+
+    converged: bool | None  # see ``OnlineLearner.converged``
+    listening: int  # calls for which no retries and no copies are sent yet, to see what load does; 0: they are sent
+
+
+def headline(state: bytes) -> Headline | None:
+    """How learning stands by what ``OnlineLearner.dump`` gave; None: that is no such state. It loads no maths."""
+    try:
+        facts = _sections(state)[0][1]
+        calls, convergence = count(facts["calls"]), _convergence(facts.get("converged"))
+        changed = count(facts["urgent"]) > 1 and calls - count(facts["last_alarm"]) < YOUNG
+        strain = facts.get("strain", {})
+        listening = max(1, count(strain["until"]) - calls) if strain.get("listening") is True else 0
+    except (*_NO_KIND, AttributeError, IndexError):
+        return None
+    if calls < SETTLED or facts.get("converged") is None:
+        return Headline(None, listening)
+    return Headline(convergence.converged and not changed and not listening, listening)
+
+
+def _convergence(values: Sequence[object] | None) -> Convergence:
+    """From a dump. Raises ValueError or TypeError where it is none."""
+    if values is None:
+        return Convergence()
+    converged, *counts = values
+    return Convergence(converged is True, *map(count, counts))
 
 
 def _is_number(value: object) -> bool:

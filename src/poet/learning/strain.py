@@ -130,6 +130,20 @@ class Strain:
         """Call at which listening is to end; inf: nobody listens."""
         return self._until if self.listening else math.inf
 
+    @property
+    def usual(self) -> float:
+        """Share of first attempts that are usually bad."""
+        return self._usual
+
+    @property
+    def before(self) -> float:
+        """Share of bad first attempts before it began to listen."""
+        return self._before
+
+    def waits(self, calls: int) -> int:
+        """Calls after ``calls`` until listening is to end or, where nobody listens, until more may be allowed."""
+        return max(0, self._until - calls)
+
     def stale(self, calls: int) -> bool:
         """Whether it is time to take anew what is usual, of a function that has made so many ``calls``."""
         if not self._curve:

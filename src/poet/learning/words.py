@@ -13,9 +13,11 @@ from poet.learning import hedge_words
 from poet.learning.choice import Decision, Limits, Prospect, Wish, prospects, rounded
 from poet.learning.evidence import Evidence
 from poet.learning.folding import Picture
+from poet.learning.further import HORIZON
 from poet.learning.guesses import Plan
 from poet.learning.hedge_survey import Scope, Setting, surveyed
-from poet.learning.strain import ENOUGH, LISTEN, Strain
+from poet.learning.regimes import Recalled
+from poet.learning.strain import ENOUGH, Strain
 from poet.model.drawing import Bin
 from poet.model.explanation import Explanation, Forecast
 from poet.model.objective import PATIENCE
@@ -68,10 +70,13 @@ def explanation(
     values: Mapping[str, Value],
     rng: np.random.Generator,
     scope: Scope | None = None,
+    converged: bool | None = None,
+    listening: int = 0,
 ) -> Explanation:
     """The picture behind ``live``, the choices next to it, and what they would cost.
 
-    scope: what hedging may choose from; None: it is not tuned.
+    scope: what hedging may choose from; None: it is not tuned. converged: whether further learning does not pay.
+    listening: calls for which neither retries nor copies are sent yet.
     """
     picture = evidence.picture()
     hazards = picture.hazards
@@ -95,7 +100,9 @@ def explanation(
         *_failures_in_words(failures),
         *copies,
         *(_neighbour_in_words(here, other) for other in others),
-        *_load_in_words(evidence.strain),
+        *_regime_in_words(evidence),
+        *_load_in_words(evidence.strain, evidence.calls),
+        *_convergence_in_words(converged),
         _scale_in_words(wish),
     )
     return Explanation(
@@ -110,6 +117,8 @@ def explanation(
         sentences,
         _spread(curve),
         tuple(_forecast(each, values) for each in _chart(picture, curve, live, limits, wish, evidence.calls, rng)),
+        converged,
+        listening,
     )
 
 
@@ -247,26 +256,63 @@ def _differences(here: Prospect, other: Prospect) -> str:
     return ", ".join(said) or "next to nothing would change"
 
 
-def _load_in_words(strain: Strain | None) -> Sequence[str]:
-    """How many extra requests may be sent, where that is less than plans might want, and why."""
+def known_again(found: Recalled) -> str:
+    """That a regime came back, as part of a reason."""
+    told = f"known again at call {found.call}, by {found.attempts} attempts"
+    return f"it is as it was before, up to call {found.last}: {told}"
+
+
+def _regime_in_words(evidence: Evidence) -> Sequence[str]:
+    found = evidence.recalled
+    if found is None:
+        return ()
+    return (
+        f"The service changed some {evidence.quiet} calls ago, and is as it was before, up to call {found.last}: "
+        f"by {found.attempts} attempts it was known again, and what had been learned then counts again.",
+    )
+
+
+def _convergence_in_words(converged: bool | None) -> Sequence[str]:
+    if converged is None:
+        return ()
+    if converged:
+        said = "Learning has converged: were all known, the best change would gain less within"
+        return (f"{said} {HORIZON:g} calls than learning costs in them. A change of the service takes that back.",)
+    said = "Learning has not converged: what is not known yet may be worth more within"
+    return (f"{said} {HORIZON:g} calls than it costs to find out, or that was not seen for long enough.",)
+
+
+def _load_in_words(strain: Strain | None, calls: int) -> Sequence[str]:
+    """How many extra requests may be sent, where that is less than plans might want, why, and for how long."""
     if strain is None or strain.allowed >= ENOUGH:
         return ()
     if strain.listening:
         said = (
-            "For now no retries and no copies are sent: first attempts fare far worse than usual. "
-            f"If they recover within some {LISTEN} calls, the trouble was of our own making."
+            f"For some {max(1, strain.waits(calls))} calls more no retries and no copies are sent, whatever the values "
+            f"in force: {100 * strain.before:.2g} % of the first attempts came late or not at all, where "
+            f"{100 * strain.usual:.2g} % are usual, and our own extra requests may be why. Of late it is "
+            f"{100 * strain.share:.2g} %. If they recover without, fewer are sent from then on; if not, the cause lies "
+            "outside, and all are sent again."
         )
     elif strain.feared:
         said = (
             f"No more than {strain.allowed:.2g} extra requests per call are planned: "
-            "once more of them made first attempts worse, and without them these recovered."
+            "once more of them made first attempts worse, and without them these recovered. "
+            f"{_more_in_words(strain, calls)}"
         )
     else:
         said = (
             f"Up to {strain.allowed:.2g} extra requests per call are planned, or as many as the declared values send; "
-            "more of them while first attempts stay as good."
+            f"more of them while first attempts stay as good. {_more_in_words(strain, calls)}"
         )
     return (said,)
+
+
+def _more_in_words(strain: Strain, calls: int) -> str:
+    waits = strain.waits(calls)
+    return (
+        f"More are tried in {waits} calls at the earliest." if waits else "More are tried as soon as a plan wants them."
+    )
 
 
 def _scale_in_words(wish: Wish) -> str:

@@ -37,6 +37,8 @@ class Explanation(NamedTuple):
     timeouts: tuple[
         Forecast, ...
     ] = ()  # other timeouts, the shortest first, all else as it is live, which is among them
+    converged: bool | None = None  # whether further learning is worth less than it costs; None: not known
+    listening: int = 0  # calls for which no retries and no copies are sent yet, to see what load does; 0: they are sent
 
     def __str__(self) -> str:
         """The picture and the sentences, for people."""

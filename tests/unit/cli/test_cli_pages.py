@@ -11,10 +11,14 @@ from poet.cli import commands, views
 from poet.cli.commands import Asked
 from poet.cli.pages import show_page
 from poet.cli.views import Document
+from poet.learning.online_learner import OnlineLearner
 from poet.model.drawing import Bin
 from poet.model.explanation import Explanation
 from poet.model.function import FunctionKey
+from poet.sim.play import play
+from poet.sim.scenarios import SCENARIOS
 from poet.stores.memory import MemoryStore
+from poet.testing.learners import Learned
 from unit.cli import shop
 from unit.cli.shop import NOW, PRICES
 
@@ -192,3 +196,30 @@ def test_a_command_to_type_next_is_quoted_for_the_shell() -> None:
     said = page(commands.rollback(filled(), "prices.fetch", Asked(now=NOW)))
     assert "poet resume prices.fetch " in said
     assert "poet resume 'nightly report' " in page(commands.pause(filled(), "nightly report", Asked(now=NOW)))
+
+
+def test_pages_tell_whether_learning_has_converged_and_whether_it_listens() -> None:
+    store = filled()
+    learner = OnlineLearner(objective=SCENARIOS["fast_api"].objective)
+    play(SCENARIOS["fast_api"], Learned(learner), 0, 600)
+    state = learner.dump()
+    store.exchange(PRICES, "w1", 1, lambda _: state)
+    shown = commands.show(store, "prices.fetch", Asked(now=NOW))
+    assert shown["converged"] is True
+    assert shown["listening"] == 0
+    assert "further learning is worth less than it costs" in page(shown, 124)
+    row = next(row for row in commands.status(store, Asked(now=NOW))["functions"] if row["name"] == shown["name"])
+    assert (row["converged"], row["listening"]) == (True, 0)
+    assert "converged" in page(commands.status(store, Asked(now=NOW)))
+    listening = shown | {"converged": False, "listening": 41}
+    said = " ".join(page(listening, 124).split())
+    assert "for some 41 calls more: no retries and no copies are sent" in said
+    assert "not yet, or not any more" in said
+    told = page(explained(shop.picture()._replace(listening=1)))
+    assert "listening for some 1 call more" in told
+
+
+def test_a_function_whose_state_tells_nothing_has_no_line_about_it() -> None:
+    shown = commands.show(filled(), "prices.fetch", Asked(now=NOW))
+    assert (shown["converged"], shown["listening"]) == (None, 0)
+    assert "further learning" not in page(shown)

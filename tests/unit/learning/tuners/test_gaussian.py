@@ -157,26 +157,28 @@ def test_it_stays_near_what_is_good_while_it_looks() -> None:
 
 
 def test_a_context_that_matters_is_minded_and_an_unseen_one_falls_back() -> None:
+    """Three seeds of 90 trials, noise 0.1: on average a third of what the best value for both loses, 0.5."""
     space, start = Space(x=Real(0.0, 1.0)), {"x": 0.5}
-    tuner, dice = GaussianTuner(space, start), random.Random(1)
-    tops = {"eu": 0.2, "us": 0.9}
-    for _ in range(90):
-        region = dice.choice(("eu", "eu", "us"))
-        context: Context = (("region", region),)
-        values = tuner.suggest(context)
-        tuner.update(
-            [Trial(values, 1 - 4 * (float(values["x"]) - tops[region]) ** 2 + 0.1 * dice.gauss(0, 1), context)]
-        )
-    found = {region: float(tuner.recommend((("region", region),)).values["x"]) for region in tops}
-    assert found == pytest.approx(tops, abs=0.12)
-    parent, unseen = tuner.recommend(), tuner.recommend((("region", "mars"),))
-    assert parent.values == unseen.values
-    assert 0.1 < float(parent.values["x"]) < 0.75  # best for two calls of three: 0.43
-    policy = tuner.policy(0.3, 4)
-    assert isinstance(policy, Cells)
-    assert float(policy.pick((("region", "us"),), 0.9).values["x"]) == pytest.approx(0.9, abs=0.12)
-    assert policy.pick((("region", "mars"),), 0.9).values == {}
-    assert policy.pick((("region", "mars"),), 0.1).draw > 0
+    tops, lost = {"eu": 0.2, "us": 0.9}, []
+    for seed in range(3):
+        tuner, dice = GaussianTuner(space, start, seed=seed), random.Random(seed)
+        for _ in range(90):
+            region = dice.choice(("eu", "eu", "us"))
+            context: Context = (("region", region),)
+            values = tuner.suggest(context)
+            score = 1 - 4 * (float(values["x"]) - tops[region]) ** 2 + 0.1 * dice.gauss(0, 1)
+            tuner.update([Trial(values, score, context)])
+        best = {region: float(tuner.recommend((("region", region),)).values["x"]) for region in tops}
+        lost += [4 * (best[region] - top) ** 2 for region, top in tops.items()]
+        assert best["eu"] < best["us"]
+        parent, unseen = tuner.recommend(), tuner.recommend((("region", "mars"),))
+        assert parent.values == unseen.values
+        policy = tuner.policy(0.3, 4)
+        assert isinstance(policy, Cells)
+        assert policy.pick((("region", "us"),), 0.9).values == {"x": best["us"]}
+        assert policy.pick((("region", "mars"),), 0.9).values == {}
+        assert policy.pick((("region", "mars"),), 0.1).draw > 0
+    assert np.mean(lost) < 0.17
 
 
 def test_contexts_of_a_million_values_are_bounded() -> None:

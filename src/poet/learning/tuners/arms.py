@@ -41,7 +41,7 @@ Array = npt.NDArray[np.float64]
 
 MOST = 64  # combinations
 HALF_LIVES = (60.0, 600.0, 10000.0)  # of the memories [trials]
-PRIOR = (0.01, 0.05, 0.94)  # trust in each of them: changes are rare, and a short one tries much in vain
+PRIOR = (0.005, 0.02, 0.975)  # trust in each of them: changes are rare, and a short one tries much in vain
 SHARE = 0.003  # of trust that is dealt out anew with each trial [1]
 TEMPER = 0.5  # of the draws' spread [1]
 _Z90 = 1.645

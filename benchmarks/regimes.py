@@ -1,11 +1,13 @@
 """A service that goes back and forth: how soon parameters are right again, with the memory for regimes and without.
 
     python -m benchmarks.regimes [seeds]
+    python -m benchmarks.regimes [seeds] parts
 
 Situations of ``LEG`` calls per regime, ``LEGS`` of them. What counts are the switches to a regime that was there
 before; in the controls the switches at the same places. Expected utilities are exact (``poet.sim.evaluate``), and both
 learners meet the same dice. Extra requests are not held back (``mind_load=False``), as spells of listening would cover
-what is measured.
+what is measured. The memory does two things at an alarm: it gives back what was believed of retries before, and it
+takes up a regime that it knows again. ``parts`` tells what each of them is worth alone.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from benchmarks.ours import DECLARED, SPACE, Ours
 from benchmarks.rivals import calls_to_near
 from benchmarks.table import Row, show
 from poet.learning.online_learner import OnlineLearner
+from poet.learning.regimes import Regimes
+from poet.learning.states import State
 from poet.model.objective import Objective
 from poet.sim.evaluate import oracle_series
 from poet.sim.play import play, regret
@@ -59,6 +63,30 @@ RECURRING = ("latency", "errors", "both", "three")
 MOST_RATIO = 0.8  # of regret with the memory to that without, where regimes come back
 CONTROLS = {"none comes back": 1.5, "the third resembles the first": 1.5}  # the same where they do not, or seem to
 MOST_MISTAKEN = 0.05  # share of the switches to something new at which an old regime is taken up
+
+
+class GivenBackOnly(Regimes):
+    """Never knows a regime again."""
+
+    def known(self) -> None:
+        """None."""
+
+
+class TakenUpOnly(Regimes):
+    """Leaves what is believed of retries as it is; a regime that is taken up still brings its own."""
+
+    def given_back(self, state: State) -> State:
+        """As it is."""
+        return state
+
+
+PARTS: dict[str, type[Regimes] | None] = {
+    "without": None,
+    "what was believed of retries given back": GivenBackOnly,
+    "a regime taken up": TakenUpOnly,
+    "both": Regimes,
+}
+DISSECTED = ("latency", "both", "none comes back")
 
 
 class Life(NamedTuple):
@@ -109,10 +137,12 @@ class Watched(Ours):
             self.known.append((found.call, found.last))
 
 
-def life(name: str, recall: bool, mind_load: bool, seed: int) -> Life:
+def life(name: str, recall: bool, mind_load: bool, seed: int, memory: type[Regimes] = Regimes) -> Life:
     """One life."""
     scenario, oracle = scenario_of(name), _oracle(name)
     policy = Watched(seed, recall=recall, mind_load=mind_load)
+    if recall:
+        policy.learner._evidence._regimes = memory()
     record = play(scenario, policy, seed)
     missed = np.append(0.0, regret(record, oracle))
     back, lost, early, recalled = [], [], [], []
@@ -215,8 +245,25 @@ def run(seeds: int = 4) -> Iterator[Row]:
     yield from bars(measured(seeds))
 
 
+def parts(seeds: int) -> Iterator[str]:
+    """What each part of the memory is worth alone: regret per switch, and calls until within 5 %."""
+    yield f"| regret per switch; calls until within 5 % | {' | '.join(PARTS)} |"
+    yield "|---" * (1 + len(PARTS)) + "|"
+    for name in DISSECTED:
+        cells = []
+        for memory in PARTS.values():
+            lives = [life(name, memory is not None, False, seed, memory or Regimes) for seed in range(seeds)]
+            cells.append(
+                f"{np.mean([each.lost for each in lives]):.2f}; {np.mean([_until(each) for each in lives]):.0f}"
+            )
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
 def main(arguments: list[str]) -> int:
     """Measure, tell all, and fail where a bar is missed."""
+    if "parts" in arguments:
+        print("\n".join(parts(int(arguments[0]))))
+        return 0
     lives = measured(int(arguments[0]) if arguments else 10)
     print("\n".join(table(lives)))
     return 0 if show("A service that goes back and forth", bars(lives)) else 1

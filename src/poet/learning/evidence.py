@@ -340,8 +340,7 @@ class Evidence:
         found = self._regimes or regimes.Regimes()
         now = self._suspected()
         if gain.fresh:
-            if found.calm:  # what retries met since then was judged by a picture that was out of date
-                self._keep(found.calm_beliefs.into(self._kept.state()))
+            self._keep(found.given_back(self._kept.state()))
             found = found.told(gain, anew=not suspected).left()
         elif found.trial:
             found = found.told(gain)

@@ -123,6 +123,13 @@ class Regimes(NamedTuple):
             calm=pictured(state), calm_beliefs=Beliefs.of(state), calm_call=call, since=b"", trial=False
         )
 
+    def given_back(self, state: State) -> State:
+        """``state`` at an alarm, with what was believed of retries before the trouble began.
+
+        What they met since then was judged by a picture that was out of date.
+        """
+        return self.calm_beliefs.into(state) if self.calm else state
+
     def left(self) -> Regimes:
         """After an alarm: what was put aside becomes a regime."""
         rest = self._replace(calm=b"", trial=True, doubted=bool(self.calm), recalled=None)

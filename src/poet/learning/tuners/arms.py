@@ -44,7 +44,12 @@ HALF_LIVES = (60.0, 600.0, 10000.0)  # of the memories [trials]
 PRIOR = (0.005, 0.02, 0.975)  # trust in each of them: changes are rare, and a short one tries much in vain
 SHARE = 0.003  # of trust that is dealt out anew with each trial [1]
 TEMPER = 0.5  # of the draws' spread [1]
+UNTRIED_UNTIL, UNTRIED_SHARE = 200, 0.25  # trials, and suggestions, of options that were never tried
 _Z90 = 1.645
+
+
+def _typed(value: Value) -> tuple[type, Value]:
+    return type(value), value  # as 1, 1.0 and True are three options
 
 
 def combinations(space: Space, start: Mapping[str, Value], most: int = MOST) -> list[dict[str, Value]] | None:
@@ -179,9 +184,30 @@ class ArmTuner:
         """What to try next, the best known included; the start where nothing was tried. The context is not heeded."""
         if not self._trials:
             return dict(self._start)
+        untried = self._untried()
+        if untried and self._rng.random() < UNTRIED_SHARE:
+            return dict(self._candidates[untried[int(self._rng.integers(len(untried)))]])
         memory = int(np.searchsorted(np.cumsum(self._trust)[:-1], self._rng.random()))
         draw = arms.drawn(self._beliefs(), memory, TEMPER, self._rng, coins=self._coins)
         return dict(self._candidates[self._best(draw)])
+
+    def _untried(self) -> list[int]:
+        """Candidates that differ from what is held in one option, which was not seen with anything yet.
+
+        Where scores have hardly any noise, what was never tried is believed to be just like what was, and draws alone
+        would never come to it.
+        """
+        if self._trials > UNTRIED_UNTIL:
+            return []
+        seen = np.flatnonzero(self._arms.weight[-1] > 0)
+        held = self._candidates[self._held]
+        told = {name: {_typed(self._candidates[arm][name]) for arm in (*seen.tolist(), self._held)} for name in held}
+        found = []
+        for arm, values in enumerate(self._candidates):
+            new = [name for name in held if not same_option(values[name], held[name])]
+            if len(new) == 1 and _typed(values[new[0]]) not in told[new[0]]:
+                found.append(arm)
+        return found
 
     def recommend(self, context: Context = ()) -> Recommendation:
         """The candidate of the best posterior mean. The context is not heeded."""

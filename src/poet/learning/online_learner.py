@@ -257,7 +257,9 @@ class OnlineLearner:
         bounds = self._bounds("timeout", timeout), self._bounds("retries", retries)
         stretch = min(STRETCH, bounds[0][1] / timeout)
         retry, limit = IN_TIME if self._objective.latency_target is not None else (1.0, 1.0)
-        curiosity = min(4.0, 1 + CURIOUS / (2 + min(self._evidence.retried)))
+        # after which kind of failure they fall is not ours to choose: each kind counts by how often it is met
+        errors, timeouts = (1 + seen for seen in self._evidence.retried)
+        curiosity = 1 + CURIOUS * (errors / (1 + errors) + timeouts / (1 + timeouts)) / (errors + timeouts)
         return Probe(
             retry=min(MOST_PROBED, self._exploration * retry * curiosity) if retries < bounds[1][1] else 0.0,
             limit=min(MOST_PROBED, self._exploration * limit * (LONGING if self._longing else 1.0))

@@ -25,9 +25,10 @@ WIDTHS: Array = np.diff(KNOTS)  # (BINS - 1,) [s]
 ANSWER, ERROR, CENSORED = range(3)  # rows of a table of counts
 
 NOTHING = 1e-3  # attempts; less is what forgetting has left of one
-PRIOR_WEIGHT = 0.6  # attempts that the prior is worth in each bin [1]
+PRIOR_WEIGHT = 1.0  # attempts that the prior is worth in each bin [1]
 _PRIOR_SPREAD = 1.6  # of log latency around its centre [1]: two thirds of the answers within a factor of 5
-_PRIOR_CEILING = 0.22  # hazard per bin far beyond the centre: a tail like 1 / t, neither hopeless nor sure
+_PRIOR_CEILING = 0.18  # hazard per bin far beyond the centre: a tail like t ** -0.9, neither hopeless nor sure
+_PRIOR_HANG = 0.01  # share of attempts that never end, as the prior has it: most services have some [1]
 _PRIOR_START = 1.0  # centre before anything was seen [s]
 _CENTRE_WEIGHT = 0.5  # answers that this centre is worth [1]
 
@@ -40,8 +41,8 @@ def _profiles() -> tuple[Array, Array]:
 
     answer, error = [], []
     for offset in range(-BINS, BINS + 1):
-        alive = max(1 - below(offset - 0.5), 1e-4)
-        hazard = 1 - max(1 - below(offset + 0.5), 1e-4) / alive
+        alive, left = (1 - (1 - _PRIOR_HANG) * below(offset + half) for half in (-0.5, 0.5))
+        hazard = 1 - left / alive
         answer.append(min(max(hazard, 1e-4), _PRIOR_CEILING))
         error.append(0.0025 if -15 <= offset <= 8 else 0.0005)  # summed up: some 5 % of errors, worth half an attempt
     return np.array(answer), np.array(error)

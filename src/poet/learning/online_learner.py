@@ -63,6 +63,7 @@ DECLARED: Mapping[str, Value] = {"timeout": 30.0, "retries": 3, "backoff": 0.1}
 
 STRETCH = 2.44  # longer limit of a probe: four bins, so that what it sees pays for the wait
 CURIOUS = 6.0  # how many retried calls satisfy most of the first curiosity about retries
+SATED = 0.4  # of the retries that are probed in the long run, where calls are retried anyway, and that shows as much
 MOST_PROBED = 0.5  # share of calls
 IN_TIME = 0.05, 0.3  # times as many retries, longer limits, are probed under a latency target: calls miss it by them
 GENEROUS = 10.0  # usual latencies from which on a declared timeout says how long anybody would wait
@@ -259,7 +260,9 @@ class OnlineLearner:
         retry, limit = IN_TIME if self._objective.latency_target is not None else (1.0, 1.0)
         # after which kind of failure they fall is not ours to choose: each kind counts by how often it is met
         errors, timeouts = (1 + seen for seen in self._evidence.retried)
-        curiosity = 1 + CURIOUS * (errors / (1 + errors) + timeouts / (1 + timeouts)) / (errors + timeouts)
+        curiosity = (SATED if retries else 1.0) + CURIOUS * (errors / (1 + errors) + timeouts / (1 + timeouts)) / (
+            errors + timeouts
+        )
         return Probe(
             retry=min(MOST_PROBED, self._exploration * retry * curiosity) if retries < bounds[1][1] else 0.0,
             limit=min(MOST_PROBED, self._exploration * limit * (LONGING if self._longing else 1.0))

@@ -595,3 +595,18 @@ def test_whatever_it_is_told_it_keeps_within_bounds(calls: list[list[tuple[Outco
             assert 0 <= suggestion.values["retries"] <= 5
     learner.explain(LIVE)
     OnlineLearner().load(learner.dump())
+
+
+def test_retries_are_probed_less_the_more_of_them_were_seen() -> None:
+    """As many as are seen of the kind that is met: timeouts that hardly ever come keep nobody curious."""
+    learner = OnlineLearner(objective=Objective(latency_cost=0.1, attempt_cost=0.02))
+    learner._live = (2.0, 1, 0.1)
+    told = []
+    for calls in (0, 10, 400):
+        made = (Attempt(Outcome.ERROR, 0.01), Attempt(Outcome.SUCCESS, 0.1, 0.05))
+        learner.update([Execution("w", n, 0.0, 0.2, Outcome.SUCCESS, 1, made) for n in range(calls)])
+        learner._evidence.fold()
+        told.append(learner.probe().retry)
+    assert told == sorted(told, reverse=True)
+    assert told[0] > 0.3
+    assert told[-1] < 0.05

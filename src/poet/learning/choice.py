@@ -37,6 +37,7 @@ PROBED = 1e-6  # of what a plan without retries is worth with one: decides betwe
 BACKOFFS_ALIKE = 4  # as many candidates may differ in nothing else
 MOST_CAUTION = 10  # bins by which the best timeout is lengthened to look whether that is safer
 LONGING = 5.0  # least gains that a longer timeout must promise, for the probes to look there more often
+KEEN = 2.0  # the same of more retries
 LATELY = (
     0.1  # share of the attempts of late whose answers came late, from which on a longer timeout is more than a hope
 )
@@ -144,6 +145,7 @@ class Verdict(NamedTuple):
     decision: Decision | None  # None: what is live stays
     longing: bool = False  # a longer timeout seems better, and too little was seen of what comes behind the live one
     bound: bool = False  # something better would send more requests than are allowed
+    keen: bool = False  # more retries seem better, and too little was seen of what they meet
 
 
 class Case(NamedTuple):
@@ -246,13 +248,13 @@ def decide(
         return Verdict(None, bound=survey.bound)
     rng = dice()
     case = case._replace(floor=0.0 if wish.hard else survey.floor)
-    plan, longing = _screened(case, survey, rng)
+    plan, longing, keen = _screened(case, survey, rng)
     if plan is None:
-        return Verdict(None, longing, survey.bound)
+        return Verdict(None, longing, survey.bound, keen)
     before, after = _scores(case, (live, plan), CONFIRM, rng, by_success=survey.short)
     gains = (survey.asked if survey.short else 1.0) * after - before
     if not survey.forced and not case.credible(gains - case.reluctance(plan.retries), short=survey.short):
-        return Verdict(None, longing, survey.bound)
+        return Verdict(None, longing, survey.bound, keen)
     within = Grid.of(np.array([plan.timeout]))
     return Verdict(
         Decision(
@@ -411,8 +413,11 @@ def _utility(case: Case, table: Table) -> Array:
     return worth
 
 
-def _screened(case: Case, survey: _Survey, rng: np.random.Generator) -> tuple[Plan | None, bool]:
-    """The best of the few most promising candidates, by paired draws, and whether a longer timeout is longed for."""
+def _screened(case: Case, survey: _Survey, rng: np.random.Generator) -> tuple[Plan | None, bool, bool]:
+    """The best of the few most promising candidates, by paired draws.
+
+    Also whether a longer timeout seems worth having, and whether more retries do.
+    """
     now, *scores = _scores(case, (case.live, *survey.plans), SCREEN, rng, by_success=survey.short)
     gains = np.array(scores) - now
     gains -= np.array([[case.reluctance(plan.retries)] for plan in survey.plans])
@@ -421,14 +426,16 @@ def _screened(case: Case, survey: _Survey, rng: np.random.Generator) -> tuple[Pl
         gains = survey.asked * np.array(scores) - now
     longer = np.array([plan.timeout > case.live.timeout for plan in survey.plans])
     longing = bool((means[longer] > LONGING * case.least).any())
+    more = np.array([plan.retries > case.live.retries for plan in survey.plans])
+    keen = bool((means[more] > KEEN * case.least).any())
     credible = case.credible(gains, short=survey.short)
     if survey.forced:
-        return survey.plans[int(np.argmax(means))], longing
+        return survey.plans[int(np.argmax(means))], longing, keen
     if not credible.any():
-        return None, longing
+        return None, longing, keen
     # where success is short, all of these mend it: then the most useful one, and it comes first
     chosen = int(np.argmax(credible)) if survey.short else int(np.argmax(np.where(credible, means, -np.inf)))
-    return survey.plans[chosen], longing
+    return survey.plans[chosen], longing, keen
 
 
 def _scores(case: Case, plans: Sequence[Plan], n: int, rng: np.random.Generator, *, by_success: bool) -> Array:

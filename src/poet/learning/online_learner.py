@@ -64,6 +64,7 @@ DECLARED: Mapping[str, Value] = {"timeout": 30.0, "retries": 3, "backoff": 0.1}
 STRETCH = 2.44  # longer limit of a probe: four bins, so that what it sees pays for the wait
 CURIOUS = 6.0  # how many retried calls satisfy most of the first curiosity about retries
 SATED = 0.4  # of the retries that are probed in the long run, where calls are retried anyway, and that shows as much
+KEEN = 4.0  # the same while more retries seem better, and the evidence is not there yet
 MOST_PROBED = 0.5  # share of calls
 IN_TIME = 0.05, 0.3  # times as many retries, longer limits, are probed under a latency target: calls miss it by them
 GENEROUS = 10.0  # usual latencies from which on a declared timeout says how long anybody would wait
@@ -130,6 +131,7 @@ class OnlineLearner:
         "_functions",
         "_gate",
         "_handed_out",
+        "_keen",
         "_hedge_budget",
         "_live",
         "_longing",
@@ -189,6 +191,7 @@ class OnlineLearner:
         self._looks = self._untold_looks = 0
         self._turn = 0  # who is to look, of all who learn together: the contribution that made it due; 0: whoever
         self._handed_out = 0  # the last contribution, by its checksum; 0: none, or its turn has been taken
+        self._keen = False  # whether more retries seem better, and the evidence is not there yet
         self._longing = False  # whether a longer timeout seems better, and the evidence is not there yet
         self._live = self._plan_of(self._declared)
         self._functions: dict[str, _Named] = {}
@@ -260,9 +263,8 @@ class OnlineLearner:
         retry, limit = IN_TIME if self._objective.latency_target is not None else (1.0, 1.0)
         # after which kind of failure they fall is not ours to choose: each kind counts by how often it is met
         errors, timeouts = (1 + seen for seen in self._evidence.retried)
-        curiosity = (SATED if retries else 1.0) + CURIOUS * (errors / (1 + errors) + timeouts / (1 + timeouts)) / (
-            errors + timeouts
-        )
+        unseen = (errors / (1 + errors) + timeouts / (1 + timeouts)) / (errors + timeouts)
+        curiosity = (KEEN if self._keen else SATED if retries else 1.0) + CURIOUS * unseen
         return Probe(
             retry=min(MOST_PROBED, self._exploration * retry * curiosity) if retries < bounds[1][1] else 0.0,
             limit=min(MOST_PROBED, self._exploration * limit * (LONGING if self._longing else 1.0))
@@ -306,7 +308,18 @@ class OnlineLearner:
             strain.elsewhere(other._evidence.calls - self._evidence.calls)
             strain.under(other._evidence.limit)
             other._evidence.strain = strain
-        for name in ("evidence", "functions", "live", "longing", "looks", "next_look", "step", "turn", "typical"):
+        for name in (
+            "evidence",
+            "functions",
+            "keen",
+            "live",
+            "longing",
+            "looks",
+            "next_look",
+            "step",
+            "turn",
+            "typical",
+        ):
             setattr(self, f"_{name}", getattr(other, f"_{name}"))
         self._untold_looks = 0
 
@@ -447,7 +460,7 @@ class OnlineLearner:
             )
         if verdict.bound and listening is None and strain is not None and strain.wants(evidence.calls):
             evidence.urgent = 2  # it may have it, at the next look
-        decision, self._longing = verdict.decision, verdict.longing
+        decision, self._longing, self._keen = verdict.decision, verdict.longing, verdict.keen
         if decision is not None and listening is not None:
             decision = decision._replace(plan=before._replace(timeout=decision.plan.timeout))
         decided = before if decision is None else decision.plan
@@ -631,6 +644,7 @@ class OnlineLearner:
             "step": self._step,
             "looks": self._looks,
             "longing": self._longing,
+            "keen": self._keen,
             "live": list(self._live),
             "more": more,
         }
@@ -647,7 +661,8 @@ class OnlineLearner:
         self._follow(schedule)
 
     def _follow(self, schedule: _Schedule) -> None:
-        self._next_look, self._step, self._longing = schedule.next_look, schedule.step, schedule.longing
+        self._next_look, self._step = schedule.next_look, schedule.step
+        self._longing, self._keen = schedule.longing, schedule.keen
         timeout, retries, backoff = schedule.live
         self._live = self._plan_of({"timeout": timeout, "retries": retries, "backoff": backoff})
 
@@ -668,6 +683,7 @@ class OnlineLearner:
             "step": self._step,
             "looks": self._untold_looks,
             "longing": self._longing,
+            "keen": self._keen,
             "live": list(self._live),
             "more": more,
         }
@@ -709,6 +725,7 @@ class _Schedule(NamedTuple):
     step: float  # calls
     looks: int
     longing: bool
+    keen: bool
     live: tuple[Any, int, Any]  # timeout [s], retries, backoff [s]
 
     @classmethod
@@ -724,6 +741,7 @@ class _Schedule(NamedTuple):
             number(facts["step"]),
             count(facts["looks"]),
             facts["longing"] is True,
+            facts.get("keen") is True,  # states of older releases say nothing of it
             (timeout, int(number(retries)), backoff),
         )
 

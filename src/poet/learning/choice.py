@@ -33,9 +33,11 @@ ALIKE = 1e-4  # of a success's value: by so little less a pause or a delay is as
 OPTIMA = 24  # draws whose own optima make the interval of each parameter
 CONFIRM = 128  # fresh draws for the chosen one: the best of many looks better than it is
 FEW = 6  # candidates that are worth drawing for
+PROBED = 1e-6  # of what a plan without retries is worth with one: decides between those that are alike
 BACKOFFS_ALIKE = 4  # as many candidates may differ in nothing else
 MOST_CAUTION = 10  # bins by which the best timeout is lengthened to look whether that is safer
 LONGING = 5.0  # least gains that a longer timeout must promise, for the probes to look there more often
+KEEN = 2.0  # the same of more retries
 LATELY = (
     0.1  # share of the attempts of late whose answers came late, from which on a longer timeout is more than a hope
 )
@@ -50,9 +52,12 @@ TESTED = 8  # retried calls that must have been seen before retries may be given
 HARM = (
     0.25  # loss, in least gains, that counts as none: who insures against a hang loses next to nothing where none comes
 )
-RISK = 0.3  # share of what its mean gain is above ``LARGE`` that a change may lose while little is known
-LARGE = 2.5  # least gains
-YOUNG = 60  # calls since the start, or a change, during which a large gain may be risky: to wait costs more
+RISK = 0.3  # share of what its mean gain is above ``LARGE`` that a change may lose: to wait for certainty costs more
+LARGE = 1.5  # least gains
+YOUNG = 60  # calls since the start, or a change, during which half of a least gain is worth a closer look
+# Least gains more that the last retry must be worth giving up for: such plans turn out worse than foreseen, as what was
+# seen in a cluster of failures says too little of the calls in between, and they blind whoever follows them.
+GIVING_UP = 10.0
 # Least share of the best reachable success that a plan must have. A latency cost of our own making buys no failures, a
 # declared one few: latencies come in bursts, so that giving up pays less than the picture says.
 LEAST_SUCCESS_DERIVED = 0.99
@@ -140,6 +145,7 @@ class Verdict(NamedTuple):
     decision: Decision | None  # None: what is live stays
     longing: bool = False  # a longer timeout seems better, and too little was seen of what comes behind the live one
     bound: bool = False  # something better would send more requests than are allowed
+    keen: bool = False  # more retries seem better, and too little was seen of what they meet
 
 
 class Case(NamedTuple):
@@ -151,7 +157,7 @@ class Case(NamedTuple):
     wish: Wish
     gate: float
     retried: float  # calls that were seen to retry
-    risk: float  # share of a large gain that may be lost
+    young: bool  # whether little is known
     floor: float = 0.0  # success below which each that is missing costs more than its value
 
     @property
@@ -171,10 +177,14 @@ class Case(NamedTuple):
             worth = worth - MISSED * self.wish.objective.value * np.maximum(self.floor - outlook.success, 0.0)
         return worth * (1 - self.picture.refused)
 
+    def reluctance(self, retries: int) -> float:
+        """What a plan with so many ``retries`` must gain beyond what any other must."""
+        return GIVING_UP * self.least if self.live.retries and not retries else 0.0
+
     def credible(self, gains: Array, *, short: bool) -> npt.NDArray[np.bool_]:
         """Which gains are real and large enough: (..., n_draws) -> (...). short: they mend a lack of success."""
         means = gains.mean(axis=-1)
-        loss = HARM * self.least + self.risk * np.maximum(means - LARGE * self.least, 0.0)
+        loss = HARM * self.least + RISK * np.maximum(means - LARGE * self.least, 0.0)
         harmless = (gains > -loss[..., None]).mean(axis=-1) >= (min(SHORT_GATE, self.gate) if short else self.gate)
         result: npt.NDArray[np.bool_] = harmless & (means > self.least)
         return result
@@ -232,19 +242,19 @@ def decide(
     longest timeout by which reachable success is judged [s]; seen: executions, of them ``fresh`` since the last change.
     thorough: whether to look at all there is, or only where what is next to the live plan promises something.
     """
-    case = Case(picture, live, limits, wish, gate, retried, RISK if fresh < YOUNG else 0.0)
+    case = Case(picture, live, limits, wish, gate, retried, fresh < YOUNG)
     survey = _surveyed(case, reach, thorough=thorough)
     if not survey.plans:
         return Verdict(None, bound=survey.bound)
     rng = dice()
     case = case._replace(floor=0.0 if wish.hard else survey.floor)
-    plan, longing = _screened(case, survey, rng)
+    plan, longing, keen = _screened(case, survey, rng)
     if plan is None:
-        return Verdict(None, longing, survey.bound)
+        return Verdict(None, longing, survey.bound, keen)
     before, after = _scores(case, (live, plan), CONFIRM, rng, by_success=survey.short)
     gains = (survey.asked if survey.short else 1.0) * after - before
-    if not survey.forced and not case.credible(gains, short=survey.short):
-        return Verdict(None, longing, survey.bound)
+    if not survey.forced and not case.credible(gains - case.reluctance(plan.retries), short=survey.short):
+        return Verdict(None, longing, survey.bound, keen)
     within = Grid.of(np.array([plan.timeout]))
     return Verdict(
         Decision(
@@ -302,7 +312,7 @@ def _promising(case: Case, tables: Sequence[Table], reach: float) -> _Ranking | 
         case = case._replace(floor=ranking.floor)
     utility, success = float(_utility(case, tables[0])[now]), float(tables[0].outlook.success[now])
     # while little is known, draws may find more than the mean picture shows
-    least = (0.5 if case.risk else 1.0) * case.least
+    least = (0.5 if case.young else 1.0) * case.least
     ranking = ranking._replace(short=case.wish.hard and success < ranking.floor)
     wanted = ranking.worth - utility > least or ranking.short or ranking.forced
     return ranking if wanted and ranking.worth > -math.inf else None
@@ -397,26 +407,35 @@ def _ranked(case: Case, tables: Sequence[Table], reach: float, few: int) -> _Ran
 
 
 def _utility(case: Case, table: Table) -> Array:
-    return case.judged(table.outlook, by_success=False)
+    worth = case.judged(table.outlook, by_success=False)
+    if len(worth) > 1:  # of pauses that are never made, the one that a probe's retry would want
+        worth[0] += PROBED * worth[1] - case.reluctance(0)
+    return worth
 
 
-def _screened(case: Case, survey: _Survey, rng: np.random.Generator) -> tuple[Plan | None, bool]:
-    """The best of the few most promising candidates, by paired draws, and whether a longer timeout is longed for."""
+def _screened(case: Case, survey: _Survey, rng: np.random.Generator) -> tuple[Plan | None, bool, bool]:
+    """The best of the few most promising candidates, by paired draws.
+
+    Also whether a longer timeout seems worth having, and whether more retries do.
+    """
     now, *scores = _scores(case, (case.live, *survey.plans), SCREEN, rng, by_success=survey.short)
     gains = np.array(scores) - now
+    gains -= np.array([[case.reluctance(plan.retries)] for plan in survey.plans])
     means = gains.mean(axis=1)
     if survey.short:  # to be short must be credible itself; more retries give more success in every draw
         gains = survey.asked * np.array(scores) - now
     longer = np.array([plan.timeout > case.live.timeout for plan in survey.plans])
     longing = bool((means[longer] > LONGING * case.least).any())
+    more = np.array([plan.retries > case.live.retries for plan in survey.plans])
+    keen = bool((means[more] > KEEN * case.least).any())
     credible = case.credible(gains, short=survey.short)
     if survey.forced:
-        return survey.plans[int(np.argmax(means))], longing
+        return survey.plans[int(np.argmax(means))], longing, keen
     if not credible.any():
-        return None, longing
+        return None, longing, keen
     # where success is short, all of these mend it: then the most useful one, and it comes first
     chosen = int(np.argmax(credible)) if survey.short else int(np.argmax(np.where(credible, means, -np.inf)))
-    return survey.plans[chosen], longing
+    return survey.plans[chosen], longing, keen
 
 
 def _scores(case: Case, plans: Sequence[Plan], n: int, rng: np.random.Generator, *, by_success: bool) -> Array:

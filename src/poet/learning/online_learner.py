@@ -66,6 +66,8 @@ DECLARED: Mapping[str, Value] = {"timeout": 30.0, "retries": 3, "backoff": 0.1}
 
 STRETCH = 2.44  # longer limit of a probe: four bins, so that what it sees pays for the wait
 CURIOUS = 6.0  # how many retried calls satisfy most of the first curiosity about retries
+SATED = 0.4  # of the retries that are probed in the long run, where calls are retried anyway, and that shows as much
+KEEN = 4.0  # the same while more retries seem better, and the evidence is not there yet
 MOST_PROBED = 0.5  # share of calls
 IN_TIME = 0.05, 0.3  # times as many retries, longer limits, are probed under a latency target: calls miss it by them
 GENEROUS = 10.0  # usual latencies from which on a declared timeout says how long anybody would wait
@@ -138,6 +140,7 @@ class OnlineLearner:
         "_gate",
         "_handed_out",
         "_hedge_budget",
+        "_keen",
         "_live",
         "_longing",
         "_looks",
@@ -206,6 +209,7 @@ class OnlineLearner:
         self._handed_out = 0  # the last contribution, by its checksum; 0: none, or its turn has been taken
         self._convergence = Convergence()
         self._reckoned = 0  # call at which it was last asked
+        self._keen = False  # whether more retries seem better, and the evidence is not there yet
         self._longing = False  # whether a longer timeout seems better, and the evidence is not there yet
         self._live = self._plan_of(self._declared)
         self._functions: dict[str, _Named] = {}
@@ -311,7 +315,10 @@ class OnlineLearner:
         bounds = self._bounds("timeout", timeout), self._bounds("retries", retries)
         stretch = min(STRETCH, bounds[0][1] / timeout)
         retry, limit = IN_TIME if self._objective.latency_target is not None else (1.0, 1.0)
-        curiosity = min(4.0, 1 + CURIOUS / (2 + min(self._evidence.retried)))
+        # after which kind of failure they fall is not ours to choose: each kind counts by how often it is met
+        errors, timeouts = (1 + seen for seen in self._evidence.retried)
+        unseen = (errors / (1 + errors) + timeouts / (1 + timeouts)) / (errors + timeouts)
+        curiosity = (KEEN if self._keen else SATED if retries else 1.0) + CURIOUS * unseen
         return Probe(
             retry=min(MOST_PROBED, self._exploration * retry * curiosity) if retries < bounds[1][1] else 0.0,
             limit=min(MOST_PROBED, self._exploration * limit * (LONGING if self._longing else 1.0))
@@ -361,6 +368,7 @@ class OnlineLearner:
             "convergence",
             "evidence",
             "functions",
+            "keen",
             "live",
             "longing",
             "looks",
@@ -523,7 +531,7 @@ class OnlineLearner:
             )
         if verdict.bound and listening is None and strain is not None and strain.wants(self._strained):
             evidence.urgent = 2  # it may have it, at the next look
-        decision, self._longing = verdict.decision, verdict.longing
+        decision, self._longing, self._keen = verdict.decision, verdict.longing, verdict.keen
         if decision is not None and listening is not None:
             decision = decision._replace(plan=before._replace(timeout=decision.plan.timeout))
         decided = before if decision is None else decision.plan
@@ -741,6 +749,7 @@ class OnlineLearner:
             "longing": self._longing,
             "converged": self._convergence if self._objective.latency_target is None else None,
             "reckoned": max(0, self._evidence.calls - self._reckoned),  # before now
+            "keen": self._keen,
             "live": list(self._live),
             "more": more,
         }
@@ -757,7 +766,8 @@ class OnlineLearner:
         self._follow(schedule)
 
     def _follow(self, schedule: _Schedule) -> None:
-        self._next_look, self._step, self._longing = schedule.next_look, schedule.step, schedule.longing
+        self._next_look, self._step = schedule.next_look, schedule.step
+        self._longing, self._keen = schedule.longing, schedule.keen
         self._convergence, self._reckoned = schedule.convergence, self._evidence.calls - schedule.reckoned
         timeout, retries, backoff = schedule.live
         self._live = self._plan_of({"timeout": timeout, "retries": retries, "backoff": backoff})
@@ -781,6 +791,7 @@ class OnlineLearner:
             "longing": self._longing,
             "converged": self._convergence if self._objective.latency_target is None else None,
             "reckoned": max(0, self._evidence.calls - self._reckoned),  # before now
+            "keen": self._keen,
             "live": list(self._live),
             "more": more,
         }
@@ -822,6 +833,7 @@ class _Schedule(NamedTuple):
     step: float  # calls
     looks: int
     longing: bool
+    keen: bool
     live: tuple[Any, int, Any]  # timeout [s], retries, backoff [s]
     convergence: Convergence
     reckoned: int  # calls ago
@@ -839,6 +851,7 @@ class _Schedule(NamedTuple):
             number(facts["step"]),
             count(facts["looks"]),
             facts["longing"] is True,
+            facts.get("keen") is True,  # states of older releases say nothing of it
             (timeout, int(number(retries)), backoff),
             _convergence(facts.get("converged")),  # states of older releases have none
             count(facts.get("reckoned", 0)),

@@ -30,7 +30,7 @@ from poet.learning.checks import count, number, numbers
 START = 0.1  # extra requests per call that a plan may send to begin with, unless what is live sends more
 STEP = 2.0  # factor of one raising
 ENOUGH = 1.6  # from which on nothing is held back any more
-PATIENCE = 40  # calls from one raising to the next
+PATIENCE = 20  # calls from one raising to the next
 HOLD = 1000  # calls until the next raising where one did harm, three times as many each time
 
 LISTEN = 60  # calls without extra requests, at least ...
@@ -41,7 +41,7 @@ LONGEST = 300  # calls of listening where trouble was of our own making before
 AMPLIFIED = 0.15  # extra requests per call, from which on they may be the cause
 SUSPECT = 0.05  # the same where trouble was of our own making before
 
-USUAL = 40  # calls after which it is known what is usual
+USUAL = 20  # calls after which it is known what is usual
 RENEW = 1000  # calls without trouble after which it is taken anew
 SHARE = 0.9  # of the first attempts that are answered as quickly as usual
 

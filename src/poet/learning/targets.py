@@ -119,7 +119,7 @@ def decide(
     """
     if seen < FIRST:
         return Verdict(None)
-    case = Case(picture, live, limits, wish, gate, retried, choice.RISK if fresh < choice.YOUNG else 0.0)
+    case = Case(picture, live, limits, wish, gate, retried, fresh < choice.YOUNG)
     target = _Target.of(case)
     world = _presumed(mean_world(case.picture), case)
     curve = world.answered[0]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from poet.kernels.online.restart import Outlook
 from poet.learning import choice
 from poet.learning.choice import Hedging, Limits, Wish, decide
 from poet.learning.evidence import Evidence
@@ -269,3 +270,30 @@ def test_the_price_of_missing_success_is_half_a_value_more() -> None:
         plan = chosen(seen, LIVE._replace(retries=0 if retries else 3), wish=Wish(objective, None, derived=False))
         assert (plan.retries > 0) is retries
     assert choice.MISSED == 0.5
+
+
+# --- retries that are given up ----------------------------------------------------------------------------------------
+
+
+def test_without_retries_the_pause_is_the_one_that_a_probe_wants() -> None:
+    """Errors that pass at once, and a price at which no retry pays: a probe's retry is not to wait in vain either."""
+    dear = WISH._replace(objective=Objective(latency_cost=0.1, attempt_cost=2.0))
+    plan = chosen(picture(hang=0.0, error=0.2, calls=800), wish=dear)
+    assert plan.retries == 0
+    assert plan.backoff == BACKOFFS[0]
+
+
+def test_the_last_retry_is_not_given_up_for_next_to_nothing() -> None:
+    seen = picture(hang=0.0, error=0.02, calls=3000)
+    live = Plan(2.0, 1, 0.01)
+    worth = Wish.utility(WISH._replace(objective=Objective(latency_cost=0.1, attempt_cost=1.3)), _given(seen, live))
+    without = Wish.utility(
+        WISH._replace(objective=Objective(latency_cost=0.1, attempt_cost=1.3)), _given(seen, live._replace(retries=0))
+    )
+    assert choice.LEAST_GAIN < without.item() - worth.item() < choice.GIVING_UP * choice.LEAST_GAIN
+    dear = WISH._replace(objective=Objective(latency_cost=0.1, attempt_cost=1.3))
+    assert chosen(seen, live, wish=dear).retries == 1
+
+
+def _given(seen: Picture, plan: Plan) -> Outlook:
+    return scored(mean_world(seen), [plan], 8.0)

@@ -419,7 +419,7 @@ def test_odd_copies_do_no_harm() -> None:
 )
 def test_a_forged_dump_is_refused(change: dict[str, object]) -> None:
     learner = make(objective=WORTH)
-    learner.update([hedged(number, 0.1, 0.05, 0.02) for number in range(BLOCK + 36)])
+    learner.update([hedged(number, 0.1, 0.05, 0.02) for number in range(BLOCK + 40)])
     [(_, facts, blob)] = online_learner._sections(learner.dump())
     assert facts["folded"]
     assert facts["copies"] > 1

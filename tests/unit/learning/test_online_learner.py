@@ -75,11 +75,17 @@ def test_hangs_bring_the_timeout_down_to_where_the_answers_end() -> None:
     assert estimate.n == first.evidence
 
 
-def test_a_service_that_always_answers_at_once_is_left_alone() -> None:
-    learner = OnlineLearner(objective=WORTH)
+def test_a_service_that_always_answers_at_once_is_insured_against_hangs_and_else_left_alone() -> None:
+    """Some attempts never end anywhere, it believes before any was seen; the limit stays far from what answers take."""
+    learner, live = OnlineLearner(objective=WORTH), dict(LIVE)
     for number in range(500):
         learner.update([answered(number, 0.1)])
-        assert learner.suggest(LIVE) is None
+        suggestion = learner.suggest(live)
+        if suggestion is not None:
+            assert number < 100
+            live = dict(suggestion.values)
+        assert float(live["timeout"]) >= 1.0
+        assert int(live["retries"]) >= 1
 
 
 def test_suggestions_keep_what_else_is_live_and_are_readable() -> None:
@@ -595,3 +601,18 @@ def test_whatever_it_is_told_it_keeps_within_bounds(calls: list[list[tuple[Outco
             assert 0 <= suggestion.values["retries"] <= 5
     learner.explain(LIVE)
     OnlineLearner().load(learner.dump())
+
+
+def test_retries_are_probed_less_the_more_of_them_were_seen() -> None:
+    """As many as are seen of the kind that is met: timeouts that hardly ever come keep nobody curious."""
+    learner = OnlineLearner(objective=Objective(latency_cost=0.1, attempt_cost=0.02))
+    learner._live = (2.0, 1, 0.1)
+    told = []
+    for calls in (0, 10, 400):
+        made = (Attempt(Outcome.ERROR, 0.01), Attempt(Outcome.SUCCESS, 0.1, 0.05))
+        learner.update([Execution("w", n, 0.0, 0.2, Outcome.SUCCESS, 1, made) for n in range(calls)])
+        learner._evidence.fold()
+        told.append(learner.probe().retry)
+    assert told == sorted(told, reverse=True)
+    assert told[0] > 0.3
+    assert told[-1] < 0.05

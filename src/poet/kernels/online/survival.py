@@ -25,14 +25,16 @@ WIDTHS: Array = np.diff(KNOTS)  # (BINS - 1,) [s]
 ANSWER, ERROR, CENSORED = range(3)  # rows of a table of counts
 
 NOTHING = 1e-3  # attempts; less is what forgetting has left of one
-PRIOR_WEIGHT = 0.6  # attempts that the prior is worth in each bin [1]
+PRIOR_WEIGHT = 1.0  # attempts that the prior is worth in each bin [1]
 _PRIOR_SPREAD = 1.6  # of log latency around its centre [1]: two thirds of the answers within a factor of 5
-_PRIOR_CEILING = 0.22  # hazard per bin far beyond the centre: a tail like 1 / t, neither hopeless nor sure
+_PRIOR_CEILING = 0.18  # hazard per bin far beyond the centre: a tail like t ** -0.9, neither hopeless nor sure
+_HOPEFUL_CEILING = 0.22  # the same, where no answer was seen
+_PRIOR_HANG = 0.01  # share of attempts that never end, as the prior has it: most services have some [1]
 _PRIOR_START = 1.0  # centre before anything was seen [s]
 _CENTRE_WEIGHT = 0.5  # answers that this centre is worth [1]
 
 
-def _profiles() -> tuple[Array, Array]:
+def _profiles(hang: float, ceiling: float) -> tuple[Array, Array]:
     """Prior hazards of answer and error by the distance of a bin from the centre, -BINS .. BINS bins."""
 
     def below(offset: float) -> float:
@@ -40,14 +42,15 @@ def _profiles() -> tuple[Array, Array]:
 
     answer, error = [], []
     for offset in range(-BINS, BINS + 1):
-        alive = max(1 - below(offset - 0.5), 1e-4)
-        hazard = 1 - max(1 - below(offset + 0.5), 1e-4) / alive
-        answer.append(min(max(hazard, 1e-4), _PRIOR_CEILING))
+        alive, left = (max(1 - (1 - hang) * below(offset + half), 1e-4) for half in (-0.5, 0.5))
+        hazard = 1 - left / alive
+        answer.append(min(max(hazard, 1e-4), ceiling))
         error.append(0.0025 if -15 <= offset <= 8 else 0.0005)  # summed up: some 5 % of errors, worth half an attempt
     return np.array(answer), np.array(error)
 
 
-_ANSWER_PROFILE, _ERROR_PROFILE = _profiles()
+_ANSWER_PROFILE, _ERROR_PROFILE = _profiles(_PRIOR_HANG, _PRIOR_CEILING)
+_HOPEFUL_PROFILE, _ = _profiles(0.0, _HOPEFUL_CEILING)  # where no answer was seen: else nobody would ever wait for one
 _START_BIN = float(np.searchsorted(KNOTS, _PRIOR_START, side="right") - 1)
 
 
@@ -74,7 +77,8 @@ def hazards(counts: Array) -> Hazards:
     centre = (answers @ np.arange(BINS) + _CENTRE_WEIGHT * _START_BIN) / (total + _CENTRE_WEIGHT)
     first: npt.NDArray[np.intp] = BINS - np.rint(centre).astype(np.intp)  # where bin 0 lies in the profiles
     index = first[:, None] + np.arange(BINS)
-    return Hazards(answers, errors, np.maximum(at_risk, ended), _ANSWER_PROFILE[index], _ERROR_PROFILE[index])
+    prior = np.where(total[:, None] < _CENTRE_WEIGHT, _HOPEFUL_PROFILE[index], _ANSWER_PROFILE[index])
+    return Hazards(answers, errors, np.maximum(at_risk, ended), prior, _ERROR_PROFILE[index])
 
 
 def posterior_mean(evidence: Hazards) -> tuple[Array, Array]:

@@ -582,7 +582,7 @@ class OnlineLearner:
             from poet.learning.choice import Case
 
             self._reckoned = calls
-            case = Case(picture, plan, self._limits(live), wish, self._gate, sum(self._evidence.retried), 0.0)
+            case = Case(picture, plan, self._limits(live), wish, self._gate, sum(self._evidence.retried), young=False)
             cost = further.cost(case, self.probe()) + self._threshold * wish.objective.value
             self._convergence = looked(
                 self._convergence,

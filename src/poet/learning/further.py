@@ -19,7 +19,7 @@ HORIZON = 1000.0  # calls that learning is to pay for itself within
 CPU = 15e-6  # of learning, per call [s]: as dear as a second of waiting
 DRAWS = 24
 STEPS = (-8, -4, -2, 2, 4, 8)  # bins from the live timeout to others: up to 6 times as long, or as short
-APART = 100  # calls from one reckoning to the next, at least
+APART, SHARE = 100, 8  # calls from one reckoning to the next, at least; and the share of those seen, inverted
 
 
 def value(case: Case, rng: np.random.Generator) -> float:

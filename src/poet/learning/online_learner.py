@@ -575,7 +575,7 @@ class OnlineLearner:
             self._convergence = looked(self._convergence, per_call=math.nan, horizon=1.0, cost=0.0, drift=True)
             self._reckoned = calls
         elif (
-            calls - self._reckoned >= further.APART
+            calls - self._reckoned >= max(further.APART, calls // further.SHARE)
             and self._evidence.quiet >= YOUNG
             and wish.objective.latency_target is None
         ):

@@ -665,7 +665,7 @@ class _Function:
         """How much more an answer to this attempt is worth than what the retries after its timeout would give."""
         track = self.tracks.get(RETRIES)
         retries = 0 if track is None or track.axis is None else int(track.learned())
-        if not retries:
+        if retries <= 0:  # below: by a caller who gives what cannot be
             return objective.value
         counts = self._counts
         chance = (counts.late_mended + 0.5 * BELIEF) / (counts.late_retried + BELIEF)

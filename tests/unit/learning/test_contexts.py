@@ -235,7 +235,7 @@ def test_a_large_cell_makes_experiments_with_our_load_and_a_small_one_goes_by_th
             return (("region", "sa" if self.dice.random() < 0.06 else self.dice.choice(("eu", "us", "ap", "me"))),)
 
     large = Life(made(), apart).through(700)
-    small = Rare(made(), lambda t, c: (9.0, 0.5) if c[0][1] == "sa" else (0.1, 0.02)).through(1500)
+    small = Rare(made(), lambda t, c: (9.0, 0.5) if c[0][1] == "sa" else (0.1, 0.02)).through(2500)
     assert small.cells == {"region=sa"}
     for life, alone in ((large, True), (small, False)):
         (cell,) = life.cells

@@ -147,18 +147,18 @@ def posterior(sums: Sums, prior: Prior) -> Posterior:
     return Posterior(factor, own, start, mean, spread, rate / shape, 2.0 * shape, evidence)
 
 
-def drawn(belief: Posterior, target: int, temper: float, rng: np.random.Generator) -> Array:
+def drawn(belief: Posterior, target: int, temper: Array, rng: np.random.Generator) -> Array:
     """A draw of every theta_a for one target: (arms, d).
 
     temper: of its distance from the mean; 1: as likely as it is believed, 0: the mean.
     """
     arms, d, _ = belief.factor.shape
     w, scale = _shared(belief, target, temper, rng)
-    told = belief.factor @ (belief.own * w) + scale * rng.standard_normal((arms, d))
+    told = belief.factor @ (belief.own * w) + scale[:, None] * rng.standard_normal((arms, d))
     return np.asarray(belief.start[:, :, target] + np.einsum("adc,ad->ac", belief.factor, told))
 
 
-def drawn_at(belief: Posterior, x: Array, target: int, temper: float, rng: np.random.Generator) -> Array:
+def drawn_at(belief: Posterior, x: Array, target: int, temper: Array, rng: np.random.Generator) -> Array:
     """A draw of every arm's mean at ``x``, (d,): (arms,); of the same law as ``drawn(...) @ x``, at less cost."""
     w, scale = _shared(belief, target, temper, rng)
     lengths = belief.factor @ x
@@ -167,11 +167,11 @@ def drawn_at(belief: Posterior, x: Array, target: int, temper: float, rng: np.ra
     return np.asarray(belief.start[:, :, target] @ x + (lengths * told).sum(axis=1) + scale * apart)
 
 
-def _shared(belief: Posterior, target: int, temper: float, rng: np.random.Generator) -> tuple[Array, float]:
-    """A draw of w, and the noise's standard deviation, tempered."""
+def _shared(belief: Posterior, target: int, temper: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """A draw of w, with the least temper, and the noise's standard deviation, tempered by arm."""
     scale = temper * math.sqrt(belief.noise[target])
     normal = rng.standard_normal(len(belief.spread))
-    return belief.shared[:, target] + scale * (belief.spread @ normal), scale
+    return belief.shared[:, target] + scale.min() * (belief.spread @ normal), scale
 
 
 def at(belief: Posterior, x: Array) -> tuple[Array, Array]:

@@ -51,6 +51,10 @@ TEMPERED = 1000.0  # trials after which it is half way: an option that had bad l
 HALF_LIFE = 5000.0  # trials until what was seen weighs half
 REFRESH = 0.04  # share of the trials known that may come before beliefs are brought up to date
 LONGEST_REFRESH = 64  # trials
+REVIEW = 1.25  # times as many trials as at the last look at all models, refuted or not
+LONGEST_REVIEW = 2000  # trials
+REFUTED = 0.003  # probability below which a model is left out till then
+NEW = 10.0  # trials
 
 # The watch for a change: cumulative sums of surprises, by option.
 SHIFT = 0.5  # standard deviations of a score that are waited for
@@ -68,6 +72,21 @@ _MAGIC = b"POETmix1"
 _HEAD = struct.Struct("<II")  # lengths of facts, of all
 _NO_KIND = (KeyError, TypeError, ValueError, OverflowError, IndexError, RecursionError, zlib.error, struct.error)
 _MOST_BYTES = 1 << 22  # of an unpacked dump
+
+
+class Model(NamedTuple):
+    """What one of the models believes; variances are multiples of the noise's."""
+
+    own: float  # of an option's own mean
+    slope: float | None  # of what a feature does to it; None: nothing, nor to all options alike
+    odds: float  # before anything was seen
+
+
+MODELS = tuple(
+    Model(own * own, None if slope is None else slope * slope, odds * likely)
+    for slope, odds in ((None, 4.0), (0.01, 3.0), (0.15, 2.0), (0.4, 1.0), (1.0, 0.5))
+    for own, likely in ((0.1, 1.0), (0.3, 4.0), (1.0, 2.0), (4.0, 1.0), (20.0, 0.5))
+)
 
 
 class _Watch(NamedTuple):
@@ -179,6 +198,9 @@ class MixtureTuner:
         self._live = self._held = 0  # groups: that is recommended, and that is tried
         self._held_since = 0  # trials
         self._refreshed = -1  # trials known when beliefs were brought up to date
+        self._reviewed = 0  # trials known when all models were looked at
+        self._models: list[Model] = []  # those that are not refuted, without a context first
+        self._known = np.zeros(len(self._arms))  # trials of each option, those long ago the less
         self._beliefs: list[Posterior] = []
         self._shares = np.ones((1, self._targets))  # probability of each model
         self._means = np.zeros((len(self._arms), 1, self._targets))  # of all models together
@@ -262,6 +284,8 @@ class MixtureTuner:
             few = min(LONGEST_REFRESH, int(REFRESH * self._refreshed))
         if self._refreshed >= 0 and self._trials - self._refreshed <= few:
             return
+        whole = self._refreshed < 0 or self._trials >= self._reviewed * REVIEW or self._trials < self._reviewed
+        whole = whole or self._trials - self._reviewed >= LONGEST_REVIEW
         self._refreshed = self._trials
         sums = self._sums
         weight = sums.weight / sums.unit
@@ -269,21 +293,18 @@ class MixtureTuner:
         span = np.where(high > low, high - low, np.where(high != 0, np.abs(high), 1.0))
         centre = sums.cross[:, 0].sum(axis=0) / sums.weight if sums.weight > 0 else np.zeros(self._targets)
         scatter = np.maximum(sums.squares / sums.unit - weight * centre * centre, 0.0)
-        rate = SHAPE * (scatter + NOISE * span * span) / (weight + 1.0)
+        total = (scatter + NOISE * span * span) / (weight + 1.0)
         d = self._features.used
-        priors = [Prior(np.full(1, SHARED), np.full(1, OWN), centre, SHAPE, rate)]
-        if d > 1:
-            many = max(1.0, self._features.names / FEW)
-            shared = np.full(d, SHARED_SLOPE)
-            shared[0] = SHARED
-            for slope in SLOPES:
-                own = np.full(d, slope / many)
-                own[0] = OWN
-                priors.append(Prior(shared, own, centre, SHAPE, rate))
-        self._beliefs = [linear.posterior(sums, prior) for prior in priors]
+        self._known = sums.gram[:, 0, 0] / sums.unit
+        if whole:
+            self._reviewed = self._trials
+            self._models = [model for model in MODELS if d > 1 or model.slope is None]
+        models = self._models
+        self._beliefs = [linear.posterior(sums, self._prior(model, d, centre, total)) for model in models]
         self._shares = linear.weights(
-            np.array([belief.evidence + math.log(odds) for belief, odds in zip(self._beliefs, ODDS, strict=False)])
+            np.array([belief.evidence + math.log(model.odds) for belief, model in zip(self._beliefs, models, strict=True)])
         )
+        self._kept_models(whole)
         means = np.zeros((len(self._arms), d, self._targets))
         for belief, share in zip(self._beliefs, self._shares, strict=True):
             part = belief.means
@@ -293,6 +314,34 @@ class MixtureTuner:
         if self._costs:
             self._live = self._paying(self._free_means(), self._live, HORIZON)
 
+    def _prior(self, model: Model, d: int, centre: Array, total: Array) -> Prior:
+        """What the model believes of d features."""
+        rate = SHAPE * total / (1.0 + model.own)
+        if model.slope is None:
+            return Prior(np.full(1, SHARED), np.full(1, model.own), centre, SHAPE, rate)
+        shared = np.full(d, SHARED_SLOPE)
+        shared[0] = SHARED
+        own = np.full(d, model.slope / max(1.0, self._features.names / FEW))
+        own[0] = model.own
+        return Prior(shared, own, centre, SHAPE, rate)
+
+    def _kept_models(self, whole: bool) -> None:
+        """Leave out the models that are as good as refuted, till the next review; the plain ones come first."""
+        plain = [number for number, model in enumerate(self._models) if model.slope is None]
+        if whole:
+            kept = [n for n in range(len(self._models)) if self._shares[n].max() >= REFUTED]
+            best = plain[int(np.argmax(self._shares[plain].max(axis=1)))]
+            if best not in kept:
+                kept = sorted([*kept, best])
+            self._models = [self._models[n] for n in kept]
+            self._beliefs = [self._beliefs[n] for n in kept]
+            self._shares = self._shares[kept] / self._shares[kept].sum(axis=0)
+        self._plain = sum(model.slope is None for model in self._models)
+        # where nothing is known of the context: those without one, by their own odds
+        rest = self._shares[: self._plain]
+        whole_plain = rest.sum(axis=0)
+        self._plain_shares = np.where(whole_plain > 1e-12, rest / np.maximum(whole_plain, 1e-300), 1.0 / self._plain)
+
     def _vector(self, context: Context) -> Array:
         """The context as a vector; of length 1 where nothing is known of it."""
         if not context or not self._contextual:
@@ -301,11 +350,10 @@ class MixtureTuner:
         return x if x[1:].any() else _ONE
 
     def _model(self, target: int, contextual: bool = True) -> Posterior:
-        """One of the models, by its probability; where nothing is known of the context, that without one."""
-        if not contextual or len(self._beliefs) == 1:
-            return self._beliefs[0]
+        """One of the models, by its probability; where nothing is known of the context, of those without one."""
+        shares = self._shares if contextual else self._plain_shares
         point = float(self._rng.random())
-        for belief, share in zip(self._beliefs, self._shares[:, target].tolist(), strict=True):
+        for belief, share in zip(self._beliefs, shares[:, target].tolist(), strict=False):
             point -= share
             if point < 0:
                 return belief
@@ -313,7 +361,10 @@ class MixtureTuner:
 
     def _free_means(self) -> Array:
         """Mean of every option's score and slacks, whatever the context: (arms, targets)."""
-        return np.asarray(self._beliefs[0].means[:, 0] + self._offset)
+        told = sum(
+            share * belief.means[:, 0] for belief, share in zip(self._beliefs, self._plain_shares, strict=False)
+        )
+        return np.asarray(told + self._offset)
 
     def _best(self, told: Array, among: Sequence[int] | None = None) -> int:
         """The best option by ``told``, (arms, targets): of those that keep all constraints, else the least broken."""
@@ -328,8 +379,10 @@ class MixtureTuner:
         return np.asarray((np.minimum(told[:, 1:], 0.0) / self._slack_scale).sum(axis=1))
 
     @property
-    def _heat(self) -> float:
-        return self._temper * (1.0 + self._trials / (self._trials + TEMPERED))
+    def _heat(self) -> Array:
+        late = self._trials / (self._trials + TEMPERED)
+        new = NEW / (NEW + self._known)
+        return np.asarray(self._temper + (1.0 - self._temper) * np.maximum(late, new))
 
     @property
     def _slack_scale(self) -> Array:
@@ -395,10 +448,11 @@ class MixtureTuner:
         self._refresh()
         x = self._vector(context)
         if len(x) == 1:
-            mean, variance = linear.at(self._beliefs[0], x)
-            return mean + self._offset, variance
+            shares = self._plain_shares
+        else:
+            shares = self._shares
         means, squares = np.zeros((2, len(self._arms), self._targets))
-        for belief, share in zip(self._beliefs, self._shares, strict=True):
+        for belief, share in zip(self._beliefs, shares, strict=False):
             mean, variance = linear.at(belief, x[: belief.start.shape[1]])
             means += share * mean
             squares += share * (variance + mean * mean)
@@ -479,8 +533,8 @@ class MixtureTuner:
             told[:, : weights.shape[1], target] = weights
             widest = max(widest, weights.shape[1])
         drawn = self._made(number, told[:, :widest], among, own)
-        if len(self._beliefs) > 1 and widest > 1:
-            free = [linear.drawn_at(self._beliefs[0], _ONE, t, self._heat, self._rng) for t in range(self._targets)]
+        if widest > 1:
+            free = [linear.drawn_at(self._model(t, False), _ONE, t, self._heat, self._rng) for t in range(self._targets)]
             drawn = drawn._replace(unknown=self._unknown(np.stack(free, axis=1) + self._offset, among))
         return drawn
 

@@ -55,6 +55,9 @@ REVIEW = 1.25  # times as many trials as at the last look at all models, refuted
 LONGEST_REVIEW = 2000  # trials
 REFUTED = 0.003  # probability below which a model is left out till then
 NEW = 10.0  # trials
+RULE = 0
+ZED = 1.0
+UCB = 1.0
 
 # The watch for a change: cumulative sums of surprises, by option.
 SHIFT = 0.5  # standard deviations of a score that are waited for
@@ -169,18 +172,18 @@ class MixtureTuner:
         constraints: int = 0,
         contextual: bool = True,
         half_life: float = HALF_LIFE,
-        temper: float = TEMPER,
+        temper: float | None = None,
     ) -> None:
         if not half_life > 0:
             raise ConfigurationError(f"half_life must be > 0, got {half_life!r}")
-        if not 0 < temper < math.inf:
+        if temper is not None and not 0 < temper < math.inf:
             raise ConfigurationError(f"temper must be > 0 and finite, got {temper!r}")
         self._space, self._start = space, dict(start)
         self._arms = arms_of(space, start)
         self._targets = 1 + constraints
         self._contextual = contextual
         self._keep = 0.5 ** (1.0 / half_life)
-        self._temper = temper
+        self._temper = TEMPER if temper is None else temper
         self._rng = np.random.default_rng(seed)
         self._numbers = {_key(arm.values()): number for number, arm in enumerate(self._arms)}
         self._simple = not any(tunable.condition for tunable in space.values())
@@ -432,8 +435,20 @@ class MixtureTuner:
     def _drawn(self, x: Array) -> Array:
         """A draw of every option's score and slacks: (arms, targets)."""
         told = []
+        if RULE >= 4:
+            means, variances = self._about(x)
+            z = UCB if RULE == 4 else ZED + UCB * self._rng.exponential() if RULE == 5 else UCB * math.sqrt(1 + math.log1p(self._trials / 50.0))
+            if RULE == 7: z = ZED + UCB * self._rng.exponential(size=(len(means),1))
+            return np.asarray(means + z * np.sqrt(variances))
         for target in range(self._targets):
             model = self._model(target, len(x) > 1)
+            if RULE:
+                xx = x[: model.start.shape[1]]
+                lengths = model.factor @ xx
+                mean = model.start[:, :, target] @ xx + (lengths * (model.factor @ (model.own * model.shared[:, target]))).sum(axis=1)
+                z = abs(float(self._rng.standard_normal())) if RULE == 1 else np.abs(self._rng.standard_normal(len(mean))) if RULE==2 else UCB
+                told.append(mean + (z if RULE == 3 else self._heat * z * ZED) * math.sqrt(model.noise[target]) * np.sqrt((lengths * lengths).sum(axis=1)))
+                continue
             told.append(linear.drawn_at(model, x[: model.start.shape[1]], target, self._heat, self._rng))
         return np.array(told).T + self._offset
 
@@ -446,7 +461,9 @@ class MixtureTuner:
     def _told(self, context: Context) -> tuple[Array, Array]:
         """Mean and variance of every option's mean, of all models together: (arms, targets) each."""
         self._refresh()
-        x = self._vector(context)
+        return self._about(self._vector(context))
+
+    def _about(self, x: Array) -> tuple[Array, Array]:
         if len(x) == 1:
             shares = self._plain_shares
         else:

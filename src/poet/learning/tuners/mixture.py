@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from poet.errors import ConfigurationError
 from poet.kernels.online import linear
-from poet.kernels.online.linear import Posterior, Prior, Sums
+from poet.kernels.online.linear import Prior, Sums
 from poet.kernels.online.student import half_width
 from poet.learning.checks import count
 from poet.learning.tuners.features import MOST_WIDTH, Features, finite
@@ -50,14 +50,12 @@ TEMPER = 0.5  # of draws, at first: how far they vary, as a multiple of what is 
 TEMPERED = 1000.0  # trials after which it is half way: an option that had bad luck early comes back
 HALF_LIFE = 5000.0  # trials until what was seen weighs half
 REFRESH = 0.04  # share of the trials known that may come before beliefs are brought up to date
+OWN_REFRESH = 0.25  # share of an option's own that may
 LONGEST_REFRESH = 64  # trials
 REVIEW = 1.25  # times as many trials as at the last look at all models, refuted or not
 LONGEST_REVIEW = 2000  # trials
 REFUTED = 0.003  # probability below which a model is left out till then
 NEW = 10.0  # trials
-RULE = 0
-ZED = 1.0
-UCB = 1.0
 
 # The watch for a change: cumulative sums of surprises, by option.
 SHIFT = 0.5  # standard deviations of a score that are waited for
@@ -87,8 +85,8 @@ class Model(NamedTuple):
 
 MODELS = tuple(
     Model(own * own, None if slope is None else slope * slope, odds * likely)
-    for slope, odds in ((None, 4.0), (0.01, 3.0), (0.15, 2.0), (0.4, 1.0), (1.0, 0.5))
-    for own, likely in ((0.1, 1.0), (0.3, 4.0), (1.0, 2.0), (4.0, 1.0), (20.0, 0.5))
+    for slope, odds in ((None, 2.0), (0.01, 1.0), (0.15, 2.0), (0.4, 3.0), (1.0, 1.0))
+    for own, likely in ((0.1, 1.0), (0.3, 6.0), (1.0, 1.5), (4.0, 0.3), (20.0, 0.1))
 )
 
 
@@ -172,18 +170,18 @@ class MixtureTuner:
         constraints: int = 0,
         contextual: bool = True,
         half_life: float = HALF_LIFE,
-        temper: float | None = None,
+        temper: float = TEMPER,
     ) -> None:
         if not half_life > 0:
             raise ConfigurationError(f"half_life must be > 0, got {half_life!r}")
-        if temper is not None and not 0 < temper < math.inf:
+        if not 0 < temper < math.inf:
             raise ConfigurationError(f"temper must be > 0 and finite, got {temper!r}")
         self._space, self._start = space, dict(start)
         self._arms = arms_of(space, start)
         self._targets = 1 + constraints
         self._contextual = contextual
         self._keep = 0.5 ** (1.0 / half_life)
-        self._temper = TEMPER if temper is None else temper
+        self._temper = temper
         self._rng = np.random.default_rng(seed)
         self._numbers = {_key(arm.values()): number for number, arm in enumerate(self._arms)}
         self._simple = not any(tunable.condition for tunable in space.values())
@@ -203,11 +201,17 @@ class MixtureTuner:
         self._refreshed = -1  # trials known when beliefs were brought up to date
         self._reviewed = 0  # trials known when all models were looked at
         self._models: list[Model] = []  # those that are not refuted, without a context first
-        self._known = np.zeros(len(self._arms))  # trials of each option, those long ago the less
-        self._beliefs: list[Posterior] = []
-        self._shares = np.ones((1, self._targets))  # probability of each model
-        self._means = np.zeros((len(self._arms), 1, self._targets))  # of all models together
-        self._noise = 0.0  # variance of a score
+        self._known = np.zeros(len(self._arms))  # trials of each option then, those long ago the less
+        self._new = [0] * len(self._arms)  # ... and since
+        self._due = False  # whether an option has so many new ones that beliefs are to be brought up to date
+        # of all models together, at the last refresh
+        self._means = np.zeros((len(self._arms), 1, self._targets))
+        self._swings = np.zeros((self._targets, len(self._arms), 1, 1))  # covariances of the weights
+        self._noise = np.zeros(self._targets)  # variance of a score, and of slacks
+        self._degrees = 2.0 * SHAPE
+        # of those without a context: their probability, mean and variance of every option
+        self._without = np.ones(self._targets)
+        self._free = np.zeros((2, len(self._arms), self._targets))
 
     # --- what is seen -------------------------------------------------------------------------------------------------
 
@@ -246,6 +250,9 @@ class MixtureTuner:
         self._sums.add(arm, x, y, self._keep)
         self._tried[arm] += 1
         self._trials += 1
+        self._new[arm] += 1
+        if self._new[arm] > OWN_REFRESH * self._known[arm]:
+            self._due = True
 
     def _arm(self, values: Mapping[str, Value]) -> int | None:
         """The number of the arm with these values; None: there is none."""
@@ -262,7 +269,7 @@ class MixtureTuner:
         if known < KNOWN:
             return
         mean = float(x @ self._means[arm, : len(x), 0])
-        noise = self._noise * (1.0 + 1.0 / known)
+        noise = float(self._noise[0]) * (1.0 + 1.0 / known)
         z = (score - mean) / math.sqrt(noise) if noise > 0 else 0.0
         z = max(-MOST_SURPRISE, min(MOST_SURPRISE, z))
         up, down = self._watches[arm]
@@ -285,8 +292,9 @@ class MixtureTuner:
         """Bring beliefs up to date, where more than ``few`` trials have come since; None: than are few."""
         if few is None:
             few = min(LONGEST_REFRESH, int(REFRESH * self._refreshed))
-        if self._refreshed >= 0 and self._trials - self._refreshed <= few:
+        if self._refreshed >= 0 and self._trials - self._refreshed <= few and not self._due:
             return
+        self._due = False
         whole = self._refreshed < 0 or self._trials >= self._reviewed * REVIEW or self._trials < self._reviewed
         whole = whole or self._trials - self._reviewed >= LONGEST_REVIEW
         self._refreshed = self._trials
@@ -299,21 +307,25 @@ class MixtureTuner:
         total = (scatter + NOISE * span * span) / (weight + 1.0)
         d = self._features.used
         self._known = sums.gram[:, 0, 0] / sums.unit
+        self._new = [0] * len(self._arms)
         if whole:
             self._reviewed = self._trials
             self._models = [model for model in MODELS if d > 1 or model.slope is None]
         models = self._models
-        self._beliefs = [linear.posterior(sums, self._prior(model, d, centre, total)) for model in models]
-        self._shares = linear.weights(
-            np.array([belief.evidence + math.log(model.odds) for belief, model in zip(self._beliefs, models, strict=True)])
-        )
-        self._kept_models(whole)
-        means = np.zeros((len(self._arms), d, self._targets))
-        for belief, share in zip(self._beliefs, self._shares, strict=True):
-            part = belief.means
-            means[:, : part.shape[1]] += share * part
-        self._means = means
-        self._noise = float(sum(s[0] * b.noise[0] for s, b in zip(self._shares, self._beliefs, strict=True)))
+        beliefs = [linear.posterior(sums, self._prior(model, d, centre, total)) for model in models]
+        odds = np.log([[model.odds] for model in models])
+        shares = linear.weights(np.array([belief.evidence for belief in beliefs]) + odds)
+        plain = [number for number, model in enumerate(models) if model.slope is None]
+        self._means, self._swings = linear.together(beliefs, shares, d)
+        own = linear.weights(np.array([beliefs[number].evidence for number in plain]) + odds[plain])
+        means, swings = linear.together([beliefs[number] for number in plain], own, 1)
+        self._free = np.stack([means[:, 0], swings[:, :, 0, 0].T])
+        self._noise = sum(share * belief.noise for share, belief in zip(shares, beliefs, strict=True))
+        self._degrees = beliefs[0].degrees
+        self._without = shares[plain].sum(axis=0)
+        if whole:
+            best = plain[int(np.argmax(own.max(axis=1)))]
+            self._models = [m for n, m in enumerate(models) if n == best or shares[n].max() >= REFUTED]
         if self._costs:
             self._live = self._paying(self._free_means(), self._live, HORIZON)
 
@@ -328,23 +340,6 @@ class MixtureTuner:
         own[0] = model.own
         return Prior(shared, own, centre, SHAPE, rate)
 
-    def _kept_models(self, whole: bool) -> None:
-        """Leave out the models that are as good as refuted, till the next review; the plain ones come first."""
-        plain = [number for number, model in enumerate(self._models) if model.slope is None]
-        if whole:
-            kept = [n for n in range(len(self._models)) if self._shares[n].max() >= REFUTED]
-            best = plain[int(np.argmax(self._shares[plain].max(axis=1)))]
-            if best not in kept:
-                kept = sorted([*kept, best])
-            self._models = [self._models[n] for n in kept]
-            self._beliefs = [self._beliefs[n] for n in kept]
-            self._shares = self._shares[kept] / self._shares[kept].sum(axis=0)
-        self._plain = sum(model.slope is None for model in self._models)
-        # where nothing is known of the context: those without one, by their own odds
-        rest = self._shares[: self._plain]
-        whole_plain = rest.sum(axis=0)
-        self._plain_shares = np.where(whole_plain > 1e-12, rest / np.maximum(whole_plain, 1e-300), 1.0 / self._plain)
-
     def _vector(self, context: Context) -> Array:
         """The context as a vector; of length 1 where nothing is known of it."""
         if not context or not self._contextual:
@@ -352,22 +347,9 @@ class MixtureTuner:
         x = self._features.vector(context)
         return x if x[1:].any() else _ONE
 
-    def _model(self, target: int, contextual: bool = True) -> Posterior:
-        """One of the models, by its probability; where nothing is known of the context, of those without one."""
-        shares = self._shares if contextual else self._plain_shares
-        point = float(self._rng.random())
-        for belief, share in zip(self._beliefs, shares[:, target].tolist(), strict=False):
-            point -= share
-            if point < 0:
-                return belief
-        return self._beliefs[0]
-
     def _free_means(self) -> Array:
         """Mean of every option's score and slacks, whatever the context: (arms, targets)."""
-        told = sum(
-            share * belief.means[:, 0] for belief, share in zip(self._beliefs, self._plain_shares, strict=False)
-        )
-        return np.asarray(told + self._offset)
+        return np.asarray(self._free[0] + self._offset)
 
     def _best(self, told: Array, among: Sequence[int] | None = None) -> int:
         """The best option by ``told``, (arms, targets): of those that keep all constraints, else the least broken."""
@@ -389,7 +371,7 @@ class MixtureTuner:
 
     @property
     def _slack_scale(self) -> Array:
-        return np.sqrt(np.maximum(self._beliefs[0].noise[1:], 1e-300))
+        return np.sqrt(np.maximum(self._noise[1:], 1e-300))
 
     # --- where a change costs -----------------------------------------------------------------------------------------
 
@@ -424,7 +406,7 @@ class MixtureTuner:
         if not self._costs:
             return None
         if self._trials - self._held_since >= HOLD or not self._trials:
-            told = self._drawn(_ONE)
+            told = self._hoped(_ONE)
             group = self._paying(told, self._held, TRIAL_HORIZON)
             if group != self._held:
                 self._held, self._held_since = group, self._trials
@@ -432,31 +414,19 @@ class MixtureTuner:
 
     # --- what to do ---------------------------------------------------------------------------------------------------
 
-    def _drawn(self, x: Array) -> Array:
-        """A draw of every option's score and slacks: (arms, targets)."""
-        told = []
-        if RULE >= 4:
-            means, variances = self._about(x)
-            z = UCB if RULE == 4 else ZED + UCB * self._rng.exponential() if RULE == 5 else UCB * math.sqrt(1 + math.log1p(self._trials / 50.0))
-            if RULE == 7: z = ZED + UCB * self._rng.exponential(size=(len(means),1))
-            return np.asarray(means + z * np.sqrt(variances))
-        for target in range(self._targets):
-            model = self._model(target, len(x) > 1)
-            if RULE:
-                xx = x[: model.start.shape[1]]
-                lengths = model.factor @ xx
-                mean = model.start[:, :, target] @ xx + (lengths * (model.factor @ (model.own * model.shared[:, target]))).sum(axis=1)
-                z = abs(float(self._rng.standard_normal())) if RULE == 1 else np.abs(self._rng.standard_normal(len(mean))) if RULE==2 else UCB
-                told.append(mean + (z if RULE == 3 else self._heat * z * ZED) * math.sqrt(model.noise[target]) * np.sqrt((lengths * lengths).sum(axis=1)))
-                continue
-            told.append(linear.drawn_at(model, x[: model.start.shape[1]], target, self._heat, self._rng))
-        return np.array(told).T + self._offset
+    def _hoped(self, x: Array) -> Array:
+        """What every option's score and slacks may well be: (arms, targets).
+
+        Bounds above the means, by as many standard deviations for all options alike.
+        """
+        means, variances = self._about(x)
+        return np.asarray(means + self._temper * (1.0 + self._rng.exponential()) * np.sqrt(variances))
 
     def suggest(self, context: Context = ()) -> dict[str, Value]:
         """What to try next in such a call."""
         self._refresh()
         among = self._among()
-        return dict(self._arms[self._best(self._drawn(self._vector(context)), among)])
+        return dict(self._arms[self._best(self._hoped(self._vector(context)), among)])
 
     def _told(self, context: Context) -> tuple[Array, Array]:
         """Mean and variance of every option's mean, of all models together: (arms, targets) each."""
@@ -465,15 +435,10 @@ class MixtureTuner:
 
     def _about(self, x: Array) -> tuple[Array, Array]:
         if len(x) == 1:
-            shares = self._plain_shares
+            means, variances = self._free
         else:
-            shares = self._shares
-        means, squares = np.zeros((2, len(self._arms), self._targets))
-        for belief, share in zip(self._beliefs, shares, strict=False):
-            mean, variance = linear.at(belief, x[: belief.start.shape[1]])
-            means += share * mean
-            squares += share * (variance + mean * mean)
-        return means + self._offset, np.maximum(squares - means * means, 0.0)
+            means, variances = np.tensordot(self._means, x, (1, 0)), ((self._swings @ x) @ x).T
+        return means + self._offset, np.maximum(variances, 0.0)
 
     def recommend(self, context: Context = ()) -> Recommendation:
         """What is best in such a call; where nothing is known of the context, in all calls together."""
@@ -481,7 +446,7 @@ class MixtureTuner:
         means, variances = self._told(context)
         arm = self._best(means, self._groups[self._live] if self._costs else None)
         mean = float(means[arm, 0])
-        half = half_width(LEVEL, self._beliefs[0].degrees) * math.sqrt(variances[arm, 0])
+        half = half_width(LEVEL, self._degrees) * math.sqrt(variances[arm, 0])
         feasible = bool((means[arm, 1:] >= 0).all())
         return Recommendation(dict(self._arms[arm]), mean, mean - half, mean + half, self._trials, feasible)
 
@@ -508,7 +473,8 @@ class MixtureTuner:
         if share == 0:
             return Contextual(self._features.reading, 0.0, best)
         among = self._among()
-        drawn = tuple(self._try(number + 1, among, own) for number in range(tries))
+        roots = linear.roots(self._swings)
+        drawn = tuple(self._try(number + 1, roots, among, own) for number in range(tries))
         return Contextual(self._features.reading, float(share), best, drawn, self._loss(drawn, among))
 
     def _loss(self, tries: Sequence[Drawn], among: Sequence[int] | None) -> float:
@@ -540,20 +506,20 @@ class MixtureTuner:
         contexts[:, 0] = 1.0
         return contexts
 
-    def _try(self, number: int, among: Sequence[int] | None, own: Mapping[str, Value]) -> Drawn:
-        d = self._features.used
-        told = np.zeros((len(self._arms), d, self._targets))
-        widest = 1
-        for target in range(self._targets):
-            model = self._model(target)
-            weights = linear.drawn(model, target, self._heat, self._rng)
-            told[:, : weights.shape[1], target] = weights
-            widest = max(widest, weights.shape[1])
-        drawn = self._made(number, told[:, :widest], among, own)
-        if widest > 1:
-            free = [linear.drawn_at(self._model(t, False), _ONE, t, self._heat, self._rng) for t in range(self._targets)]
-            drawn = drawn._replace(unknown=self._unknown(np.stack(free, axis=1) + self._offset, among))
-        return drawn
+    def _try(self, number: int, roots: Array, among: Sequence[int] | None, own: Mapping[str, Value]) -> Drawn:
+        """A draw of all weights; apart from it one of what is best where nothing is known of the context."""
+        heat = self._heat[:, None]
+        means, variances = self._free
+        free = means + heat * np.sqrt(np.maximum(variances, 0.0)) * self._rng.standard_normal(means.shape)
+        plain = self._rng.random(self._targets) < self._without
+        if plain.all():
+            return self._made(number, free[:, None], among, own)
+        normal = self._rng.standard_normal(roots.shape[:3])
+        told = self._means + (heat * (roots @ normal[..., None])[..., 0]).transpose(1, 2, 0)
+        told[:, :, plain] = 0.0
+        told[:, 0, plain] = free[:, plain]
+        drawn = self._made(number, told, among, own)
+        return drawn._replace(unknown=self._unknown(free + self._offset, among))
 
     def _unknown(self, told: Array, among: Sequence[int] | None) -> int:
         arms = list(among) if among is not None else list(range(len(told)))
@@ -586,6 +552,7 @@ class MixtureTuner:
 
     def dump(self) -> bytes:
         """All it knows; beliefs are brought up to date, so that whoever loads it goes on as this one does."""
+        self._refreshed = -1
         self._refresh(0)
         sums, used = self._sums, self._features.used
         rows, columns = np.tril_indices(used)

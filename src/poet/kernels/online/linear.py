@@ -168,12 +168,6 @@ def together(beliefs: Sequence[Posterior], shares: Array, d: int) -> tuple[Array
     return means, np.asarray(whole + apart @ apart.transpose(0, 1, 3, 2))
 
 
-def roots(covariances: Array) -> Array:
-    """R with ``R R'`` = each of the covariances, (..., d, d), as far as rounding lets it be."""
-    values, vectors = np.linalg.eigh(covariances)
-    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :])
-
-
 def weights(evidence: Array) -> Array:
     """Posterior probabilities of models, all as likely before, by their log evidence: (models, ...) likewise."""
     odds = np.exp(evidence - evidence.max(axis=0))

@@ -1,11 +1,15 @@
-"""Which option, by context: Thompson sampling on linear models that are weighed by their evidence.
+"""Which option, by context: linear models of all scales of differences, weighed by their evidence.
 
-Four models explain the same scores: one in which the context does not matter; one in which it shifts the scores of all
-options alike, which says nothing about the choice but explains much of the noise; and two in which it matters to the
-choice, a little and much. Each is hierarchical (``kernels.online.linear``): options are alike until they are known to
-differ, and differ by context only as far as the data say so. What a call tries is a draw from one of them, each as
-often as it is likely to be the true one (Bayesian model averaging; Hoeting et al. 1999); so a context that is worth
-nothing costs next to nothing, and one that is worth much is soon made use of.
+The models explain the same scores. In some the context does not matter; in others it matters to the choice, from as
+good as nothing to much, and shifts the scores of all options alike besides. In some, options differ by a tenth of the
+noise, in others by twenty times as much: which it is, the data say. Each is hierarchical (``kernels.online.linear``):
+options are alike until they are known to differ. The models are averaged, each as likely as it is to be the true one
+(Bayesian model averaging; Hoeting et al. 1999), and what is kept of them are means and covariances of all together.
+
+A suggestion is the option with the highest upper bound, some standard deviations above its mean; how many is drawn, the
+same for all (randomised upper bounds: Vaswani et al. 2020): so options are not tried that are worse by chance only, and
+none is given up for ever. Tries of a policy, which serve for many calls, are normal draws for each option (Thompson
+1933).
 """
 
 from __future__ import annotations
@@ -38,16 +42,16 @@ MOST_ARMS = 64
 CELLS = 4500  # numbers of all options' sums, so that memory and dump stay small
 LEVEL = 0.9  # of the interval that a recommendation tells
 
-# Variances of the prior, as multiples of the noise's: of what all options share, of an option's own mean ...
-SHARED, OWN = 1.0, 0.3**2
-SHARED_SLOPE = 0.5**2  # ... of what a feature does to all options alike ...
-SLOPES = (0.01**2, 0.15**2, 0.4**2)  # ... and to each of them: as good as nothing, a little, much
-ODDS = (4.0, 3.0, 2.0, 1.0)  # of the models before anything was seen: the simpler the likelier
+# Variances of the prior, as multiples of the noise's: of what all options share, of what a feature does to all alike;
+# those of options' own are in MODELS.
+SHARED, SHARED_SLOPE = 1.0, 0.5**2
 FEW = 4.0  # features from which on each is believed to matter the less, the more there are
 SHAPE = 2.0  # of the noise's prior: it is worth four scores
 NOISE = 0.075  # variance of the noise, as a share of the squared range of scores, until scores were seen
-TEMPER = 0.5  # of draws, at first: how far they vary, as a multiple of what is believed; twice that in the end
-TEMPERED = 1000.0  # trials after which it is half way: an option that had bad luck early comes back
+TEMPER = 0.5  # how far trials go beyond the means
+LEAST_REACH, MORE_REACH = 0.8, 1.2  # of a suggestion, and mean of an exponential law on top; times the temper [sd]
+LEAST_HEAT, MORE_HEAT = 0.7, 0.3  # the same of a policy's tries, whose draws are normal; times the temper
+TEMPERED = 1000.0  # trials after which the temper of tries is half way to 1
 HALF_LIFE = 5000.0  # trials until what was seen weighs half
 REFRESH = 0.04  # share of the trials known that may come before beliefs are brought up to date
 OWN_REFRESH = 0.25  # share of an option's own that may
@@ -55,7 +59,6 @@ LONGEST_REFRESH = 64  # trials
 REVIEW = 1.25  # times as many trials as at the last look at all models, refuted or not
 LONGEST_REVIEW = 2000  # trials
 REFUTED = 0.003  # probability below which a model is left out till then
-NEW = 10.0  # trials
 
 # The watch for a change: cumulative sums of surprises, by option.
 SHIFT = 0.5  # standard deviations of a score that are waited for
@@ -83,6 +86,7 @@ class Model(NamedTuple):
     odds: float  # before anything was seen
 
 
+# By what features do and by how far options differ; what was likely before is about what bandits meet: small effects.
 MODELS = tuple(
     Model(own * own, None if slope is None else slope * slope, odds * likely)
     for slope, odds in ((None, 2.0), (0.01, 1.0), (0.15, 2.0), (0.4, 3.0), (1.0, 1.0))
@@ -155,8 +159,8 @@ class MixtureTuner:
 
     space: Choices, or numbers with few steps. start: the declared defaults. constraints: slacks that each trial has.
     contextual: whether contexts may matter at all. half_life: trials until what was seen weighs half; inf: never.
-    temper: of draws at first, > 0: 0.5 explores as much as pays in the first hundreds of calls; it doubles as trials
-        come, so that in the long run as much is explored as is believed. seed: of the draws.
+    temper: how far trials go beyond what is believed, > 0: 0.5 explores as much as pays in the first thousand calls.
+    seed: of the draws.
 
     Raises ConfigurationError where the space has a range, or too many combinations, or an argument is out of range.
     """
@@ -209,7 +213,7 @@ class MixtureTuner:
         self._swings = np.zeros((self._targets, len(self._arms), 1, 1))  # covariances of the weights
         self._noise = np.zeros(self._targets)  # variance of a score, and of slacks
         self._degrees = 2.0 * SHAPE
-        # of those without a context: their probability, mean and variance of every option
+        # of those without a context: their probability; mean and variance of every option
         self._without = np.ones(self._targets)
         self._free = np.zeros((2, len(self._arms), self._targets))
 
@@ -364,12 +368,6 @@ class MixtureTuner:
         return np.asarray((np.minimum(told[:, 1:], 0.0) / self._slack_scale).sum(axis=1))
 
     @property
-    def _heat(self) -> Array:
-        late = self._trials / (self._trials + TEMPERED)
-        new = NEW / (NEW + self._known)
-        return np.asarray(self._temper + (1.0 - self._temper) * np.maximum(late, new))
-
-    @property
     def _slack_scale(self) -> Array:
         return np.sqrt(np.maximum(self._noise[1:], 1e-300))
 
@@ -417,10 +415,11 @@ class MixtureTuner:
     def _hoped(self, x: Array) -> Array:
         """What every option's score and slacks may well be: (arms, targets).
 
-        Bounds above the means, by as many standard deviations for all options alike.
+        Bounds above the means, by as many standard deviations for all options: one draw, with a long tail.
         """
         means, variances = self._about(x)
-        return np.asarray(means + self._temper * (1.0 + self._rng.exponential()) * np.sqrt(variances))
+        reach = self._temper * (LEAST_REACH + MORE_REACH * self._rng.exponential())
+        return np.asarray(means + reach * np.sqrt(variances))
 
     def suggest(self, context: Context = ()) -> dict[str, Value]:
         """What to try next in such a call."""
@@ -434,6 +433,7 @@ class MixtureTuner:
         return self._about(self._vector(context))
 
     def _about(self, x: Array) -> tuple[Array, Array]:
+        """Mean and variance of every option's mean at a vector; beliefs as they are."""
         if len(x) == 1:
             means, variances = self._free
         else:
@@ -473,17 +473,16 @@ class MixtureTuner:
         if share == 0:
             return Contextual(self._features.reading, 0.0, best)
         among = self._among()
-        roots = linear.roots(self._swings)
-        drawn = tuple(self._try(number + 1, roots, among, own) for number in range(tries))
-        return Contextual(self._features.reading, float(share), best, drawn, self._loss(drawn, among))
+        places = self._typical()
+        drawn = tuple(self._try(number + 1, places, among, own) for number in range(tries))
+        return Contextual(self._features.reading, float(share), best, drawn, self._loss(drawn, among, places))
 
-    def _loss(self, tries: Sequence[Drawn], among: Sequence[int] | None) -> float:
+    def _loss(self, tries: Sequence[Drawn], among: Sequence[int] | None, contexts: Array) -> float:
         """By how much the tries are believed to score less than the best, on average [score].
 
         Over contexts as they came, as far as their means and covariances tell.
         """
         arms = np.array(among if among is not None else range(len(self._arms)))
-        contexts = self._typical()
         means = contexts @ self._means[:, :, 0].T
         lost = []
         for drawn in tries:
@@ -506,19 +505,27 @@ class MixtureTuner:
         contexts[:, 0] = 1.0
         return contexts
 
-    def _try(self, number: int, roots: Array, among: Sequence[int] | None, own: Mapping[str, Value]) -> Drawn:
-        """A draw of all weights; apart from it one of what is best where nothing is known of the context."""
-        heat = self._heat[:, None]
+    def _try(self, number: int, places: Array, among: Sequence[int] | None, own: Mapping[str, Value]) -> Drawn:
+        """A draw of all weights, off their means as far as one of ``places`` shows most, and so not everywhere at once.
+
+        Where nothing is known of a call's context, one of what is best whatever the context.
+        """
+        late = self._trials / (self._trials + TEMPERED)
+        heat = self._temper + (1.0 - self._temper) * late
         means, variances = self._free
         free = means + heat * np.sqrt(np.maximum(variances, 0.0)) * self._rng.standard_normal(means.shape)
         plain = self._rng.random(self._targets) < self._without
         if plain.all():
             return self._made(number, free[:, None], among, own)
-        normal = self._rng.standard_normal(roots.shape[:3])
-        told = self._means + (heat * (roots @ normal[..., None])[..., 0]).transpose(1, 2, 0)
-        told[:, :, plain] = 0.0
-        told[:, 0, plain] = free[:, plain]
-        drawn = self._made(number, told, among, own)
+        place = places[int(self._rng.integers(len(places)))]
+        told = self._swings @ place
+        told /= np.sqrt(np.maximum(told @ place, 1e-300))[..., None]
+        heat *= LEAST_HEAT + MORE_HEAT * self._rng.exponential()
+        told *= heat * self._rng.standard_normal(told.shape[:2])[..., None]
+        weights = self._means + told.transpose(1, 2, 0)
+        weights[:, :, plain] = 0.0
+        weights[:, 0, plain] = free[:, plain]
+        drawn = self._made(number, weights, among, own)
         return drawn._replace(unknown=self._unknown(free + self._offset, among))
 
     def _unknown(self, told: Array, among: Sequence[int] | None) -> int:

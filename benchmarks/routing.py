@@ -6,7 +6,8 @@ Seven environments. Five are made up: five options whose scores are linear in fo
 round where a feature passes a threshold; four options and six features that say nothing; the first with scores of 0 and
 1; the first, whose options change places at half-time. Two are recorded: which of two models answers an MMLU question
 (``llm_routing``, after RouteLLM; the large one costs 0.3 of a right answer), and which of nine open models answers a
-question of many kinds (after LLMRouter; the size costs 0.06 by doubling). A context are the features as they come, by name: the subject's name, the number of characters.
+question of many kinds (after LLMRouter; the size costs 0.06 by doubling). A context are the features as they come, by
+name: the subject's name, the number of characters.
 
 The recorded tables are looked for as ``benchmarks.tunables`` looks for its own (``POET_TRACES``).
 

@@ -55,9 +55,9 @@ TEMPERED = 1000.0  # trials after which the temper of tries is half way to 1
 HALF_LIFE = 5000.0  # trials until what was seen weighs half
 REFRESH = 0.04  # share of the trials known that may come before beliefs are brought up to date
 OWN_REFRESH = 0.25  # share of an option's own that may
-LONGEST_REFRESH = 64  # trials
+LONGEST_REFRESH = 256  # trials
 REVIEW = 1.25  # times as many trials as at the last look at all models, refuted or not
-LONGEST_REVIEW = 2000  # trials
+LONGEST_REVIEW = 5000  # trials
 REFUTED = 0.003  # probability below which a model is left out till then
 
 # The watch for a change: cumulative sums of surprises, by option.
@@ -210,6 +210,7 @@ class MixtureTuner:
         self._due = False  # whether an option has so many new ones that beliefs are to be brought up to date
         # of all models together, at the last refresh
         self._means = np.zeros((len(self._arms), 1, self._targets))
+        self._lines = np.zeros((self._targets, len(self._arms), 1))  # the means by target, as suggestions want them
         self._swings = np.zeros((self._targets, len(self._arms), 1, 1))  # covariances of the weights
         self._noise = np.zeros(self._targets)  # variance of a score, and of slacks
         self._degrees = 2.0 * SHAPE
@@ -321,6 +322,7 @@ class MixtureTuner:
         shares = linear.weights(np.array([belief.evidence for belief in beliefs]) + odds)
         plain = [number for number, model in enumerate(models) if model.slope is None]
         self._means, self._swings = linear.together(beliefs, shares, d)
+        self._lines = np.ascontiguousarray(self._means.transpose(2, 0, 1))
         own = linear.weights(np.array([beliefs[number].evidence for number in plain]) + odds[plain])
         means, swings = linear.together([beliefs[number] for number in plain], own, 1)
         self._free = np.stack([means[:, 0], swings[:, :, 0, 0].T])
@@ -357,6 +359,8 @@ class MixtureTuner:
 
     def _best(self, told: Array, among: Sequence[int] | None = None) -> int:
         """The best option by ``told``, (arms, targets): of those that keep all constraints, else the least broken."""
+        if self._targets == 1 and among is None:
+            return int(told[:, 0].argmax())
         arms = range(len(told)) if among is None else among
         if self._targets == 1:
             return max(arms, key=told[:, 0].__getitem__)
@@ -437,7 +441,7 @@ class MixtureTuner:
         if len(x) == 1:
             means, variances = self._free
         else:
-            means, variances = np.tensordot(self._means, x, (1, 0)), ((self._swings @ x) @ x).T
+            means, variances = (self._lines @ x).T, ((self._swings @ x) @ x).T
         return means + self._offset, np.maximum(variances, 0.0)
 
     def recommend(self, context: Context = ()) -> Recommendation:

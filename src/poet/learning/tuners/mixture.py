@@ -336,7 +336,10 @@ class MixtureTuner:
             self._live = self._paying(self._free_means(), self._live, HORIZON)
 
     def _prior(self, model: Model, d: int, centre: Array, total: Array) -> Prior:
-        """What the model believes of d features."""
+        """What the model believes of d features.
+
+        All models expect the same spread of scores: the more options differ, the less of it is noise.
+        """
         rate = SHAPE * total / (1.0 + model.own)
         if model.slope is None:
             return Prior(np.full(1, SHARED), np.full(1, model.own), centre, SHAPE, rate)

@@ -2,11 +2,12 @@
 
     python -m benchmarks.routing [seeds] [seeds of the rivals]
 
-Six environments. Four are made up: five options whose scores are linear in four features; four whose order is turned
+Seven environments. Five are made up: five options whose scores are linear in four features; four whose order is turned
 round where a feature passes a threshold; four options and six features that say nothing; the first with scores of 0 and
-1. Two are recorded: which of two models answers an MMLU question (``llm_routing``, after RouteLLM; the large one costs
-0.3 of a right answer), and which of nine open models answers a question of many kinds (after LLMRouter; the size costs
-0.06 by doubling). A context are the features as they come, by name: the subject's name, the number of characters.
+1; the first, whose options change places at half-time. Two are recorded: which of two models answers an MMLU question
+(``llm_routing``, after RouteLLM; the large one costs 0.3 of a right answer), and which of nine open models answers a
+question of many kinds (after LLMRouter; the size costs 0.06 by doubling). A context are the features as they come, by
+name: the subject's name, the number of characters.
 
 The recorded tables are looked for as ``benchmarks.tunables`` looks for its own (``POET_TRACES``).
 
@@ -112,6 +113,16 @@ def irrelevant(seed: int) -> World:
     return World("irrelevant", 4, [Call(_named(x), x, means) for x in rng.standard_normal((CALLS, 6))], 0.3, False)
 
 
+def swapped(seed: int) -> World:
+    """The first, in which at half-time every option becomes what the next one was."""
+    world = linear(seed)
+    calls = [
+        call if number < CALLS // 2 else call._replace(means=np.roll(call.means, 1))
+        for number, call in enumerate(world.calls)
+    ]
+    return world._replace(name="swapped", calls=calls)
+
+
 @lru_cache(maxsize=4)
 def rows(name: str) -> list[dict[str, str]]:
     """A recorded table. Raises FileNotFoundError where it is not there."""
@@ -180,6 +191,7 @@ WORLDS: Mapping[str, Callable[[int], World]] = {
     "threshold": threshold,
     "irrelevant": irrelevant,
     "0/1 linear": lambda seed: linear(seed, bits=True),
+    "swapped at half-time": swapped,
     "two models": two_models,
     "nine models": nine_models,
 }

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poet.kernels.online import linear
-from poet.kernels.online.linear import Prior, Sums
+from poet.kernels.online.linear import Posterior, Prior, Sums
 from poet.kernels.online.student import below
 
 Array = npt.NDArray[np.float64]
@@ -28,6 +28,12 @@ def seen(seed: int, n: int, arms: int = 3, targets: int = 2) -> tuple[Sums, Arra
     for k in range(n):
         sums.add(chosen[k], x[k], y[k])
     return sums, x, y, chosen
+
+
+def at_place(belief: Posterior, x: Array) -> tuple[Array, Array]:
+    """Mean and variance of every arm's mean at ``x``: (arms, targets) each."""
+    means, covariances = linear.together([belief], np.ones((1, len(belief.noise))), len(x))
+    return np.tensordot(means, x, (1, 0)), ((covariances @ x) @ x).T
 
 
 def dense(x: Array, arms: list[int], count: int) -> tuple[Array, Array]:
@@ -47,7 +53,7 @@ def test_the_posterior_is_that_of_one_large_regression(n: int) -> None:
     design, precision = dense(x, arms, 3)
     covariance = np.linalg.inv(precision + design.T @ design)
     at = np.array([1.0, 0.4, -2.0])
-    means, variances = linear.at(belief, at)
+    means, variances = at_place(belief, at)
     for target in range(2):
         centre = np.zeros(len(precision))
         centre[0] = PRIOR.centre[target]
@@ -69,7 +75,7 @@ def test_the_evidence_is_the_product_of_what_was_foretold() -> None:
     told, known = np.zeros(2), Sums.none(3, 3, 2)
     for k in range(12):
         belief = linear.posterior(known, PRIOR)
-        mean, variance = (each[arms[k]] for each in linear.at(belief, x[k]))
+        mean, variance = (each[arms[k]] for each in at_place(belief, x[k]))
         scale, df, step = np.sqrt(variance + belief.noise), belief.degrees, 1e-5
         for target in range(2):
             z = (y[k, target] - mean[target]) / scale[target]
@@ -78,19 +84,19 @@ def test_the_evidence_is_the_product_of_what_was_foretold() -> None:
     assert linear.posterior(sums, PRIOR).evidence == pytest.approx(told, abs=1e-3)
 
 
-def test_draws_have_the_mean_and_the_variance_of_the_posterior() -> None:
-    """4000 draws; a mean beyond 5 standard errors, or a variance off by 5 of its own, come once in 10^6 each."""
+def test_beliefs_together_have_the_moments_of_their_mixture() -> None:
+    """The law of total variance, at any place; the one that has fewer features says nothing of the others."""
     sums, _, _, _ = seen(5, 15)
-    belief = linear.posterior(sums, PRIOR)
-    at, rng, n = np.array([1.0, 0.4, -2.0]), np.random.default_rng(0), 4000
-    means, variances = linear.at(belief, at)
-    whole = np.array([linear.drawn(belief, 1, 1.0, rng) @ at for _ in range(n)])
-    there = np.array([linear.drawn_at(belief, at, 1, 1.0, rng) for _ in range(n)])
-    for draws in (whole, there):
-        assert np.all(np.abs(draws.mean(axis=0) - means[:, 1]) < 5 * np.sqrt(variances[:, 1] / n))
-        assert np.all(np.abs(draws.var(axis=0) / variances[:, 1] - 1.0) < 5 * math.sqrt(2 / n))
-    assert np.allclose(np.cov(whole.T), np.cov(there.T), atol=0.1 * variances[:, 1].max())
-    assert linear.drawn_at(belief, at, 1, 0.0, rng) == pytest.approx(means[:, 1])
+    full = linear.posterior(sums, PRIOR)
+    bare = linear.posterior(sums, Prior(PRIOR.shared[:1], PRIOR.own[:1], PRIOR.centre, PRIOR.shape, PRIOR.rate))
+    at = np.array([1.0, 0.4, -2.0])
+    one, other = at_place(full, at), at_place(bare, at[:1])
+    shares = np.array([[0.3, 0.6], [0.7, 0.4]])
+    means, covariances = linear.together([full, bare], shares, 3)
+    mean = shares[0] * one[0] + shares[1] * other[0]
+    squares = shares[0] * (one[1] + one[0] ** 2) + shares[1] * (other[1] + other[0] ** 2)
+    assert np.allclose(np.tensordot(means, at, (1, 0)), mean)
+    assert np.allclose(((covariances @ at) @ at).T, squares - mean**2)
 
 
 def test_what_fades_comes_back_to_the_prior() -> None:

@@ -16,6 +16,7 @@ share all but ``x y``.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -147,40 +148,24 @@ def posterior(sums: Sums, prior: Prior) -> Posterior:
     return Posterior(factor, own, start, mean, spread, rate / shape, 2.0 * shape, evidence)
 
 
-def drawn(belief: Posterior, target: int, temper: float, rng: np.random.Generator) -> Array:
-    """A draw of every theta_a for one target: (arms, d).
+def together(beliefs: Sequence[Posterior], shares: Array, d: int) -> tuple[Array, Array]:
+    """Means, (arms, d, targets), and covariances, (targets, arms, d, d), of every theta_a, of all beliefs together.
 
-    temper: of its distance from the mean; 1: as likely as it is believed, 0: the mean.
+    shares: probability of each, (beliefs, targets). d: features; a belief that has fewer says that the others' are 0.
     """
-    arms, d, _ = belief.factor.shape
-    w, scale = _shared(belief, target, temper, rng)
-    told = belief.factor @ (belief.own * w) + scale * rng.standard_normal((arms, d))
-    return np.asarray(belief.start[:, :, target] + np.einsum("adc,ad->ac", belief.factor, told))
-
-
-def drawn_at(belief: Posterior, x: Array, target: int, temper: float, rng: np.random.Generator) -> Array:
-    """A draw of every arm's mean at ``x``, (d,): (arms,); of the same law as ``drawn(...) @ x``, at less cost."""
-    w, scale = _shared(belief, target, temper, rng)
-    lengths = belief.factor @ x
-    told = belief.factor @ (belief.own * w)
-    apart = np.sqrt((lengths * lengths).sum(axis=1)) * rng.standard_normal(len(lengths))
-    return np.asarray(belief.start[:, :, target] @ x + (lengths * told).sum(axis=1) + scale * apart)
-
-
-def _shared(belief: Posterior, target: int, temper: float, rng: np.random.Generator) -> tuple[Array, float]:
-    """A draw of w, and the noise's standard deviation, tempered."""
-    scale = temper * math.sqrt(belief.noise[target])
-    normal = rng.standard_normal(len(belief.spread))
-    return belief.shared[:, target] + scale * (belief.spread @ normal), scale
-
-
-def at(belief: Posterior, x: Array) -> tuple[Array, Array]:
-    """Mean and variance of every arm's mean at ``x``, (d,): (arms, targets) each."""
-    lengths = belief.factor @ x
-    pulled = (lengths[:, None] @ belief.factor)[:, 0] * belief.own
-    swung = pulled @ belief.spread
-    variances = (lengths * lengths).sum(axis=1) + (swung * swung).sum(axis=1)
-    return np.tensordot(belief.start, x, (1, 0)) + pulled @ belief.shared, variances[:, None] * belief.noise
+    arms, targets = len(beliefs[0].factor), shares.shape[1]
+    each = np.zeros((len(beliefs), arms, d, targets))
+    for number, belief in enumerate(beliefs):
+        each[number, :, : belief.factor.shape[1]] = belief.means
+    means = (shares[:, None, None] * each).sum(axis=0)
+    whole = np.zeros((targets, arms, d, d))
+    for share, belief in zip(shares * np.array([belief.noise for belief in beliefs]), beliefs, strict=True):
+        own = belief.factor.shape[1]
+        alone = belief.factor.transpose(0, 2, 1) @ belief.factor
+        swung = (alone * belief.own) @ belief.spread
+        whole[:, :, :own, :own] += share[:, None, None, None] * (alone + swung @ swung.transpose(0, 2, 1))
+    apart = (np.sqrt(shares)[:, None, None] * (each - means)).transpose(3, 1, 2, 0)
+    return means, np.asarray(whole + apart @ apart.transpose(0, 1, 3, 2))
 
 
 def weights(evidence: Array) -> Array:

@@ -1,11 +1,15 @@
-"""Which option, by context: Thompson sampling on linear models that are weighed by their evidence.
+"""Which option, by context: linear models of all scales of differences, weighed by their evidence.
 
-Four models explain the same scores: one in which the context does not matter; one in which it shifts the scores of all
-options alike, which says nothing about the choice but explains much of the noise; and two in which it matters to the
-choice, a little and much. Each is hierarchical (``kernels.online.linear``): options are alike until they are known to
-differ, and differ by context only as far as the data say so. What a call tries is a draw from one of them, each as
-often as it is likely to be the true one (Bayesian model averaging; Hoeting et al. 1999); so a context that is worth
-nothing costs next to nothing, and one that is worth much is soon made use of.
+The models explain the same scores. In some the context does not matter; in others it matters to the choice, from as
+good as nothing to much, and shifts the scores of all options alike besides. In some, options differ by a tenth of the
+noise, in others by twenty times as much: which it is, the data say. Each is hierarchical (``kernels.online.linear``):
+options are alike until they are known to differ. The models are averaged, each as likely as it is to be the true one
+(Bayesian model averaging; Hoeting et al. 1999), and what is kept of them are means and covariances of all together.
+
+A suggestion is the option with the highest upper bound, some standard deviations above its mean; how many is drawn, the
+same for all (randomised upper bounds: Vaswani et al. 2020): so options are not tried that are worse by chance only, and
+none is given up for ever. Tries of a policy, which serve for many calls, are normal draws for each option (Thompson
+1933).
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ import numpy.typing as npt
 
 from poet.errors import ConfigurationError
 from poet.kernels.online import linear
-from poet.kernels.online.linear import Posterior, Prior, Sums
+from poet.kernels.online.linear import Prior, Sums
 from poet.kernels.online.student import half_width
 from poet.learning.checks import count
 from poet.learning.tuners.features import MOST_WIDTH, Features, finite
@@ -38,19 +42,23 @@ MOST_ARMS = 64
 CELLS = 4500  # numbers of all options' sums, so that memory and dump stay small
 LEVEL = 0.9  # of the interval that a recommendation tells
 
-# Variances of the prior, as multiples of the noise's: of what all options share, of an option's own mean ...
-SHARED, OWN = 1.0, 0.3**2
-SHARED_SLOPE = 0.5**2  # ... of what a feature does to all options alike ...
-SLOPES = (0.01**2, 0.15**2, 0.4**2)  # ... and to each of them: as good as nothing, a little, much
-ODDS = (4.0, 3.0, 2.0, 1.0)  # of the models before anything was seen: the simpler the likelier
+# Variances of the prior, as multiples of the noise's: of what all options share, of what a feature does to all alike;
+# those of options' own are in MODELS.
+SHARED, SHARED_SLOPE = 1.0, 0.5**2
 FEW = 4.0  # features from which on each is believed to matter the less, the more there are
 SHAPE = 2.0  # of the noise's prior: it is worth four scores
 NOISE = 0.075  # variance of the noise, as a share of the squared range of scores, until scores were seen
-TEMPER = 0.5  # of draws, at first: how far they vary, as a multiple of what is believed; twice that in the end
-TEMPERED = 1000.0  # trials after which it is half way: an option that had bad luck early comes back
+TEMPER = 0.5  # how far trials go beyond the means
+LEAST_REACH, MORE_REACH = 0.8, 1.2  # of a suggestion, and mean of an exponential law on top; times the temper [sd]
+LEAST_HEAT, MORE_HEAT = 0.7, 0.3  # the same of a policy's tries, whose draws are normal; times the temper
+TEMPERED = 1000.0  # trials after which the temper of tries is half way to 1
 HALF_LIFE = 5000.0  # trials until what was seen weighs half
 REFRESH = 0.04  # share of the trials known that may come before beliefs are brought up to date
-LONGEST_REFRESH = 64  # trials
+OWN_REFRESH = 0.25  # share of an option's own that may
+LONGEST_REFRESH = 256  # trials
+REVIEW = 1.25  # times as many trials as at the last look at all models, refuted or not
+LONGEST_REVIEW = 5000  # trials
+REFUTED = 0.003  # probability below which a model is left out till then
 
 # The watch for a change: cumulative sums of surprises, by option.
 SHIFT = 0.5  # standard deviations of a score that are waited for
@@ -68,6 +76,22 @@ _MAGIC = b"POETmix1"
 _HEAD = struct.Struct("<II")  # lengths of facts, of all
 _NO_KIND = (KeyError, TypeError, ValueError, OverflowError, IndexError, RecursionError, zlib.error, struct.error)
 _MOST_BYTES = 1 << 22  # of an unpacked dump
+
+
+class Model(NamedTuple):
+    """What one of the models believes; variances are multiples of the noise's."""
+
+    own: float  # of an option's own mean
+    slope: float | None  # of what a feature does to it; None: nothing, nor to all options alike
+    odds: float  # before anything was seen
+
+
+# By what features do and by how far options differ; what was likely before is about what bandits meet: small effects.
+MODELS = tuple(
+    Model(own * own, None if slope is None else slope * slope, odds * likely)
+    for slope, odds in ((None, 2.0), (0.01, 1.0), (0.15, 2.0), (0.4, 3.0), (1.0, 1.0))
+    for own, likely in ((0.1, 1.0), (0.3, 6.0), (1.0, 1.5), (4.0, 0.3), (20.0, 0.1))
+)
 
 
 class _Watch(NamedTuple):
@@ -135,8 +159,8 @@ class MixtureTuner:
 
     space: Choices, or numbers with few steps. start: the declared defaults. constraints: slacks that each trial has.
     contextual: whether contexts may matter at all. half_life: trials until what was seen weighs half; inf: never.
-    temper: of draws at first, > 0: 0.5 explores as much as pays in the first hundreds of calls; it doubles as trials
-        come, so that in the long run as much is explored as is believed. seed: of the draws.
+    temper: how far trials go beyond what is believed, > 0: 0.5 explores as much as pays in the first thousand calls.
+    seed: of the draws.
 
     Raises ConfigurationError where the space has a range, or too many combinations, or an argument is out of range.
     """
@@ -179,10 +203,20 @@ class MixtureTuner:
         self._live = self._held = 0  # groups: that is recommended, and that is tried
         self._held_since = 0  # trials
         self._refreshed = -1  # trials known when beliefs were brought up to date
-        self._beliefs: list[Posterior] = []
-        self._shares = np.ones((1, self._targets))  # probability of each model
-        self._means = np.zeros((len(self._arms), 1, self._targets))  # of all models together
-        self._noise = 0.0  # variance of a score
+        self._reviewed = 0  # trials known when all models were looked at
+        self._models: list[Model] = []  # those that are not refuted, without a context first
+        self._known = np.zeros(len(self._arms))  # trials of each option then, those long ago the less
+        self._new = [0] * len(self._arms)  # ... and since
+        self._due = False  # whether an option has so many new ones that beliefs are to be brought up to date
+        # of all models together, at the last refresh
+        self._means = np.zeros((len(self._arms), 1, self._targets))
+        self._lines = np.zeros((self._targets, len(self._arms), 1))  # the means by target, as suggestions want them
+        self._swings = np.zeros((self._targets, len(self._arms), 1, 1))  # covariances of the weights
+        self._noise = np.zeros(self._targets)  # variance of a score, and of slacks
+        self._degrees = 2.0 * SHAPE
+        # of those without a context: their probability; mean and variance of every option
+        self._without = np.ones(self._targets)
+        self._free = np.zeros((2, len(self._arms), self._targets))
 
     # --- what is seen -------------------------------------------------------------------------------------------------
 
@@ -221,6 +255,9 @@ class MixtureTuner:
         self._sums.add(arm, x, y, self._keep)
         self._tried[arm] += 1
         self._trials += 1
+        self._new[arm] += 1
+        if self._new[arm] > OWN_REFRESH * self._known[arm]:
+            self._due = True
 
     def _arm(self, values: Mapping[str, Value]) -> int | None:
         """The number of the arm with these values; None: there is none."""
@@ -237,7 +274,7 @@ class MixtureTuner:
         if known < KNOWN:
             return
         mean = float(x @ self._means[arm, : len(x), 0])
-        noise = self._noise * (1.0 + 1.0 / known)
+        noise = float(self._noise[0]) * (1.0 + 1.0 / known)
         z = (score - mean) / math.sqrt(noise) if noise > 0 else 0.0
         z = max(-MOST_SURPRISE, min(MOST_SURPRISE, z))
         up, down = self._watches[arm]
@@ -260,8 +297,11 @@ class MixtureTuner:
         """Bring beliefs up to date, where more than ``few`` trials have come since; None: than are few."""
         if few is None:
             few = min(LONGEST_REFRESH, int(REFRESH * self._refreshed))
-        if self._refreshed >= 0 and self._trials - self._refreshed <= few:
+        if self._refreshed >= 0 and self._trials - self._refreshed <= few and not self._due:
             return
+        self._due = False
+        whole = self._refreshed < 0 or self._trials >= self._reviewed * REVIEW or self._trials < self._reviewed
+        whole = whole or self._trials - self._reviewed >= LONGEST_REVIEW
         self._refreshed = self._trials
         sums = self._sums
         weight = sums.weight / sums.unit
@@ -269,29 +309,45 @@ class MixtureTuner:
         span = np.where(high > low, high - low, np.where(high != 0, np.abs(high), 1.0))
         centre = sums.cross[:, 0].sum(axis=0) / sums.weight if sums.weight > 0 else np.zeros(self._targets)
         scatter = np.maximum(sums.squares / sums.unit - weight * centre * centre, 0.0)
-        rate = SHAPE * (scatter + NOISE * span * span) / (weight + 1.0)
+        total = (scatter + NOISE * span * span) / (weight + 1.0)
         d = self._features.used
-        priors = [Prior(np.full(1, SHARED), np.full(1, OWN), centre, SHAPE, rate)]
-        if d > 1:
-            many = max(1.0, self._features.names / FEW)
-            shared = np.full(d, SHARED_SLOPE)
-            shared[0] = SHARED
-            for slope in SLOPES:
-                own = np.full(d, slope / many)
-                own[0] = OWN
-                priors.append(Prior(shared, own, centre, SHAPE, rate))
-        self._beliefs = [linear.posterior(sums, prior) for prior in priors]
-        self._shares = linear.weights(
-            np.array([belief.evidence + math.log(odds) for belief, odds in zip(self._beliefs, ODDS, strict=False)])
-        )
-        means = np.zeros((len(self._arms), d, self._targets))
-        for belief, share in zip(self._beliefs, self._shares, strict=True):
-            part = belief.means
-            means[:, : part.shape[1]] += share * part
-        self._means = means
-        self._noise = float(sum(s[0] * b.noise[0] for s, b in zip(self._shares, self._beliefs, strict=True)))
+        self._known = sums.gram[:, 0, 0] / sums.unit
+        self._new = [0] * len(self._arms)
+        if whole:
+            self._reviewed = self._trials
+            self._models = [model for model in MODELS if d > 1 or model.slope is None]
+        models = self._models
+        beliefs = [linear.posterior(sums, self._prior(model, d, centre, total)) for model in models]
+        odds = np.log([[model.odds] for model in models])
+        shares = linear.weights(np.array([belief.evidence for belief in beliefs]) + odds)
+        plain = [number for number, model in enumerate(models) if model.slope is None]
+        self._means, self._swings = linear.together(beliefs, shares, d)
+        self._lines = np.ascontiguousarray(self._means.transpose(2, 0, 1))
+        own = linear.weights(np.array([beliefs[number].evidence for number in plain]) + odds[plain])
+        means, swings = linear.together([beliefs[number] for number in plain], own, 1)
+        self._free = np.stack([means[:, 0], swings[:, :, 0, 0].T])
+        self._noise = sum(share * belief.noise for share, belief in zip(shares, beliefs, strict=True))
+        self._degrees = beliefs[0].degrees
+        self._without = shares[plain].sum(axis=0)
+        if whole:
+            best = plain[int(np.argmax(own.max(axis=1)))]
+            self._models = [m for n, m in enumerate(models) if n == best or shares[n].max() >= REFUTED]
         if self._costs:
             self._live = self._paying(self._free_means(), self._live, HORIZON)
+
+    def _prior(self, model: Model, d: int, centre: Array, total: Array) -> Prior:
+        """What the model believes of d features.
+
+        All models expect the same spread of scores: the more options differ, the less of it is noise.
+        """
+        rate = SHAPE * total / (1.0 + model.own)
+        if model.slope is None:
+            return Prior(np.full(1, SHARED), np.full(1, model.own), centre, SHAPE, rate)
+        shared = np.full(d, SHARED_SLOPE)
+        shared[0] = SHARED
+        own = np.full(d, model.slope / max(1.0, self._features.names / FEW))
+        own[0] = model.own
+        return Prior(shared, own, centre, SHAPE, rate)
 
     def _vector(self, context: Context) -> Array:
         """The context as a vector; of length 1 where nothing is known of it."""
@@ -300,23 +356,14 @@ class MixtureTuner:
         x = self._features.vector(context)
         return x if x[1:].any() else _ONE
 
-    def _model(self, target: int, contextual: bool = True) -> Posterior:
-        """One of the models, by its probability; where nothing is known of the context, that without one."""
-        if not contextual or len(self._beliefs) == 1:
-            return self._beliefs[0]
-        point = float(self._rng.random())
-        for belief, share in zip(self._beliefs, self._shares[:, target].tolist(), strict=True):
-            point -= share
-            if point < 0:
-                return belief
-        return self._beliefs[0]
-
     def _free_means(self) -> Array:
         """Mean of every option's score and slacks, whatever the context: (arms, targets)."""
-        return np.asarray(self._beliefs[0].means[:, 0] + self._offset)
+        return np.asarray(self._free[0] + self._offset)
 
     def _best(self, told: Array, among: Sequence[int] | None = None) -> int:
         """The best option by ``told``, (arms, targets): of those that keep all constraints, else the least broken."""
+        if self._targets == 1 and among is None:
+            return int(told[:, 0].argmax())
         arms = range(len(told)) if among is None else among
         if self._targets == 1:
             return max(arms, key=told[:, 0].__getitem__)
@@ -328,12 +375,8 @@ class MixtureTuner:
         return np.asarray((np.minimum(told[:, 1:], 0.0) / self._slack_scale).sum(axis=1))
 
     @property
-    def _heat(self) -> float:
-        return self._temper * (1.0 + self._trials / (self._trials + TEMPERED))
-
-    @property
     def _slack_scale(self) -> Array:
-        return np.sqrt(np.maximum(self._beliefs[0].noise[1:], 1e-300))
+        return np.sqrt(np.maximum(self._noise[1:], 1e-300))
 
     # --- where a change costs -----------------------------------------------------------------------------------------
 
@@ -368,7 +411,7 @@ class MixtureTuner:
         if not self._costs:
             return None
         if self._trials - self._held_since >= HOLD or not self._trials:
-            told = self._drawn(_ONE)
+            told = self._hoped(_ONE)
             group = self._paying(told, self._held, TRIAL_HORIZON)
             if group != self._held:
                 self._held, self._held_since = group, self._trials
@@ -376,33 +419,33 @@ class MixtureTuner:
 
     # --- what to do ---------------------------------------------------------------------------------------------------
 
-    def _drawn(self, x: Array) -> Array:
-        """A draw of every option's score and slacks: (arms, targets)."""
-        told = []
-        for target in range(self._targets):
-            model = self._model(target, len(x) > 1)
-            told.append(linear.drawn_at(model, x[: model.start.shape[1]], target, self._heat, self._rng))
-        return np.array(told).T + self._offset
+    def _hoped(self, x: Array) -> Array:
+        """What every option's score and slacks may well be: (arms, targets).
+
+        Bounds above the means, by as many standard deviations for all options: one draw, with a long tail.
+        """
+        means, variances = self._about(x)
+        reach = self._temper * (LEAST_REACH + MORE_REACH * self._rng.exponential())
+        return np.asarray(means + reach * np.sqrt(variances))
 
     def suggest(self, context: Context = ()) -> dict[str, Value]:
         """What to try next in such a call."""
         self._refresh()
         among = self._among()
-        return dict(self._arms[self._best(self._drawn(self._vector(context)), among)])
+        return dict(self._arms[self._best(self._hoped(self._vector(context)), among)])
 
     def _told(self, context: Context) -> tuple[Array, Array]:
         """Mean and variance of every option's mean, of all models together: (arms, targets) each."""
         self._refresh()
-        x = self._vector(context)
+        return self._about(self._vector(context))
+
+    def _about(self, x: Array) -> tuple[Array, Array]:
+        """Mean and variance of every option's mean at a vector; beliefs as they are."""
         if len(x) == 1:
-            mean, variance = linear.at(self._beliefs[0], x)
-            return mean + self._offset, variance
-        means, squares = np.zeros((2, len(self._arms), self._targets))
-        for belief, share in zip(self._beliefs, self._shares, strict=True):
-            mean, variance = linear.at(belief, x[: belief.start.shape[1]])
-            means += share * mean
-            squares += share * (variance + mean * mean)
-        return means + self._offset, np.maximum(squares - means * means, 0.0)
+            means, variances = self._free
+        else:
+            means, variances = (self._lines @ x).T, ((self._swings @ x) @ x).T
+        return means + self._offset, np.maximum(variances, 0.0)
 
     def recommend(self, context: Context = ()) -> Recommendation:
         """What is best in such a call; where nothing is known of the context, in all calls together."""
@@ -410,7 +453,7 @@ class MixtureTuner:
         means, variances = self._told(context)
         arm = self._best(means, self._groups[self._live] if self._costs else None)
         mean = float(means[arm, 0])
-        half = half_width(LEVEL, self._beliefs[0].degrees) * math.sqrt(variances[arm, 0])
+        half = half_width(LEVEL, self._degrees) * math.sqrt(variances[arm, 0])
         feasible = bool((means[arm, 1:] >= 0).all())
         return Recommendation(dict(self._arms[arm]), mean, mean - half, mean + half, self._trials, feasible)
 
@@ -437,16 +480,16 @@ class MixtureTuner:
         if share == 0:
             return Contextual(self._features.reading, 0.0, best)
         among = self._among()
-        drawn = tuple(self._try(number + 1, among, own) for number in range(tries))
-        return Contextual(self._features.reading, float(share), best, drawn, self._loss(drawn, among))
+        places = self._typical()
+        drawn = tuple(self._try(number + 1, places, among, own) for number in range(tries))
+        return Contextual(self._features.reading, float(share), best, drawn, self._loss(drawn, among, places))
 
-    def _loss(self, tries: Sequence[Drawn], among: Sequence[int] | None) -> float:
+    def _loss(self, tries: Sequence[Drawn], among: Sequence[int] | None, contexts: Array) -> float:
         """By how much the tries are believed to score less than the best, on average [score].
 
         Over contexts as they came, as far as their means and covariances tell.
         """
         arms = np.array(among if among is not None else range(len(self._arms)))
-        contexts = self._typical()
         means = contexts @ self._means[:, :, 0].T
         lost = []
         for drawn in tries:
@@ -469,20 +512,28 @@ class MixtureTuner:
         contexts[:, 0] = 1.0
         return contexts
 
-    def _try(self, number: int, among: Sequence[int] | None, own: Mapping[str, Value]) -> Drawn:
-        d = self._features.used
-        told = np.zeros((len(self._arms), d, self._targets))
-        widest = 1
-        for target in range(self._targets):
-            model = self._model(target)
-            weights = linear.drawn(model, target, self._heat, self._rng)
-            told[:, : weights.shape[1], target] = weights
-            widest = max(widest, weights.shape[1])
-        drawn = self._made(number, told[:, :widest], among, own)
-        if len(self._beliefs) > 1 and widest > 1:
-            free = [linear.drawn_at(self._beliefs[0], _ONE, t, self._heat, self._rng) for t in range(self._targets)]
-            drawn = drawn._replace(unknown=self._unknown(np.stack(free, axis=1) + self._offset, among))
-        return drawn
+    def _try(self, number: int, places: Array, among: Sequence[int] | None, own: Mapping[str, Value]) -> Drawn:
+        """A draw of all weights, off their means as far as one of ``places`` shows most, and so not everywhere at once.
+
+        Where nothing is known of a call's context, one of what is best whatever the context.
+        """
+        late = self._trials / (self._trials + TEMPERED)
+        heat = self._temper + (1.0 - self._temper) * late
+        means, variances = self._free
+        free = means + heat * np.sqrt(np.maximum(variances, 0.0)) * self._rng.standard_normal(means.shape)
+        plain = self._rng.random(self._targets) < self._without
+        if plain.all():
+            return self._made(number, free[:, None], among, own)
+        place = places[int(self._rng.integers(len(places)))]
+        told = self._swings @ place
+        told /= np.sqrt(np.maximum(told @ place, 1e-300))[..., None]
+        heat *= LEAST_HEAT + MORE_HEAT * self._rng.exponential()
+        told *= heat * self._rng.standard_normal(told.shape[:2])[..., None]
+        weights = self._means + told.transpose(1, 2, 0)
+        weights[:, :, plain] = 0.0
+        weights[:, 0, plain] = free[:, plain]
+        drawn = self._made(number, weights, among, own)
+        return drawn._replace(unknown=self._unknown(free + self._offset, among))
 
     def _unknown(self, told: Array, among: Sequence[int] | None) -> int:
         arms = list(among) if among is not None else list(range(len(told)))
@@ -515,6 +566,7 @@ class MixtureTuner:
 
     def dump(self) -> bytes:
         """All it knows; beliefs are brought up to date, so that whoever loads it goes on as this one does."""
+        self._refreshed = -1
         self._refresh(0)
         sums, used = self._sums, self._features.used
         rows, columns = np.tril_indices(used)

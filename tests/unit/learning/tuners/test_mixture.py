@@ -339,19 +339,57 @@ def test_policies_need_a_share_and_tries(share: float, tries: int) -> None:
         MixtureTuner(SPACE, START).policy(share, tries)
 
 
-def test_a_policy_does_thompson_sampling_as_suggestions_do() -> None:
-    """Frequencies of 4000 draws each, in one context: apart by more than 5 standard errors once in a million."""
-    tuner = MixtureTuner(SPACE, START, seed=6)
-    live(tuner, by_context, 60, 6)
-    given_: Context = (("x", 0.4), ("lang", "d"), ("flag", True))
-    policy, n = tuner.policy(1.0, 4000), 4000
-    own = tuner.recommend().values
-    drawn = [str({**own, **policy.pick(given_, (k + 0.5) / n).values}["model"]) for k in range(n)]
-    said = [str(tuner.suggest(given_)["model"]) for _ in range(n)]
+def test_a_policy_tries_each_option_as_often_as_it_may_be_the_best() -> None:
+    """4000 tries; without a context they are normal draws, here as wide as believed.
+
+    Apart by more than 5 standard errors once in a million.
+    """
+    tuner, n = MixtureTuner(SPACE, START, seed=6, contextual=False, temper=1.0), 4000
+    live(tuner, plain, 60, 6)
+    policy, own = tuner.policy(1.0, n), tuner.recommend().values
+    tried = [str({**own, **policy.pick((), (k + 0.5) / n).values}["model"]) for k in range(n)]
+    dice, told = np.random.default_rng(1), []
     for model in "abc":
-        p, q = drawn.count(model) / n, said.count(model) / n
+        mean, deviation = tuner.expected({"model": model}), spread(tuner, model)
+        told.append(mean + deviation * dice.standard_normal(n))
+    best = np.bincount(np.argmax(told, axis=0), minlength=3) / n
+    for model, p in zip("abc", best, strict=True):
+        q = tried.count(model) / n
         assert abs(p - q) < 5 * math.sqrt((p * (1 - p) + q * (1 - q)) / n) + 1e-9
     assert pickle.loads(pickle.dumps(policy)) == policy
+
+
+def spread(tuner: MixtureTuner, model: str) -> float:
+    """Standard deviation of an option's mean, as believed."""
+    return math.sqrt(float(tuner._told(())[1]["abc".index(model), 0]))
+
+
+def test_tries_by_context_differ_and_most_are_what_is_best_there() -> None:
+    tuner, n = MixtureTuner(SPACE, START, seed=6), 2000
+    live(tuner, by_context, 60, 6)
+    policy, own = tuner.policy(1.0, n), tuner.recommend().values
+    for x, best in ((-1.5, "a"), (1.5, "b")):
+        given_: Context = (("x", x), ("lang", "d"), ("flag", True))
+        tried = [str({**own, **policy.pick(given_, (k + 0.5) / n).values}["model"]) for k in range(n)]
+        assert n / 2 < tried.count(best) < n
+    assert pickle.loads(pickle.dumps(policy)) == policy
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_large_differences_under_little_noise_are_found(seed: int) -> None:
+    """22 options, noise 0.1, differences up to 1.5: none is given up after one bad score, none kept after a good one.
+
+    A neighbour of the best, 0.02 below it, is a fifth of a standard deviation off and may still be tried.
+    """
+    space = Space(x=Real(0.0, 1.0, step=0.1), m=Choice("a", "b"))
+    tuner, dice, lost = MixtureTuner(space, {"x": 0.5, "m": "a"}, seed=seed), random.Random(seed), []
+    for _ in range(1000):
+        values = tuner.suggest()
+        loss = 2 * (float(values["x"]) - 0.2) ** 2 + 0.2 * (values["m"] == "a")
+        lost.append(loss)
+        tuner.update([Trial(values, 1.0 - loss + dice.gauss(0, 0.1))])
+    assert sum(lost[500:]) / 500 < 0.03
+    assert sum(lost) / 1000 < 0.06
 
 
 def test_a_policy_names_what_differs_from_what_calls_use_anyway() -> None:

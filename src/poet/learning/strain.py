@@ -41,7 +41,7 @@ LONGEST = 300  # calls of listening where trouble was of our own making before
 AMPLIFIED = 0.15  # extra requests per call, from which on they may be the cause
 SUSPECT = 0.05  # the same where trouble was of our own making before
 
-USUAL = 20  # calls after which it is known what is usual
+USUAL = 30  # calls after which it is known what is usual
 RENEW = 1000  # calls without trouble after which it is taken anew
 SHARE = 0.9  # of the first attempts that are answered as quickly as usual
 

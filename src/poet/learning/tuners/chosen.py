@@ -44,7 +44,7 @@ RETOLD = 16  # of the values that a learner would try are told to one of another
 
 NAMES = {
     "arms": "Thompson sampling",
-    "mixture": "Thompson sampling by context",
+    "mixture": "a mixture of linear models",
     "gaussian": "a Gaussian process",
     "spsa": "simultaneous perturbation",
 }

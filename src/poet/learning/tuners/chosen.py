@@ -95,15 +95,15 @@ class ChosenTuner:
         self.serving = self._suited()
         self._tuner = self._made(self.serving)
         if self.serving == "gaussian" and not contextual:
-            self._watching = self._spsa()
+            self._watching = self._spsa(coins=True)
 
     def _suited(self) -> str:
         if self._few:
             return "mixture" if self._contextual else "arms"
         return "spsa" if _columns(self._space) > WIDE else "gaussian"
 
-    def _spsa(self) -> SpsaTuner:
-        return SpsaTuner(self._space, self._start, seed=self._seed, constraints=self._constraints)
+    def _spsa(self, *, coins: bool = False) -> SpsaTuner:
+        return SpsaTuner(self._space, self._start, seed=self._seed, constraints=self._constraints, coins=coins)
 
     def _made(self, serving: str) -> Tuner:
         told: dict[str, Any] = {"seed": self._seed, "constraints": self._constraints}
@@ -117,7 +117,7 @@ class ChosenTuner:
             from poet.learning.tuners.gaussian import GaussianTuner
 
             return GaussianTuner(self._space, self._start, contextual=self._contextual, **told)
-        return self._spsa()
+        return self._spsa(coins=self._suited() != "spsa")
 
     @property
     def reason(self) -> str:
@@ -215,7 +215,7 @@ class ChosenTuner:
         heir._trials, heir._coins = int(head["trials"]), bool(head["coins"])
         before = str(head["serving"])
         if before == "spsa" and heir.serving == "gaussian" and not self._contextual:
-            heir._tuner, heir._watching, heir.serving = self._spsa(), None, "spsa"
+            heir._tuner, heir._watching, heir.serving = self._spsa(coins=True), None, "spsa"
         if heir.serving == before:
             words = heir._tuner.load(tail[:first])
             if len(head["sizes"]) == 1:

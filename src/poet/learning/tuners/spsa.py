@@ -269,7 +269,10 @@ class SpsaTuner:
     def _mean(self) -> tuple[Array, Array]:
         """Coefficients, (p, k), and noises, (k,), as all memories together believe."""
         post = self._posterior()
-        return np.einsum("m,mpk->pk", self._trust, post.mean), self._trust @ post.noise
+        mean = np.einsum("m,mpk->pk", self._trust, post.mean)
+        if not self._surface.squares[:, 0].any():
+            mean[:, 0] = 0.0  # scores that are all alike are no reason to move, whatever peak is believed in
+        return mean, self._trust @ post.noise
 
     def _chosen(self, coefficients: Array, noise: Array) -> tuple[npt.NDArray[np.int_], Array]:
         """The best options and steps from the centre by ``coefficients``, (p, k); in a tie those held for the best."""

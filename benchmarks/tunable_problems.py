@@ -250,7 +250,7 @@ class Mixed:
 class Coins:
     """Success or none, by a logistic law: an effect per option, a parabola per number, and some acting together.
 
-    Nothing was tuned on it but what serves scores of 0 and 1, on other seeds.
+    What serves scores of 0 and 1 was tuned on it, on seeds 30 to 89.
     """
 
     def __init__(self, name: str, seed: int, *, options: Sequence[int], numbers: int, top: float, wide: float) -> None:

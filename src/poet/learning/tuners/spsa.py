@@ -261,18 +261,15 @@ class SpsaTuner:
             usual = least.copy()
             if self._gains.noise:
                 least[0], usual[0] = self._gains.least_noise, self._gains.noise
-            self._known = response.posterior(
-                self._surface, self._precision, least, middle=self._middle, usual_noise=usual
-            )
+            # scores that are all alike, as where nothing ever succeeds, speak for no peak here, nor for another place
+            middle = self._middle if self._surface.squares[:, 0].any() else None
+            self._known = response.posterior(self._surface, self._precision, least, middle=middle, usual_noise=usual)
         return self._known
 
     def _mean(self) -> tuple[Array, Array]:
         """Coefficients, (p, k), and noises, (k,), as all memories together believe."""
         post = self._posterior()
-        mean = np.einsum("m,mpk->pk", self._trust, post.mean)
-        if not self._surface.squares[:, 0].any():
-            mean[:, 0] = 0.0  # scores that are all alike are no reason to move, whatever peak is believed in
-        return mean, self._trust @ post.noise
+        return np.einsum("m,mpk->pk", self._trust, post.mean), self._trust @ post.noise
 
     def _chosen(self, coefficients: Array, noise: Array) -> tuple[npt.NDArray[np.int_], Array]:
         """The best options and steps from the centre by ``coefficients``, (p, k); in a tie those held for the best."""

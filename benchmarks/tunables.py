@@ -29,7 +29,18 @@ import numpy as np
 
 from benchmarks.table import Row, show
 from benchmarks.tunable_peers import OURS, PEERS, lacks, rival, serves
-from benchmarks.tunable_problems import CONTEXTUAL, DRIFTING, FRESH, SYNTHETIC, TABLES, files, folder, problem, systems
+from benchmarks.tunable_problems import (
+    CONTEXTUAL,
+    DRIFTING,
+    FRESH,
+    FRESH_COINS,
+    SYNTHETIC,
+    TABLES,
+    files,
+    folder,
+    problem,
+    systems,
+)
 
 EVALUATIONS = 300
 MARKS = (20, 50, 100, 300)
@@ -46,6 +57,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "contextual": tuple(CONTEXTUAL),
     "drifting": tuple(DRIFTING),
     "fresh": tuple(FRESH),
+    "0/1 score, fresh": tuple(FRESH_COINS),
 }
 # Most mean regret at 50, 100 and 300; nan: no bar.
 BARS: Mapping[str, tuple[float, float, float]] = {

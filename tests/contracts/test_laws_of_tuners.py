@@ -25,6 +25,7 @@ WIDE = Space(**{f"share{k}": Real(0.0, 1.0) for k in range(30)}, prompt=Choice(*
     ("make", "space", "calls"),
     [
         (lambda space, start: SpsaTuner(space, start, seed=3), SPACE, 5_000),
+        (lambda space, start: SpsaTuner(space, start, seed=3, coins=True), SPACE, 500),
         (lambda space, start: SpsaTuner(space, start, seed=3), DEAR, 500),
         (lambda space, start: SpsaTuner(space, start, seed=3), WIDE, 500),
         (lambda space, start: ArmTuner(space, start, seed=3), FEW, 5_000),
@@ -35,6 +36,7 @@ WIDE = Space(**{f"share{k}": Real(0.0, 1.0) for k in range(30)}, prompt=Choice(*
     ],
     ids=[
         "spsa",
+        "spsa of coins",
         "spsa, dear changes",
         "spsa, wide",
         "arms",

@@ -96,6 +96,30 @@ def test_what_is_averaged_over_changes_no_other_belief() -> None:
     assert response.without(state, np.zeros(7, dtype=bool), PRECISION) is state
 
 
+def test_a_prior_about_other_coefficients_is_one_about_0_of_what_scores_differ_by() -> None:
+    places, codes, scores, weights = drawn(8)
+    found = columns(places, codes, np.array([0.5, 0.5]))
+    middle = np.random.default_rng(9).standard_normal((7, 2))
+    least = np.full(2, 1e-9)
+    state = seen(found, scores, weights, 10)
+    post = response.posterior(state, PRECISION, least, middle=middle)
+    differ = response.posterior(seen(found, scores - found @ middle, weights, 10), PRECISION, least)
+    assert np.allclose(post.mean, middle + differ.mean, atol=1e-8)
+    assert np.allclose(post.noise, differ.noise, atol=1e-8)
+    gone = np.array([False, False, True, True, False, True, False])
+    rest = response.posterior(
+        response.without(state, gone, PRECISION, middle), PRECISION[~gone], least, middle=middle[~gone]
+    )
+    assert np.allclose(rest.mean, post.mean[:, ~gone], atol=1e-8)
+    assert np.allclose(rest.noise, post.noise, atol=1e-8)
+
+
+def test_until_there_are_scores_the_noise_is_the_usual_one() -> None:
+    post = response.posterior(Surface.empty(1, 1, 1), np.ones(1), np.array([0.1]), usual_noise=np.array([0.5]))
+    assert post.noise[0, 0] == pytest.approx(0.5 * np.sqrt(2.0))
+    assert response.posterior(Surface.empty(1, 1, 1), np.ones(1), np.array([0.9])).noise[0, 0] >= 0.9
+
+
 def test_the_noise_is_what_scores_scatter_by() -> None:
     rng = np.random.default_rng(5)
     found = columns(rng.random((4000, 2)), rng.integers(0, 2, 4000), np.array([0.5, 0.5]))

@@ -90,21 +90,40 @@ class Posterior(NamedTuple):
     noise: Array  # (m, k) standard deviation of one score, > 0 [score]
 
 
-def posterior(state: Surface, precision: Array, least_noise: Array) -> Posterior:
-    """Coefficients under independent normal priors about 0 (a Normal-Gamma law: Bishop 2006, section 3.3).
+def posterior(
+    state: Surface,
+    precision: Array,
+    least_noise: Array,
+    *,
+    middle: Array | None = None,
+    usual_noise: Array | None = None,
+) -> Posterior:
+    """Coefficients under independent normal priors (a Normal-Gamma law: Bishop 2006, section 3.3).
 
     precision: (p,) of the priors, > 0, in units of the inverse noise variance: how many pairs each is worth.
     least_noise: (k,) > 0, below which no noise is believed to lie [score].
+    middle: (p, k), what the priors lie about [score]; None: 0.
+    usual_noise: (k,) > 0, what is believed of the noise until there are scores [score]; None: the least.
     """
+    usual = least_noise if usual_noise is None else usual_noise
     matrix = state.information + np.diag(precision)
     lower = np.linalg.inv(np.linalg.cholesky(matrix))  # of order 48 at most: too small for BLAS to spread over threads
     root = lower.transpose(0, 2, 1)
     covariance = root @ lower
-    mean = covariance @ state.moment
-    rest = np.maximum(state.squares - np.einsum("mpk,mpk->mk", mean, state.moment), 0.0)
-    # two pairs' worth of the least noise keep the scale from collapsing on the first few scores
-    noise = np.sqrt((rest + 2.0 * least_noise**2) / (state.weight[:, None] + 1.0))
+    moment, squares = _with_prior(state.moment, state.squares, precision, middle)
+    mean = covariance @ moment
+    rest = np.maximum(squares - np.einsum("mpk,mpk->mk", mean, moment), 0.0)
+    # two pairs' worth of the usual noise keep the scale from collapsing on the first few scores
+    noise = np.sqrt((rest + 2.0 * usual**2) / (state.weight[:, None] + 1.0))
     return Posterior(mean, covariance, root, np.maximum(noise, least_noise))
+
+
+def _with_prior(moment: Array, squares: Array, precision: Array, middle: Array | None) -> tuple[Array, Array]:
+    """The sums when what the prior lies about, (p, k), was seen as often as it is worth."""
+    if middle is None:
+        return moment, squares
+    worth = precision[:, None] * middle
+    return moment + worth, squares + (worth * middle).sum(axis=0)
 
 
 def log_likelihood(post: Posterior, columns: Array, scores: Array) -> Array:
@@ -126,10 +145,10 @@ def trusted(trust: Array, log_likelihoods: Array, share: float, prior: Array, n:
     return np.asarray(kept * weights / weights.sum() + (1.0 - kept) * prior)
 
 
-def without(state: Surface, columns: npt.NDArray[np.bool_], precision: Array) -> Surface:
+def without(state: Surface, columns: npt.NDArray[np.bool_], precision: Array, middle: Array | None = None) -> Surface:
     """The surface without knowledge of the columns where ``columns``, (p,) of bool, is set: as if averaged over.
 
-    precision: (p,) of the priors, as in ``posterior``.
+    precision: (p,) of the priors, and middle: (p, k), as in ``posterior``.
     """
     gone = columns
     if not gone.any():
@@ -137,8 +156,10 @@ def without(state: Surface, columns: npt.NDArray[np.bool_], precision: Array) ->
     kept = ~gone
     corner = state.information[:, gone][:, :, gone] + np.diag(precision[gone])
     across = state.information[:, kept][:, :, gone]
-    inner = np.linalg.solve(corner, state.moment[:, gone])
+    part = None if middle is None else middle[gone]
+    pulled, squares = _with_prior(state.moment[:, gone], state.squares, precision[gone], part)
+    inner = np.linalg.solve(corner, pulled)
     moment = state.moment[:, kept] - across @ inner
-    squares = state.squares - np.einsum("mpk,mpk->mk", state.moment[:, gone], inner)
+    squares = squares - np.einsum("mpk,mpk->mk", pulled, inner)
     information = state.information[:, kept][:, :, kept] - across @ np.linalg.solve(corner, across.transpose(0, 2, 1))
     return Surface(information, moment, np.maximum(squares, 0.0), state.weight)

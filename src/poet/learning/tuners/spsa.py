@@ -44,15 +44,10 @@ from poet.model.tunable import Choice, Space, Value
 
 Array = npt.NDArray[np.float64]
 
-HALF_LIVES = (25.0, 200.0, 5000.0)  # of the memories [trials]
 ONE_HALF_LIFE = 1000.0  # where there is room for one memory only [trials]
-PRIOR = (0.1, 0.2, 0.7)  # trust in each of them: changes are rare, and a short one tries much in vain
 SHARE = 0.01  # of trust that is dealt out anew with each trial [1]
-WIDTH = 0.15  # how far numbers are varied about the centre [share of the range]
-TEMPER = 0.45  # of the draws' spread, of what Thompson sampling asks for [1]
-INTERCEPT, OPTION, SLOPE, BEND = 100.0, 1.0, 3.0, 40.0  # priors' standard deviations [noise per unit]
+INTERCEPT = 100.0  # prior's standard deviation [noise]
 LEAST_BEND = 1.0  # curvature that is believed in at least [noise per squared unit]
-REACH = 0.45  # distance at which a trial counts for half [share of the range]
 LARGEST = 1e100  # scores beyond are no scores
 HORIZON = 300.0  # calls over which a gain must pay for a change [1]
 BATCH = 24  # trials that are learned from together, at most
@@ -63,18 +58,49 @@ MOST_PLAIN = 100  # and more than these are not learned at all
 _Z90 = 1.645
 
 
+class Gains(NamedTuple):
+    """How scores of one kind are learned from, and what is believed of them beforehand."""
+
+    half_lives: tuple[float, ...]  # of the memories [trials]
+    trust: tuple[float, ...]  # in each of them: changes are rare, and a short one tries much in vain; sums to 1
+    width: float  # how far numbers are varied about the centre [share of the range]
+    reach: float  # distance at which a trial counts for half [share of the range]
+    temper: float  # of the draws' spread, of what Thompson sampling asks for [1]
+    option: float  # priors' standard deviations [noise]
+    slope: float  # [noise per unit]
+    bend: float  # [noise per squared unit]
+    peak: float = 0.0  # the prior mean of the fall on both sides of the centre, >= 0 [score per squared unit]
+    noise: float = 0.0  # what is believed of it until there are scores; 0: nothing [score]
+    least_noise: float = 0.0  # [score]
+
+
+USUAL = Gains((25.0, 200.0, 5000.0), (0.1, 0.2, 0.7), 0.15, 0.45, 0.45, 1.0, 3.0, 40.0)
+# A score of 0 or 1 says a tenth of what others do: only far steps show anything. What it may mean is bounded, though.
+COIN = Gains((200.0, 5000.0), (0.2, 0.8), 0.35, 2.0, 0.5, 0.5, 3.0, 3.0, peak=3.0, noise=0.45, least_noise=0.2)
+
+
 class SpsaTuner:
     """See above. Arguments as all tuners have them.
 
     start: the declared values, within ``space``. constraints: how many slacks each trial has.
+    coins: whether scores are 0 or 1 only.
     Raises ConfigurationError where there are more options and numbers than a regression of bounded size holds.
     """
 
-    def __init__(self, space: Space, start: Mapping[str, Value], *, seed: int = 0, constraints: int = 0) -> None:
+    def __init__(
+        self,
+        space: Space,
+        start: Mapping[str, Value],
+        *,
+        seed: int = 0,
+        constraints: int = 0,
+        coins: bool = False,
+    ) -> None:
         self._space, self._start = space, {name: start[name] for name in space}
         self._cube = Cube(space, start)
         self._names = tuple(space)
         self._constraints = constraints
+        self._gains = COIN if coins else USUAL
         self._rng = np.random.default_rng(seed)
         row = self._cube.row(self._start)
         if row is None:
@@ -99,20 +125,19 @@ class SpsaTuner:
                 f"{first - 1} options and {d} numbers are more than can be learned together ({MOST_PLAIN - 1}):"
                 " leave some of them fixed"
             )
-        lives = HALF_LIVES if self._columns <= MOST_COLUMNS else (ONE_HALF_LIFE,)
+        lives = self._gains.half_lives if self._columns <= MOST_COLUMNS else (ONE_HALF_LIFE,)
         tunables = [space[name] for name in self._names]
         self._conditional = np.array([bool(tunables[j].condition) for j in self._numbers], dtype=bool)
         self._conditions = any(tunable.condition for tunable in tunables)
         self._costs = np.array([tunable.change_cost for tunable in tunables])
-        deviations = [INTERCEPT, *[OPTION] * (first - 1), *[SLOPE] * d, *[BEND] * (self._columns - first - d)]
-        self._precision = 1.0 / np.square(np.array(deviations))
+        self._precision, self._middle = _priors(self._gains, first, d, self._columns, 1 + constraints)
         self._keep = np.array([0.5 ** (1.0 / half_life) for half_life in lives])
         # --- what it learns
         self._codes = np.array([int(row[j]) for j in self._choices], dtype=int)  # best options
         self._centre = np.array([row[j] for j in self._numbers])
         self._step = np.zeros(d)  # from the centre to the best numbers
         self._surface = Surface.empty(len(lives), self._columns, 1 + constraints)
-        self._prior = np.array(PRIOR) if len(lives) > 1 else np.ones(1)
+        self._prior = np.array(self._gains.trust) if len(lives) > 1 else np.ones(1)
         self._trust = self._prior
         self._offset = np.zeros(1 + constraints)  # scores are kept as differences from the first ones
         self._trials = 0
@@ -124,12 +149,12 @@ class SpsaTuner:
 
     def _reach(self) -> Array:
         """How far each number is varied: at least to its next value."""
-        widths = np.full(len(self._numbers), WIDTH)
+        widths = np.full(len(self._numbers), self._gains.width)
         for i, places in enumerate(self._places):
             if places is not None and len(places) > 1:
                 gaps = np.abs(places - self._centre[i])
                 gaps[np.argmin(gaps)] = np.inf
-                widths[i] = max(WIDTH, 1.01 * float(gaps.min()))
+                widths[i] = max(self._gains.width, 1.01 * float(gaps.min()))
         return widths
 
     def _values(self, codes: npt.NDArray[np.int_], numbers: Array) -> dict[str, Value]:
@@ -225,7 +250,7 @@ class SpsaTuner:
         weights = np.ones(n)
         if d:
             far = np.abs(columns[:, self._first : self._first + d]).max(axis=1)
-            weights = 1.0 / (1.0 + (far / REACH) ** 4)
+            weights = 1.0 / (1.0 + (far / self._gains.reach) ** 4)
         self._surface = response.observe(self._surface, columns, scores, self._keep, weights)
         self._known = None
         self._move()
@@ -233,7 +258,12 @@ class SpsaTuner:
     def _posterior(self) -> Posterior:
         if self._known is None:
             least = 1e-9 * np.maximum(1.0, np.abs(self._offset))
-            self._known = response.posterior(self._surface, self._precision, least)
+            usual = least.copy()
+            if self._gains.noise:
+                least[0], usual[0] = self._gains.least_noise, self._gains.noise
+            # scores that are all alike, as where nothing ever succeeds, speak for no peak here, nor for another place
+            middle = self._middle if self._surface.squares[:, 0].any() else None
+            self._known = response.posterior(self._surface, self._precision, least, middle=middle, usual_noise=usual)
         return self._known
 
     def _mean(self) -> tuple[Array, Array]:
@@ -323,7 +353,9 @@ class SpsaTuner:
             return dict(self._start)
         post = self._posterior()
         memory = int(np.searchsorted(np.cumsum(self._trust)[:-1], self._rng.random()))
-        spread = TEMPER * (post.root[memory] @ self._rng.standard_normal((self._columns, 1 + self._constraints)))
+        spread = self._gains.temper * (
+            post.root[memory] @ self._rng.standard_normal((self._columns, 1 + self._constraints))
+        )
         codes, steps = self._chosen(post.mean[memory] + spread * post.noise[memory], post.noise[memory])
         return self._values(codes, self._centre + steps)
 
@@ -365,6 +397,7 @@ class SpsaTuner:
             "scales": scales(self._cube.tunables),
             "constraints": self._constraints,
             "bends": self._bends,
+            "coins": self._gains is COIN,
             "trials": self._trials,
             "options": [self._cube_options(j)[k] for j, k in zip(self._choices, self._codes.tolist(), strict=True)],
             "rng": rng_state(self._rng),
@@ -405,9 +438,10 @@ class SpsaTuner:
             offset,
             Surface(information, moment, squares, weight),
             bool(head["bends"]),
+            COIN if head.get("coins") else USUAL,
         )
         rng, trials = rng_of(head["rng"]), int(head["trials"])
-        heir = SpsaTuner(self._space, self._start, constraints=self._constraints)
+        heir = SpsaTuner(self._space, self._start, constraints=self._constraints, coins=self._gains is COIN)
         same = alike(head["scales"], self._cube.tunables) and len(trust) == len(heir._trust)
         same = same and len(offset) == 1 + self._constraints and kept.bends == heir._bends
         if same:
@@ -461,8 +495,8 @@ class SpsaTuner:
         if len(kept.offset) != 1 + self._constraints:
             self._inside()
             return (*words, f"{len(kept.offset) - 1} constraints were learned, {self._constraints} are declared")
-        deviations = [INTERCEPT, *[OPTION] * (old_first - 1), *[SLOPE] * d, *[BEND] * (len(target) - old_first - d)]
-        surface = response.without(kept.surface, target < 0, 1.0 / np.square(np.array(deviations)))
+        precision, middle = _priors(kept.gains, old_first, d, len(target), len(kept.offset))
+        surface = response.without(kept.surface, target < 0, precision, middle)
         to, ratios = target[target >= 0], factor[target >= 0]
         rows = [m if len(kept.trust) == len(self._trust) else len(kept.trust) // 2 for m in range(len(self._trust))]
         self._surface.information[:, to[:, None], to] = surface.information[rows] * np.multiply.outer(ratios, ratios)
@@ -493,6 +527,19 @@ class _Kept(NamedTuple):
     offset: Array
     surface: Surface
     bends: bool
+    gains: Gains
+
+
+def _priors(gains: Gains, first: int, numbers: int, columns: int, scores: int) -> tuple[Array, Array | None]:
+    """Precisions, (p,), and means, (p, k), of the coefficients' priors; None: they lie about 0.
+
+    first: columns before the numbers' slopes. columns: of all. scores: a trial's, slacks included.
+    """
+    bends = columns - first - numbers
+    deviations = [INTERCEPT, *[gains.option] * (first - 1), *[gains.slope] * numbers, *[gains.bend] * bends]
+    middle = np.zeros((columns, scores))
+    middle[first + numbers :, 0] = -gains.peak
+    return 1.0 / np.square(np.array(deviations)), middle if gains.peak else None
 
 
 def tried(draws: Sequence[Mapping[str, Value]], share: float) -> Tries:

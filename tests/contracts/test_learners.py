@@ -142,7 +142,7 @@ def test_a_learner_with_declared_tunables_keeps_the_laws(own: str, contextual: b
     check_learner(
         make,
         space=Space(**BOUNDS, **tunables),
-        calls=300,
+        calls=150,
         declared={**LIVE, **start},
         most_bytes=TUNED_BYTES,
         contexts=region_and_more if contextual else None,

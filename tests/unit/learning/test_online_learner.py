@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from poet.errors import ConfigurationError
@@ -287,6 +287,7 @@ def test_a_higher_confidence_threshold_changes_less() -> None:
 
 
 @given(st.binary(max_size=300), st.integers(0, 10_000), st.integers(0, 255))
+@example(b"", 9, 1)
 @settings(max_examples=60, deadline=None)
 def test_a_damaged_dump_is_refused_or_harmless(garbage: bytes, place: int, byte: int) -> None:
     learner = OnlineLearner(objective=WORTH)
@@ -299,9 +300,12 @@ def test_a_damaged_dump_is_refused_or_harmless(garbage: bytes, place: int, byte:
     for wrong in (garbage, bytes(damaged)):
         if wrong == state:
             continue
-        with pytest.raises(ValueError):
+        try:
             fresh.load(wrong)
-        assert fresh.dump() == before
+        except ValueError:
+            assert fresh.dump() == before
+        else:  # zlib's header says how hard it tried to compress, which changes nothing of what it holds
+            assert fresh.dump() == state
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from poet.learning.tuners.features import LONGEST_OWN, MOST_WIDTH, Features, Moments
@@ -115,6 +115,7 @@ CONTEXTS = st.lists(st.tuples(st.text(max_size=5), KINDS), max_size=MOST_FEATURE
 
 
 @given(st.lists(CONTEXTS, max_size=30), st.integers(2, MOST_WIDTH), st.integers(2, MOST_WIDTH))
+@example([(("", 2.2e-309),)], 2, 2)
 @settings(max_examples=60, deadline=None)
 def test_any_contexts_make_bounded_finite_vectors_and_survive_a_dump(
     contexts: list[Context], width: int, other: int

@@ -21,7 +21,7 @@ MEMORY = 1000.0  # observations that moments rest on, at most: so they follow
 LOOKS = (8, 16, 32, 64)  # observations at which it is decided whether the logarithm is the better scale
 SKEWED = 1.0  # skewness from which on it may be
 STEPS = 1.1, 0.1  # ratio of scales, and shift of the mean in standard deviations, below which nothing is moved
-_LARGEST, _SMALLEST = 1e50, 1e-50  # sizes of numbers that are taken as such; what is smaller has no scale of its own
+_LARGEST, _TINY = 1e50, 1e-50  # sizes of numbers that are taken as such; what is smaller has no scale of its own
 
 
 def finite(value: object) -> float:
@@ -86,7 +86,9 @@ class _Number:
         if young and not self.reading.log and self.logs.n == self.seen - 1 and value > 0:
             self.logs.add(math.log(value))
         if self.seen == 1:
-            self.reading = self.reading._replace(centre=value, inverse=1.0 / (abs(value) if abs(value) > _SMALLEST else 1.0))
+            self.reading = self.reading._replace(
+                centre=value, inverse=1.0 / (abs(value) if abs(value) > _TINY else 1.0)
+            )
         if self.seen < 8:
             return True
         return self.seen in LOOKS or self.seen % 128 == 0
@@ -98,7 +100,7 @@ class _Number:
             skewed = self.plain.skewness
             if skewed > SKEWED and abs(self.logs.skewness) < skewed:
                 deviation = self.logs.deviation
-                self.reading = Numeric(old.slot, True, self.logs.mean, 1.0 / deviation if deviation > _SMALLEST else 0.0)
+                self.reading = Numeric(old.slot, True, self.logs.mean, 1.0 / deviation if deviation > _TINY else 0.0)
                 return 0.0, 0.0
         moments = self.logs if old.log else self.plain
         deviation = moments.deviation
@@ -108,7 +110,7 @@ class _Number:
         shift = (old.centre - moments.mean) / deviation
         if self.seen >= LOOKS[-1] and 1.0 / STEPS[0] < scale < STEPS[0] and abs(shift) < STEPS[1]:
             return None
-        self.reading = old._replace(centre=moments.mean, inverse=1.0 / max(deviation, _SMALLEST))
+        self.reading = old._replace(centre=moments.mean, inverse=1.0 / max(deviation, _TINY))
         return (1.0 / scale, shift) if scale else (0.0, 0.0)
 
     def dump(self) -> list[Any]:

@@ -7,7 +7,6 @@ of how options act together but that effects add up until a combination is known
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,14 +18,13 @@ from poet.errors import ConfigurationError
 from poet.kernels.online import arms
 from poet.kernels.online.arms import Arms, Beliefs
 from poet.kernels.online.response import trusted
+from poet.learning.tuners.candidates import MOST, combinations, key, plain, same_option
 from poet.learning.tuners.dumps import (
     Scale,
     changes,
-    levels,
     packed,
     rng_of,
     rng_state,
-    same_option,
     scales,
     scales_of,
     unpacked,
@@ -39,7 +37,6 @@ from poet.model.tunable import Space, Value
 
 Array = npt.NDArray[np.float64]
 
-MOST = 64  # combinations
 HALF_LIVES = (60.0, 600.0, 10000.0)  # of the memories [trials]
 PRIOR = (0.005, 0.02, 0.975)  # trust in each of them: changes are rare, and a short one tries much in vain
 SHARE = 0.003  # of trust that is dealt out anew with each trial [1]
@@ -50,39 +47,6 @@ _Z90 = 1.645
 
 def _typed(value: Value) -> tuple[type, Value]:
     return type(value), value  # as 1, 1.0 and True are three options
-
-
-def combinations(space: Space, start: Mapping[str, Value], most: int = MOST) -> list[dict[str, Value]] | None:
-    """All combinations of values that differ where it matters, ``start``'s first; None: more than ``most``.
-
-    Tunables that do not matter have their start's values.
-    """
-    many: dict[str, tuple[Value, ...]] = {}
-    for name, tunable in space.items():
-        values = levels(tunable, most)
-        if values is None:
-            return None
-        own = start[name]
-        many[name] = values if any(same_option(own, each) for each in values) else (own, *values)
-    if math.prod(len(values) for values in many.values()) > 64 * most:
-        return None
-    found: dict[tuple[tuple[type, Value], ...], dict[str, Value]] = {}
-    first = _plain(space, start, start)
-    for values in (tuple(first[name] for name in many), *itertools.product(*many.values())):
-        plain = _plain(space, dict(zip(many, values, strict=True)), start)
-        found.setdefault(_key(plain), plain)
-        if len(found) > most:
-            return None
-    return list(found.values())
-
-
-def _plain(space: Space, values: Mapping[str, Value], start: Mapping[str, Value]) -> dict[str, Value]:
-    active = space.active(values)
-    return {name: values[name] if name in active else start[name] for name in space}
-
-
-def _key(values: Mapping[str, Value]) -> tuple[tuple[type, Value], ...]:
-    return tuple((type(value), value) for value in values.values())
 
 
 class ArmTuner:
@@ -100,7 +64,7 @@ class ArmTuner:
         if found is None:
             raise ConfigurationError(f"more than {most} combinations of values: another tuner serves, or coarser steps")
         self._candidates = found
-        self._numbers = {_key(values): number for number, values in enumerate(found)}
+        self._numbers = {key(values.values()): number for number, values in enumerate(found)}
         self._constraints = constraints
         self._rng = np.random.default_rng(seed)
         self._design = _design(found)
@@ -151,7 +115,7 @@ class ArmTuner:
     def _number(self, values: Mapping[str, Value]) -> int | None:
         if any(name not in values for name in self._space):
             return None
-        return self._numbers.get(_key(_plain(self._space, values, self._start)))
+        return self._numbers.get(key(plain(self._space, values, self._start).values()))
 
     def _beliefs(self) -> Beliefs:
         if self._known is None:

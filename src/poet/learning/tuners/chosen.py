@@ -26,7 +26,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from poet.errors import ConfigurationError
-from poet.learning.tuners.arms import MOST, ArmTuner, combinations
+from poet.learning.tuners.arms import ArmTuner
+from poet.learning.tuners.candidates import MOST, combinations
 from poet.learning.tuners.dumps import Scale, changes, packed, read, spelled, unpacked_all
 from poet.learning.tuners.spsa import LARGEST, MOST_BENT, SpsaTuner
 from poet.model.execution import Context

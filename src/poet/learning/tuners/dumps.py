@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from poet.learning.tuners.candidates import same_option
 from poet.model.tunable import Choice, Integer, Real, Space, Tunable, Value
 
 Array = npt.NDArray[np.float64]
@@ -114,11 +115,6 @@ def changes(before: Mapping[str, Scale], now: Mapping[str, Scale]) -> list[str]:
     return words
 
 
-def same_option(one: Value, other: Value) -> bool:
-    """Whether two options are the same one: 1, 1.0 and True are three."""
-    return one == other and type(one) is type(other)
-
-
 def spelled(space: Mapping[str, Tunable]) -> list[list[Any]]:
     """A whole space, for a head."""
     found: list[list[Any]] = []
@@ -143,24 +139,6 @@ def read(told: Sequence[Sequence[Any]]) -> Space:
             low, high, log, step = facts
             found[name] = Real(low, high, log, step=step, when=when, change_cost=cost)
     return Space(**found)
-
-
-def levels(tunable: Tunable, most: int) -> tuple[Value, ...] | None:
-    """All values of a tunable; None where they are more than ``most``, or not to be counted."""
-    if isinstance(tunable, Choice):
-        return tunable.options if len(tunable.options) <= most else None
-    if isinstance(tunable, Integer):
-        count = (tunable.high - tunable.low) // tunable.step + 1
-        return tuple(tunable.low + k * tunable.step for k in range(count)) if count <= most else None
-    assert isinstance(tunable, Real)
-    if tunable.low == tunable.high:
-        return (float(tunable.low),)
-    if tunable.step is None:
-        return None
-    count = math.floor((tunable.high - tunable.low) / tunable.step + 1e-9) + 1
-    if count > most:
-        return None
-    return tuple(dict.fromkeys(tunable.clip(tunable.low + k * tunable.step) for k in range(count)))
 
 
 def rng_state(rng: np.random.Generator) -> list[int]:

@@ -19,7 +19,6 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,15 +29,15 @@ from poet.kernels.online import linear
 from poet.kernels.online.linear import Prior, Sums
 from poet.kernels.online.student import half_width
 from poet.learning.checks import count
+from poet.learning.tuners.candidates import MOST, combinations, key, levels, plain
 from poet.learning.tuners.features import MOST_WIDTH, Features, finite
 from poet.model.execution import Context
 from poet.model.policy import Contextual, Drawn, Pick, Weights
 from poet.model.trial import Recommendation, Trial
-from poet.model.tunable import Choice, Integer, Real, Space, Value
+from poet.model.tunable import Choice, Space, Value
 
 Array = npt.NDArray[np.float64]
 
-MOST_ARMS = 64
 CELLS = 4500  # numbers of all options' sums, so that memory and dump stay small
 LEVEL = 0.9  # of the interval that a recommendation tells
 
@@ -107,51 +106,23 @@ def arms_of(space: Space, start: Mapping[str, Value]) -> list[dict[str, Value]]:
     Values that do not matter are as in ``start``. Raises ConfigurationError where there are more than 64, or where a
     tunable is a range.
     """
-    options: dict[str, Sequence[Value]] = {}
+    usual: dict[str, Value] = {}
     for name, tunable in space.items():
-        options[name] = _options(name, tunable)
-    combinations = math.prod(map(len, options.values()))
-    if combinations > 4096:
-        raise _too_many(combinations)
-    usual = {name: start.get(name, options[name][0]) for name in space}
-    found: dict[tuple[Value, ...], dict[str, Value]] = {}
-    for values in product(*options.values()):
-        arm = _canonical(space, dict(zip(options, values, strict=True)), usual)
-        found.setdefault(_key(arm.values()), arm)
-    if len(found) > MOST_ARMS:
-        raise _too_many(len(found))
-    first = _key(_canonical(space, usual, usual).values())
-    return sorted(found.values(), key=lambda arm: _key(arm.values()) != first)
-
-
-def _too_many(combinations: int) -> ConfigurationError:
-    return ConfigurationError(f"{combinations} combinations of values are too many: at most {MOST_ARMS} are told apart")
-
-
-def _options(name: str, tunable: Real | Integer | Choice) -> Sequence[Value]:
-    if isinstance(tunable, Choice):
-        return tunable.options
-    if isinstance(tunable, Integer) and (tunable.high - tunable.low) // tunable.step < MOST_ARMS:
-        return range(tunable.low, tunable.high + 1, tunable.step)
-    if isinstance(tunable, Real) and tunable.step and (tunable.high - tunable.low) / tunable.step < MOST_ARMS:
-        steps = math.floor((tunable.high - tunable.low) / tunable.step + 1e-9)
-        return [tunable.clip(tunable.low + k * tunable.step) for k in range(steps + 1)]
-    raise ConfigurationError(f"{name} is a range: a mixture chooses among at most {MOST_ARMS} values, got {tunable!r}")
-
-
-def _canonical(space: Space, values: Mapping[str, Value], usual: Mapping[str, Value]) -> dict[str, Value]:
-    active = space.active(values)
-    return {name: values[name] if name in active else usual[name] for name in space}
+        options = tunable.options if isinstance(tunable, Choice) else levels(tunable, MOST)
+        if options is None:
+            raise ConfigurationError(
+                f"{name} is a range: a mixture chooses among at most {MOST} values, got {tunable!r}"
+            )
+        usual[name] = start.get(name, options[0])
+    found = combinations(space, usual)
+    if found is None:
+        raise ConfigurationError(f"too many combinations of values: at most {MOST} are told apart")
+    return found
 
 
 def _apart(values: Mapping[str, Value], own: Mapping[str, Value]) -> dict[str, Value]:
     """Those of ``values`` that differ from ``own``."""
-    return {name: value for name, value in values.items() if name not in own or _key([value]) != _key([own[name]])}
-
-
-def _key(values: Any) -> tuple[Any, ...]:
-    # 1 and True are equal, and not the same option
-    return tuple((value.__class__ is bool, value) for value in values)
+    return {name: value for name, value in values.items() if name not in own or key([value]) != key([own[name]])}
 
 
 class MixtureTuner:
@@ -187,7 +158,7 @@ class MixtureTuner:
         self._keep = 0.5 ** (1.0 / half_life)
         self._temper = temper
         self._rng = np.random.default_rng(seed)
-        self._numbers = {_key(arm.values()): number for number, arm in enumerate(self._arms)}
+        self._numbers = {key(arm.values()): number for number, arm in enumerate(self._arms)}
         self._simple = not any(tunable.condition for tunable in space.values())
         width = min(MOST_WIDTH, int(math.sqrt(CELLS / len(self._arms) / math.sqrt(self._targets))))
         self._features = Features(max(2, width) if contextual else 1)
@@ -263,8 +234,8 @@ class MixtureTuner:
         """The number of the arm with these values; None: there is none."""
         try:
             if not self._simple:
-                values = _canonical(self._space, values, self._arms[0])
-            return self._numbers.get(_key(values[name] for name in self._space))
+                values = plain(self._space, values, self._arms[0])
+            return self._numbers.get(key(values[name] for name in self._space))
         except (KeyError, TypeError):
             return None
 
@@ -384,7 +355,7 @@ class MixtureTuner:
         """Options that are changed between at no cost; the first group is that of the start."""
         groups: dict[tuple[Any, ...], list[int]] = {}
         for number, arm in enumerate(self._arms):
-            groups.setdefault(_key(arm[name] for name in costs), []).append(number)
+            groups.setdefault(key(arm[name] for name in costs), []).append(number)
         return list(groups.values())
 
     def _paying(self, told: Array, now: int, horizon: float) -> int:
@@ -400,7 +371,7 @@ class MixtureTuner:
                 if kept[there] > kept[here]:  # a constraint is worth any cost
                     return number
             a, b = self._arms[here], self._arms[there]
-            cost = sum(cost for name, cost in self._costs.items() if _key([a[name]]) != _key([b[name]]))
+            cost = sum(cost for name, cost in self._costs.items() if key([a[name]]) != key([b[name]]))
             gain = horizon * float(told[there, 0] - told[here, 0]) - cost
             if gain > most:
                 best, most = number, gain

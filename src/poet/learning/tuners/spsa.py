@@ -25,6 +25,7 @@ from poet.errors import ConfigurationError
 from poet.kernels.online import response
 from poet.kernels.online.response import Posterior, Surface
 from poet.learning.axes import Cube
+from poet.learning.tuners.candidates import same_option
 from poet.learning.tuners.dumps import (
     Scale,
     alike,
@@ -32,7 +33,6 @@ from poet.learning.tuners.dumps import (
     packed,
     rng_of,
     rng_state,
-    same_option,
     scales,
     scales_of,
     unpacked,

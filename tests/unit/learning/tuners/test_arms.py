@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from poet.errors import ConfigurationError
-from poet.learning.tuners.arms import ArmTuner, combinations
+from poet.learning.tuners.arms import ArmTuner
+from poet.learning.tuners.candidates import combinations
 from poet.model.policy import Tries
 from poet.model.trial import Trial
 from poet.model.tunable import Choice, Integer, Real, Space, Value

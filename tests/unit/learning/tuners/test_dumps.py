@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from poet.learning.tuners import dumps
+from poet.learning.tuners import candidates, dumps
 from poet.learning.tuners.dumps import Scale
 from poet.model.tunable import Choice, Integer, Real, Space
 
@@ -60,10 +60,10 @@ def test_a_generator_goes_on_where_it_stood() -> None:
 
 
 def test_levels_are_counted_or_not() -> None:
-    assert dumps.levels(Integer(1, 9, step=3), 4) == (1, 4, 7)
-    assert dumps.levels(Real(0.0, 1.0, step=0.5), 4) == (0.0, 0.5, 1.0)
-    assert dumps.levels(Real(2.0, 2.0), 4) == (2.0,)
-    assert dumps.levels(Real(0.0, 1.0), 4) is None
-    assert dumps.levels(Real(0.0, 1.0, step=0.1), 4) is None
-    assert dumps.levels(Integer(1, 9), 4) is None
-    assert dumps.levels(Choice(1, 2, 3), 2) is None
+    assert candidates.levels(Integer(1, 9, step=3), 4) == (1, 4, 7)
+    assert candidates.levels(Real(0.0, 1.0, step=0.5), 4) == (0.0, 0.5, 1.0)
+    assert candidates.levels(Real(2.0, 2.0), 4) == (2.0,)
+    assert candidates.levels(Real(0.0, 1.0), 4) is None
+    assert candidates.levels(Real(0.0, 1.0, step=0.1), 4) is None
+    assert candidates.levels(Integer(1, 9), 4) is None
+    assert candidates.levels(Choice(1, 2, 3), 2) is None

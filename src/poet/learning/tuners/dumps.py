@@ -17,14 +17,22 @@ from poet.model.tunable import Choice, Integer, Real, Space, Tunable, Value
 
 Array = npt.NDArray[np.float64]
 
-_HEAD = struct.Struct(">8sIII")  # magic and kind; checksum of the rest; bytes of the head in JSON, of all
+_HEAD = struct.Struct(">8sIII")  # magic and kind; checksum of the rest; bytes of the head in JSON, of all packed
+_MOST_BYTES = 1 << 22  # of an unpacked dump
 
 
-def packed(kind: str, head: Mapping[str, Any], arrays: Sequence[Array] = (), tail: bytes = b"") -> bytes:
-    """``head`` (of what JSON knows; numbers finite), ``arrays`` and ``tail``; exact. kind: four characters."""
-    shapes = [list(array.shape) for array in arrays]
-    text = json.dumps({**head, "shapes": shapes}, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-    body = text + b"".join(np.ascontiguousarray(array, dtype="<f8").tobytes() for array in arrays) + tail
+def packed(
+    kind: str, head: Mapping[str, Any], arrays: Sequence[npt.NDArray[np.floating]] = (), tail: bytes = b""
+) -> bytes:
+    """``head`` (of what JSON knows; numbers finite), ``arrays`` and ``tail``; exact. kind: four characters.
+
+    Arrays of 32 bits are written as such, others with 64.
+    """
+    kinds = ["<f4" if array.dtype == np.float32 else "<f8" for array in arrays]
+    shapes = [[form, *array.shape] for form, array in zip(kinds, arrays, strict=True)]
+    text = json.dumps({**head, "shapes": shapes}, separators=(",", ":"), allow_nan=False).encode()
+    numbers = [np.ascontiguousarray(array, form).tobytes() for form, array in zip(kinds, arrays, strict=True)]
+    body = zlib.compress(b"".join([text, *numbers, tail]), 6)
     return _HEAD.pack(b"POET" + kind.encode(), zlib.crc32(body), len(text), len(body)) + body
 
 
@@ -39,15 +47,22 @@ def unpacked_all(kind: str, state: bytes) -> tuple[dict[str, Any], list[Array], 
     if len(state) < _HEAD.size:
         raise ValueError(f"no state of a tuner: {len(state)} bytes are too few")
     magic, checksum, length, size = _HEAD.unpack_from(state)
-    body = state[_HEAD.size :]
-    if magic != b"POET" + kind.encode() or len(body) != size or zlib.crc32(body) != checksum:
+    packed_ = state[_HEAD.size :]
+    if magic != b"POET" + kind.encode() or len(packed_) != size or zlib.crc32(packed_) != checksum:
         raise ValueError(f"no state of this kind of tuner ({kind}), or a damaged one")
+    inflate = zlib.decompressobj()
+    try:
+        body = inflate.decompress(packed_, _MOST_BYTES)
+    except zlib.error as error:
+        raise ValueError(f"no state of a tuner: {error}") from error
+    if not inflate.eof or inflate.unused_data:
+        raise ValueError(f"no state of a tuner: over {_MOST_BYTES} bytes")
     head = json.loads(body[:length])
     arrays, start = [], length
-    for shape in head.pop("shapes"):
-        count = math.prod(shape)
-        arrays.append(np.frombuffer(body, dtype="<f8", count=count, offset=start).reshape(shape).astype(float))
-        start += 8 * count
+    for form, *shape in head.pop("shapes"):
+        numbers = np.frombuffer(body, dtype=np.dtype(form), count=math.prod(shape), offset=start)
+        arrays.append(numbers.reshape(shape).astype(float))
+        start += numbers.nbytes
     return head, arrays, body[start:]
 
 

@@ -18,7 +18,8 @@ from poet.kernels.online import surrogate
 from poet.kernels.online.surrogate import Array, Hyper, Process, Seen
 from poet.learning.axes import Cube
 from poet.learning.tuners.columns import Columns
-from poet.learning.tuners.gaussian_state import FARTHEST, Kept, Points, described, hyper_facts, short, written
+from poet.learning.tuners.dumps import rng_state, spelled
+from poet.learning.tuners.gaussian_state import FARTHEST, Kept, Points, hyper_facts, short, written
 from poet.model.execution import Context
 from poet.model.policy import Policy, Tries
 from poet.model.policy_cells import Cell, Cells
@@ -531,7 +532,7 @@ class GaussianTuner:
         """All it knows, the state of its dice included; at most some 50 KB."""
         self._process = None  # whoever loads it makes it anew, too: so both go on alike to the last bit
         facts = {
-            "space": described(self._space),
+            "space": spelled(self._space),
             "home": self._home.tolist(),
             "columns": self._columns.dump(),
             "told": self._told,
@@ -539,7 +540,7 @@ class GaussianTuner:
             "fresh": self._fresh,
             "hypers": [hyper_facts(hyper) for hyper in self._hypers],
             "held": self._held.tolist(),
-            "dice": self._rng.bit_generator.state,
+            "dice": rng_state(self._rng),
         }
         return written(self._points, facts)
 
@@ -556,7 +557,7 @@ class GaussianTuner:
         self._columns = kept.columns
         self._points, self._told, self._fitted, self._fresh = kept.points, kept.told, kept.fitted, kept.fresh
         self._hypers, self._held, self._process = kept.hypers, kept.held, None
-        self._rng.bit_generator.state = kept.dice
+        self._rng = kept.rng
         if len(self._points.x) > self._most:
             self._thin()
         return tuple(lost)

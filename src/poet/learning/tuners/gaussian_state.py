@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,12 +14,11 @@ from poet.kernels.online.surrogate import Array, Hyper
 from poet.learning.axes import Cube
 from poet.learning.checks import count
 from poet.learning.tuners.columns import MOST_COLUMNS, Columns
-from poet.model.tunable import Choice, Integer, Real, Space, Tunable, Value
+from poet.learning.tuners.dumps import alike, packed, read, rng_of, scales, unpacked
+from poet.model.tunable import Choice, Integer, Space, Value
 
 FARTHEST = 0.5  # beyond the cube that a value may lie, and count [1]
 
-_MAGIC = b"POETgpt1"
-_MOST_BYTES = 1 << 20
 _NO_KIND = (
     ConfigurationError,
     AttributeError,
@@ -30,7 +27,7 @@ _NO_KIND = (
     RecursionError,
     TypeError,
     ValueError,
-    zlib.error,
+    IndexError,
 )
 
 
@@ -56,16 +53,8 @@ class Points(NamedTuple):
 
 def written(points: Points, facts: Mapping[str, Any]) -> bytes:
     """For ``Kept.of``."""
-    shape = [len(points.x), points.x.shape[1], points.codes.shape[1], points.y.shape[1]]
-    text = json.dumps({"shape": shape, **facts}, separators=(",", ":")).encode()
-    blob = points.x.astype("<f4").tobytes() + points.codes.astype("<f4").tobytes()
-    blob += b"".join(part.astype("<f8").tobytes() for part in points[2:])
-    return _MAGIC + zlib.compress(len(text).to_bytes(4, "little") + text + blob, 6)
-
-
-def described(space: Mapping[str, Tunable]) -> dict[str, Any]:
-    """A space, for a dump."""
-    return {name: _described(tunable) for name, tunable in space.items()}
+    x, codes, *others = points
+    return packed("gaus", facts, (x.astype(np.float32), codes.astype(np.float32), *others))
 
 
 def hyper_facts(hyper: Hyper | None) -> list[Any] | None:
@@ -76,22 +65,15 @@ def hyper_facts(hyper: Hyper | None) -> list[Any] | None:
 class Kept:
     """What a dump says."""
 
-    def __init__(self, facts: Mapping[str, Any], blob: bytes) -> None:
-        n, d, f, outputs = (count(each, 4096) for each in facts["shape"])
-        sizes = [4 * n * d, 4 * n * f, 8 * n * outputs, 8 * n * outputs, 8 * n, 8 * n]
-        if len(blob) != sum(sizes) or f > MOST_COLUMNS or outputs < 1:
-            raise ValueError("its points are cut short, or too long")
-        parts: list[Array] = []
-        offset = 0
-        for size, shape in zip(sizes, [(n, d), (n, f), (n, outputs), (n, outputs), (n,), (n,)], strict=True):
-            kind = "<f4" if len(parts) < 2 else "<f8"
-            parts.append(np.frombuffer(blob[offset : offset + size], kind).astype(float).reshape(shape))
-            offset += size
+    def __init__(self, facts: Mapping[str, Any], parts: Sequence[Array]) -> None:
         self.points = Points(*parts)
+        (n, d), f, outputs = parts[0].shape, parts[1].shape[1], parts[2].shape[1]
+        shapes = [(n, d), (n, f), (n, outputs), (n, outputs), (n,), (n,)]
+        if [part.shape for part in parts] != shapes or max(n, d) > 4096 or f > MOST_COLUMNS or outputs < 1:
+            raise ValueError("its points are cut short, or too long")
         if not all(np.isfinite(part).all() for part in (parts[0], *parts[2:])) or not (self.points.counts > 0).all():
             raise ValueError("its points are not finite")
-        self.description: dict[str, Any] = facts["space"]
-        self.tunables = {str(name): _tunable(told) for name, told in self.description.items()}
+        self.tunables = read(facts["space"])
         self.home = [float(place) for place in facts["home"]]
         if len(self.tunables) != d:
             raise ValueError("its points are of another space")
@@ -105,27 +87,15 @@ class Kept:
         self.held = np.array([float(place) for place in facts["held"]])
         if len(self.hypers) != outputs or self.held.shape != (d,):
             raise ValueError("its hyper-parameters are of other points")
-        self.dice = facts["dice"]
-        np.random.default_rng(0).bit_generator.state = self.dice
+        self.rng = rng_of(facts["dice"])
 
     @classmethod
     def of(cls, state: bytes) -> Kept:
         """From ``written``. Raises ValueError where it is none."""
         try:
-            return cls._read(state)
+            return cls(*unpacked("gaus", state))
         except _NO_KIND as error:
             raise ValueError(f"this is no state of a GaussianTuner ({error}); it was left unread") from error
-
-    @classmethod
-    def _read(cls, state: bytes) -> Kept:
-        if state[: len(_MAGIC)] != _MAGIC:
-            raise ValueError("it does not begin like one")
-        unpacker = zlib.decompressobj()
-        data = unpacker.decompress(state[len(_MAGIC) :], _MOST_BYTES)
-        if not unpacker.eof or unpacker.unused_data:
-            raise ValueError("it is cut short, or too long")
-        length = int.from_bytes(data[:4], "little")
-        return cls(json.loads(data[4 : 4 + length]), data[4 + length :])
 
     def with_outputs(self, outputs: int) -> list[str]:
         """For so many scores and slacks; what got lost, in words."""
@@ -149,7 +119,7 @@ class Kept:
 
     def within(self, space: Space, cube: Cube, start: Mapping[str, Value]) -> list[str]:
         """For another space; what got lost, in words. Values are read as what they were."""
-        same = self.description == described(space)
+        same = list(self.tunables) == list(space) and all(self._means_the_same(name, space) for name in space)
         if same and (not cube.conditional or self.home == short(cube.home).tolist()):
             return []
         old, points = Cube(self.tunables), self.points
@@ -174,13 +144,19 @@ class Kept:
         self.fresh = len(keep)
         return lost
 
+    def _means_the_same(self, name: str, space: Space) -> bool:
+        """Whether a tunable that both have is as it was, but for its steps and for what a change costs."""
+        old, new = self.tunables[name], space[name]
+        alike_ = type(old) is type(new) and alike(scales({name: old}), {name: new})
+        return alike_ and old.condition == new.condition
+
     def _hyper_within(self, hyper: Hyper, space: Space, cube: Cube) -> Hyper:
         """With the usual length for each tunable that is new, or another one."""
         lengths, d = dict(zip(self.tunables, hyper.lengths, strict=False)), len(self.tunables)
         usual = surrogate.usual(cube.levels).lengths
         kept = [
-            lengths[name] if name in lengths and self.description[name] == _described(tunable) else usual[j]
-            for j, (name, tunable) in enumerate(space.items())
+            lengths[name] if name in lengths and self._means_the_same(name, space) else usual[j]
+            for j, name in enumerate(space)
         ]
         return hyper._replace(lengths=(*kept, *hyper.lengths[d:]))
 
@@ -200,27 +176,6 @@ def _values(cube: Cube, point: Sequence[float]) -> dict[str, Value]:
         value = low * math.pow(high / low, x) if tunable.log else low + (high - low) * x
         values[name] = round(value) if isinstance(tunable, Integer) else value
     return values
-
-
-def _described(tunable: Tunable) -> list[Any]:
-    """Kind, facts, and when it matters."""
-    when = [[name, list(values)] for name, values in tunable.condition]
-    if isinstance(tunable, Choice):
-        return ["choice", list(tunable.options), when]
-    return ["integer" if isinstance(tunable, Integer) else "real", [tunable.low, tunable.high, tunable.log], when]
-
-
-def _tunable(told: Sequence[Any]) -> Tunable:
-    kind, facts, when = told
-    condition = tuple((str(name), tuple(values)) for name, values in when)
-    if kind == "choice":
-        return Choice(*facts, when=condition)
-    low, high, log = facts
-    if kind == "integer":
-        return Integer(low, high, bool(log), when=condition)
-    if kind != "real":
-        raise ValueError(f"expected an integer, a real or a choice, got {kind!r}")
-    return Real(low, high, bool(log), when=condition)
 
 
 def _hyper(told: Sequence[Any], width: int) -> Hyper:

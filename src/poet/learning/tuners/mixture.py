@@ -14,10 +14,7 @@ none is given up for ever. Tries of a policy, which serve for many calls, are no
 
 from __future__ import annotations
 
-import json
 import math
-import struct
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -30,6 +27,7 @@ from poet.kernels.online.linear import Prior, Sums
 from poet.kernels.online.student import half_width
 from poet.learning.checks import count
 from poet.learning.tuners.candidates import MOST, combinations, key, levels, plain
+from poet.learning.tuners.dumps import packed, rng_of, rng_state, unpacked
 from poet.learning.tuners.features import MOST_WIDTH, Features, finite
 from poet.model.execution import Context
 from poet.model.policy import Contextual, Drawn, Pick, Weights
@@ -71,10 +69,7 @@ HORIZON, TRIAL_HORIZON = 1000.0, 200.0  # trials; of a recommendation, and of wh
 CONTEXTS = 32  # that a policy's loss is averaged over
 HOLD = 20  # trials that an option is held for, at least
 
-_MAGIC = b"POETmix1"
-_HEAD = struct.Struct("<II")  # lengths of facts, of all
-_NO_KIND = (KeyError, TypeError, ValueError, OverflowError, IndexError, RecursionError, zlib.error, struct.error)
-_MOST_BYTES = 1 << 22  # of an unpacked dump
+_NO_KIND = (KeyError, TypeError, ValueError, OverflowError, IndexError, RecursionError)
 
 
 class Model(NamedTuple):
@@ -551,36 +546,31 @@ class MixtureTuner:
             "trials": [self._trials, self._passed, self._alarms, self._held_since],
             "spans": [self._offset.tolist(), self._low, self._high],
             "groups": [self._arms[self._groups[self._live][0]], self._arms[self._groups[self._held][0]]],
-            "dice": self._rng.bit_generator.state,
+            "dice": rng_state(self._rng),
         }
-        text = json.dumps(facts, separators=(",", ":")).encode()
-        arrays = (sums.gram[tried][:, rows, columns], sums.cross[tried][:, :used], sums.squares)
-        body = text + b"".join(array.astype("<f8").tobytes() for array in arrays)
-        return _MAGIC + _HEAD.pack(len(text), len(body)) + zlib.compress(body, 6)
+        return packed("mixt", facts, (sums.gram[tried][:, rows, columns], sums.cross[tried][:, :used], sums.squares))
 
     def load(self, state: bytes) -> tuple[str, ...]:
         """Take up where ``dump`` left off."""
         try:
-            facts, arrays = _unpacked(state)
-            return self._take(facts, arrays)
+            return self._take(*unpacked("mixt", state))
         except _NO_KIND as error:
             raise ValueError(f"no state of a MixtureTuner: {error}") from error
 
-    def _take(self, facts: Mapping[str, Any], numbers: Array) -> tuple[str, ...]:
+    def _take(self, facts: Mapping[str, Any], parts: Sequence[Array]) -> tuple[str, ...]:
         """Become what was dumped, by a tuner of this space or of another one."""
         said: list[str] = []
         made = MixtureTuner.__new__(MixtureTuner)
         made.__dict__.update(self.__dict__)
         targets, kept = count(facts["targets"], least=1), facts["arms"]
         used = count(facts["features"]["used"], MOST_WIDTH, 1)
-        triangle = used * (used + 1) // 2
-        ends = np.cumsum([len(kept) * triangle, len(kept) * used * targets, targets])
-        if len(numbers) != ends[-1] or not np.isfinite(numbers).all():
+        triangles, cross, squares = parts
+        shapes = [(len(kept), used * (used + 1) // 2), (len(kept), used, targets), (targets,)]
+        if [part.shape for part in parts] != shapes or not all(np.isfinite(part).all() for part in parts):
             raise ValueError("numbers are missing")
         rows, columns = np.tril_indices(used)
         gram = np.zeros((len(kept), used, used))
-        gram[:, rows, columns] = gram[:, columns, rows] = numbers[: ends[0]].reshape(len(kept), triangle)
-        cross = numbers[ends[0] : ends[1]].reshape(len(kept), used, targets)
+        gram[:, rows, columns] = gram[:, columns, rows] = triangles
         shared = self._targets
         if targets < self._targets:
             said.append("all scores, as nothing is known of how they kept the constraints that are new")
@@ -607,7 +597,7 @@ class MixtureTuner:
         made._sums.weight = finite(facts["weight"])
         if not (made._sums.unit > 0 and made._sums.weight >= 0):
             raise ValueError("weights that cannot be")
-        made._sums.squares[:shared] = numbers[ends[1] :][:shared]
+        made._sums.squares[:shared] = squares[:shared]
         made._trials, made._passed, made._alarms, made._held_since = (count(each) for each in facts["trials"])
         spans = np.array([[finite(each) for each in row] for row in facts["spans"]])
         if spans.shape != (3, targets):
@@ -619,8 +609,7 @@ class MixtureTuner:
         made._live, made._held = (
             next(number for number, group in enumerate(self._groups) if arm in group) for arm in (live, held)
         )
-        made._rng = np.random.default_rng(0)
-        made._rng.bit_generator.state = facts["dice"]
+        made._rng = rng_of(facts["dice"])
         if said and made._sums.gram[:, 0, 0].sum() < made._sums.weight * (1 - 1e-9):
             made._reweigh()  # what is gone has no part in what is known
         made._refreshed = -1
@@ -654,16 +643,3 @@ class MixtureTuner:
 
 _ONE = np.ones(1)
 _ONE.flags.writeable = False
-
-
-def _unpacked(state: bytes) -> tuple[Any, Array]:
-    if state[: len(_MAGIC)] != _MAGIC:
-        raise ValueError("it begins otherwise")
-    length, whole = _HEAD.unpack_from(state, len(_MAGIC))
-    if not length <= whole <= _MOST_BYTES:
-        raise ValueError("longer than one can be")
-    inflate = zlib.decompressobj()
-    body = inflate.decompress(state[len(_MAGIC) + _HEAD.size :], whole + 1)
-    if len(body) != whole or not inflate.eof or inflate.unused_data:
-        raise ValueError("it ends early")
-    return json.loads(body[:length]), np.frombuffer(body[length:], "<f8").astype(float)

@@ -20,6 +20,13 @@ def number(value: object) -> float:
     return float(value) or 0.0  # one 0.0 for all: many are 0, and each would take 24 bytes
 
 
+def finite(value: object) -> float:
+    """A finite number of either sign. Raises ValueError where it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"expected a finite number, got {value!r}")
+    return float(value)
+
+
 def numbers(values: Iterable[object], length: range) -> list[float]:
     """So many finite numbers >= 0. Raises ValueError where they are none, TypeError where it is no sequence."""
     checked = [number(value) for value in values]

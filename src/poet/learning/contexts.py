@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from poet.learning.checks import count, number
+from poet.learning.checks import count, finite, number
 from poet.learning.context_watch import BLOCK, LEVEL, MOST_FEATURES, UNIT, ContextWatch, kind_of
 from poet.learning.notes import was_shed
 from poet.learning.online_learner import _THOROUGH, OnlineLearner
@@ -575,7 +575,7 @@ class ContextLearner:
             own,
             rest,
             {str(cell): count(calls) for cell, calls in facts["tries"].items()},
-            {str(cell): _signed(worth) for cell, worth in facts["passed"].items()},
+            {str(cell): finite(worth) for cell, worth in facts["passed"].items()},
             [str(cell) for cell in facts["pending"]],
             count(facts["check"]),
             count(facts["step"]),
@@ -658,7 +658,7 @@ class ContextLearner:
         for name in ("tries", "passed"):
             for cell, value in facts[name].items():
                 if cell in pool._watch.cells:
-                    getattr(pool, f"_{name}")[cell] = calls + count(value) if name == "tries" else _signed(value)
+                    getattr(pool, f"_{name}")[cell] = calls + count(value) if name == "tries" else finite(value)
         if facts["judged"] is not None:
             ahead, step = facts["judged"]
             pool._check, pool._step = calls + count(ahead), count(step)
@@ -691,7 +691,7 @@ class ContextLearner:
         if news:
             state = known.learner.merged(known.learner.dump(), news)
             known.learner = _loaded(_CellLearner(self._parent, cell, minds=known.learner._mind_load), state).learner
-        known.share, known.worth, known.poor = number(share), _signed(worth), count(poor)
+        known.share, known.worth, known.poor = number(share), finite(worth), count(poor)
 
 
 class _Restored(NamedTuple):
@@ -811,15 +811,9 @@ def _loaded(
         known.strain.elsewhere(learner._evidence.calls - known.calls)
         known.strain.under(learner._evidence.limit)
         learner._evidence.strain = known.strain
-    own = _Own(learner, number(share), _signed(worth), born=False)
+    own = _Own(learner, number(share), finite(worth), born=False)
     own.poor = count(poor)
     return own
-
-
-def _signed(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"expected a finite number, got {value!r}")
-    return float(value)
 
 
 def _tellable(context: Context) -> list[tuple[str, Any]]:

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from poet.learning.checks import count, number
+from poet.learning.checks import count, finite, number
 from poet.learning.contexts import of_all_calls
 from poet.learning.exploring import Ledger
 from poet.learning.scoring import Scoring
@@ -367,9 +367,7 @@ def _written(facts: _Facts, budget: float, scoring: Scoring, operational: bytes,
 def _ledger(numbers: Sequence[Any]) -> Ledger:
     """Raises ValueError or TypeError where it is none."""
     calls, tries, expected, seen = numbers
-    if isinstance(seen, bool) or not isinstance(seen, int | float) or not math.isfinite(seen):
-        raise ValueError(f"expected a finite number, got {seen!r}")
-    return Ledger(number(calls), number(tries), number(expected), float(seen))
+    return Ledger(number(calls), number(tries), number(expected), finite(seen))
 
 
 def _shown(value: Value) -> str:

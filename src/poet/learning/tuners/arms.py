@@ -29,7 +29,8 @@ from poet.learning.tuners.dumps import (
     scales_of,
     unpacked,
 )
-from poet.learning.tuners.spsa import BATCH, HORIZON, LARGEST, tried
+from poet.learning.tuners.outputs import outputs_of
+from poet.learning.tuners.spsa import BATCH, HORIZON, tried
 from poet.model.execution import Context
 from poet.model.policy import Policy
 from poet.model.trial import Recommendation, Trial
@@ -84,11 +85,8 @@ class ArmTuner:
     def update(self, trials: Sequence[Trial]) -> None:
         """Fold them in; those whose score or slack is not finite, or whose values are no candidate, are passed over."""
         for trial in trials:
-            scores = (trial.score, *trial.slack[: self._constraints])
-            if len(scores) != 1 + self._constraints or not all(abs(y) < LARGEST for y in scores):
-                continue
-            arm = self._number(trial.values)
-            if arm is None:
+            scores, arm = outputs_of(trial, self._constraints), self._number(trial.values)
+            if scores is None or arm is None:
                 continue
             told = np.array(scores, dtype=float)
             if self._coins and float(told[0]) not in (0.0, 1.0):

@@ -29,7 +29,8 @@ from poet.errors import ConfigurationError
 from poet.learning.tuners.arms import ArmTuner
 from poet.learning.tuners.candidates import MOST, combinations
 from poet.learning.tuners.dumps import Scale, changes, packed, read, spelled, unpacked_all
-from poet.learning.tuners.spsa import LARGEST, MOST_BENT, SpsaTuner
+from poet.learning.tuners.outputs import outputs_of
+from poet.learning.tuners.spsa import MOST_BENT, SpsaTuner
 from poet.model.execution import Context
 from poet.model.policy import Policy
 from poet.model.trial import Recommendation, Trial
@@ -140,7 +141,7 @@ class ChosenTuner:
 
     def update(self, trials: Sequence[Trial]) -> None:
         """Fold them in; those whose score or slack is not finite are passed over."""
-        good = [trial for trial in trials if all(abs(y) < LARGEST for y in (trial.score, *trial.slack))]
+        good = [trial for trial in trials if outputs_of(trial, self._constraints) is not None]
         self._coins = self._coins and all(trial.score in (0.0, 1.0) for trial in good)
         shown = good
         if self.serving == "gaussian" and self._trials + len(good) > SHOWN:
@@ -248,13 +249,6 @@ class ChosenTuner:
                 self._tuner.update([Trial(there, mean + doubt), Trial(there, mean - doubt)])
         was, now = ({name: Scale.of(each) for name, each in of.items()} for of in (space, self._space))
         return (*changes(was, now), f"much of what {head['serving']} knew: {self.serving} serves now")
-
-
-def make_tuner(
-    space: Space, start: Mapping[str, Value], *, seed: int = 0, constraints: int = 0, contextual: bool = False
-) -> Tuner:
-    """The tuner that suits ``space``: see above."""
-    return ChosenTuner(space, start, seed=seed, constraints=constraints, contextual=contextual)
 
 
 def _columns(space: Space) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from poet.learning.checks import count
+from poet.learning.checks import count, finite
 from poet.model.execution import LONGEST_TEXT, MOST_FEATURES, Context
 from poet.model.policy import Named, Numeric, Reading
 
@@ -22,13 +22,6 @@ LOOKS = (8, 16, 32, 64)  # observations at which it is decided whether the logar
 SKEWED = 1.0  # skewness from which on it may be
 STEPS = 1.1, 0.1  # ratio of scales, and shift of the mean in standard deviations, below which nothing is moved
 _LARGEST, _TINY = 1e50, 1e-50  # sizes of numbers that are taken as such; what is smaller has no scale of its own
-
-
-def finite(value: object) -> float:
-    """A finite number. Raises ValueError where it is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"expected a finite number, got {value!r}")
-    return float(value)
 
 
 class Moments:

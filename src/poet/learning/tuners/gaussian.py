@@ -20,6 +20,7 @@ from poet.learning.axes import Cube
 from poet.learning.tuners.columns import Columns
 from poet.learning.tuners.dumps import rng_state, spelled
 from poet.learning.tuners.gaussian_state import FARTHEST, Kept, Points, hyper_facts, short, written
+from poet.learning.tuners.outputs import outputs_of
 from poet.model.execution import Context
 from poet.model.policy import Policy, Tries
 from poet.model.policy_cells import Cell, Cells
@@ -107,9 +108,8 @@ class GaussianTuner:
             self._process = None
         before = self._told
         for trial in trials:
-            outputs = (trial.score, *trial.slack)
-            row = self._cube.row(trial.values)
-            if row is None or len(outputs) != self._outputs or not all(map(_fine, outputs)):
+            outputs, row = outputs_of(trial, self._outputs - 1), self._cube.row(trial.values)
+            if outputs is None or row is None:
                 continue
             self._take(np.clip(short(row), -FARTHEST, self._far), trial.context, outputs)
             if len(self._points.x) > self._most:
@@ -561,10 +561,6 @@ class GaussianTuner:
         if len(self._points.x) > self._most:
             self._thin()
         return tuple(lost)
-
-
-def _fine(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e150
 
 
 def _range(code: float, edges: tuple[float, ...] | None) -> float:

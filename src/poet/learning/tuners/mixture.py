@@ -25,10 +25,11 @@ from poet.errors import ConfigurationError
 from poet.kernels.online import linear
 from poet.kernels.online.linear import Prior, Sums
 from poet.kernels.online.student import half_width
-from poet.learning.checks import count
+from poet.learning.checks import count, finite
 from poet.learning.tuners.candidates import MOST, combinations, key, levels, plain
 from poet.learning.tuners.dumps import packed, rng_of, rng_state, unpacked
-from poet.learning.tuners.features import MOST_WIDTH, Features, finite
+from poet.learning.tuners.features import MOST_WIDTH, Features
+from poet.learning.tuners.outputs import outputs_of
 from poet.model.execution import Context
 from poet.model.policy import Contextual, Drawn, Pick, Weights
 from poet.model.trial import Recommendation, Trial
@@ -192,9 +193,8 @@ class MixtureTuner:
             self._fold(trial)
 
     def _fold(self, trial: Trial) -> None:
-        arm = self._arm(trial.values)
-        told = (trial.score, *trial.slack)
-        if arm is None or len(told) != self._targets or not all(abs(value) < 1e100 for value in told):
+        arm, told = self._arm(trial.values), outputs_of(trial, self._targets - 1)
+        if arm is None or told is None:
             self._passed += 1
             return
         y = np.array(told, dtype=float)

@@ -37,6 +37,7 @@ from poet.learning.tuners.dumps import (
     scales_of,
     unpacked,
 )
+from poet.learning.tuners.outputs import outputs_of
 from poet.model.execution import Context
 from poet.model.policy import Policy, Tries
 from poet.model.trial import Recommendation, Trial
@@ -48,7 +49,6 @@ ONE_HALF_LIFE = 1000.0  # where there is room for one memory only [trials]
 SHARE = 0.01  # of trust that is dealt out anew with each trial [1]
 INTERCEPT = 100.0  # prior's standard deviation [noise]
 LEAST_BEND = 1.0  # curvature that is believed in at least [noise per squared unit]
-LARGEST = 1e100  # scores beyond are no scores
 HORIZON = 300.0  # calls over which a gain must pay for a change [1]
 BATCH = 24  # trials that are learned from together, at most
 CANDIDATES = 24  # places that are compared where constraints or conditions forbid the direct way
@@ -226,11 +226,8 @@ class SpsaTuner:
     def update(self, trials: Sequence[Trial]) -> None:
         """Fold them in; those whose score or slack is not finite, or whose values are nowhere near, are passed over."""
         for trial in trials:
-            scores = (trial.score, *trial.slack[: self._constraints])
-            if len(scores) != 1 + self._constraints or not all(abs(y) < LARGEST for y in scores):
-                continue
-            column = self._placed(trial.values)
-            if column is None:
+            scores, column = outputs_of(trial, self._constraints), self._placed(trial.values)
+            if scores is None or column is None:
                 continue
             if not self._trials:
                 self._offset = np.array(scores, dtype=float)

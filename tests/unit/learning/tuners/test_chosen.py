@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from poet.learning.tuners.chosen import COINS, ChosenTuner, make_tuner
+from poet.learning.tuners.chosen import COINS, ChosenTuner
 from poet.model.trial import Trial
 from poet.model.tunable import Choice, Integer, Real, Space, Value
 
@@ -45,7 +45,7 @@ def lived(tuner: ChosenTuner, n: int, *, coins: bool = False, seed: int = 0) -> 
     ids=["few", "few by context", "ranges", "ranges by context", "many", "wide", "wide by context"],
 )
 def test_the_space_says_which_one_serves(space: Space, contextual: bool, serving: str, word: str) -> None:
-    tuner = make_tuner(space, start(space), contextual=contextual)
+    tuner = ChosenTuner(space, start(space), contextual=contextual)
     assert isinstance(tuner, ChosenTuner)
     assert tuner.serving == serving
     assert word in tuner.reason

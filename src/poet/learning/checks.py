@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
+
+from poet.model.execution import Context
 
 
 def count(value: object, most: int = 2**53, least: int = 0) -> int:
@@ -33,3 +36,12 @@ def numbers(values: Iterable[object], length: range) -> list[float]:
     if len(checked) not in length:
         raise ValueError(f"expected {length.start} to {length.stop - 1} numbers, got {len(checked)}")
     return checked
+
+
+def features(pairs: Iterable[Any]) -> Context:
+    """Features of a call. Raises TypeError or ValueError where they are none."""
+    told = tuple((name, value) for name, value in pairs)
+    for name, value in told:
+        if not isinstance(name, str) or not isinstance(value, bool | int | float | str):
+            raise TypeError(f"no feature: {name!r}: {value!r}")
+    return told

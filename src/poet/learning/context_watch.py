@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from poet.kernels.online.bins import BINS, bin_of
-from poet.learning.checks import count, number
+from poet.learning.checks import count, finite, number
 from poet.learning.notes import ANSWER, CENSORED, ERROR, KIND
 from poet.model.contexts import Condition, text_of, written
 from poet.model.execution import Context, Execution, Outcome
@@ -112,9 +112,9 @@ class Feature:
     def of(cls, facts: Mapping[str, Any]) -> Feature:
         """The inverse of ``dump``. Raises ValueError, KeyError or TypeError where it is none."""
         feature = cls()
-        feature.first = array("d", (_finite(each) for each in facts["first"][:FIRST_NUMBERS]))
+        feature.first = array("d", (finite(each) for each in facts["first"][:FIRST_NUMBERS]))
         cuts = facts["cuts"]
-        feature.cuts = None if cuts is None else tuple(_finite(each) for each in cuts)
+        feature.cuts = None if cuts is None else tuple(finite(each) for each in cuts)
         for text, most, error in facts["counts"][:MOST_VALUES]:
             feature.counts[_text(text)] = [count(most), count(error)]
         feature.seen, feature.lost = count(facts["seen"]), count(facts["lost"])
@@ -355,7 +355,7 @@ class ContextWatch:
         self.cells = {}
         for text, scope, level, alarmed, pairs, counts in facts["cells"][:MOST_CELLS]:
             cell = self.cells[_text(text)] = Cell(_text(scope))
-            cell.level = -math.inf if level is None else _finite(level)
+            cell.level = -math.inf if level is None else finite(level)
             cell.alarmed, cell.counts = alarmed is True, _dense(counts)
             cell.seen, cell.ones, cell.both = map(number, pairs)
         self.wholes = {_text(scope): _dense(counts) for scope, counts in facts["wholes"]}
@@ -417,12 +417,6 @@ def _dense(pairs: Sequence[int]) -> array[int]:
     for place, each in zip(pairs[::2], pairs[1::2], strict=True):
         counts[count(place, KINDS - 1)] = count(each, 0xFFFF)
     return counts
-
-
-def _finite(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"expected a finite number, got {value!r}")
-    return float(value)
 
 
 def _text(value: object) -> str:

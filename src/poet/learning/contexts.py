@@ -14,17 +14,16 @@ fares depends on what all of them send, which a picture of its own does not know
 
 from __future__ import annotations
 
-import json
 import math
-import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from poet.learning.checks import count, finite, number
+from poet.learning.checks import count, features, finite, number
 from poet.learning.context_watch import BLOCK, LEVEL, MOST_FEATURES, UNIT, ContextWatch, kind_of
 from poet.learning.notes import was_shed
 from poet.learning.online_learner import _THOROUGH, OnlineLearner
+from poet.learning.parcels import NO_PARCEL, packed, unpacked
 from poet.model.contexts import Matcher, conditions, named, parts
 from poet.model.execution import Context, Execution
 from poet.model.explanation import Explanation
@@ -56,9 +55,7 @@ MOST_TOLD = 128  # newest calls that others are told the contexts of
 _MAGIC = b"POETctx1"
 _NEWS_MAGIC = b"POETctn1"
 _PLAIN = b"POETonl1"  # of a learner without contexts
-_LENGTH = struct.Struct("<I")
-_MOST_BYTES = 1 << 24
-_NO_KIND = (KeyError, TypeError, ValueError, OverflowError, RecursionError, zlib.error, struct.error, AttributeError)
+_NO_KIND = (*NO_PARCEL, KeyError, OverflowError, AttributeError)
 
 
 class _CellLearner(OnlineLearner):
@@ -534,7 +531,7 @@ class ContextLearner:
         learners = [self._parent.dump(), *(own.learner.dump() for own in self._own.values())]
         if self._rest is not None:
             learners.append(self._rest.learner.dump())
-        return _packed(_MAGIC, facts, learners)
+        return packed(_MAGIC, facts, learners)
 
     def load(self, state: bytes) -> None:
         """Take up where ``dump`` left off. Raises ValueError, changing nothing, where ``state`` is of no such kind.
@@ -548,7 +545,7 @@ class ContextLearner:
             )
             return
         try:
-            facts, learners = _unpacked(_MAGIC, state)
+            facts, learners = unpacked(_MAGIC, state)
             restored = self._read(facts, learners)
         except _NO_KIND as error:
             raise ValueError(f"this is no state of a learner by context ({error}); it was left unread") from error
@@ -618,7 +615,7 @@ class ContextLearner:
         for _, own in owned:
             own.born = False
         self._forget()
-        return _packed(_NEWS_MAGIC, facts, learners)
+        return packed(_NEWS_MAGIC, facts, learners)
 
     def merged(self, shared: bytes | None, contribution: bytes) -> bytes:
         """``shared``, what all know together as ``dump`` writes it, with a contribution of any of them folded in."""
@@ -626,7 +623,7 @@ class ContextLearner:
         if shared is not None:
             pool.load(shared)
         try:
-            facts, learners = _unpacked(_NEWS_MAGIC, contribution)
+            facts, learners = unpacked(_NEWS_MAGIC, contribution)
             pool = pool._taught(facts, learners)
         except _NO_KIND as error:
             raise ValueError(f"this is no contribution to a learner by context ({error})") from error
@@ -663,8 +660,8 @@ class ContextLearner:
             ahead, step = facts["judged"]
             pool._check, pool._step = calls + count(ahead), count(step)
         for kind, context in facts["calls"][:MOST_TOLD]:
-            features = _context(context)
-            pool._observed(pool._match(features) or "", kind if kind == -1 else count(kind, 1 << 10), features)
+            met = features(context)
+            pool._observed(pool._match(met) or "", kind if kind == -1 else count(kind, 1 << 10), met)
         pool._forget()
         return pool
 
@@ -822,19 +819,6 @@ def _tellable(context: Context) -> list[tuple[str, Any]]:
     ]
 
 
-def _context(pairs: Sequence[Sequence[Any]]) -> Context:
-    for name, value in pairs:
-        if not isinstance(name, str) or not isinstance(value, bool | int | float | str):
-            raise TypeError(f"no feature: {name!r}: {value!r}")
-    return tuple((name, value) for name, value in pairs)
-
-
-def _packed(magic: bytes, facts: Mapping[str, Any], parts_: Sequence[bytes]) -> bytes:
-    text = zlib.compress(json.dumps(facts, separators=(",", ":"), allow_nan=False).encode(), 9)
-    body = b"".join(_LENGTH.pack(len(part)) + part for part in (text, *parts_))
-    return magic + _LENGTH.pack(zlib.crc32(body)) + body
-
-
 def is_state(state: bytes) -> bool:
     """Whether it is of a learner by context."""
     return state.startswith(_MAGIC)
@@ -845,27 +829,6 @@ def of_all_calls(state: bytes) -> bytes:
     if not is_state(state):
         return state
     try:
-        return _unpacked(_MAGIC, state)[1][0]
-    except (*_NO_KIND, IndexError) as error:
+        return unpacked(_MAGIC, state)[1][0]
+    except _NO_KIND as error:
         raise ValueError(f"this is no state of a learner by context ({error}); it was left unread") from error
-
-
-def _unpacked(magic: bytes, data: bytes) -> tuple[dict[str, Any], list[bytes]]:
-    """Facts and parts. Raises ValueError, struct.error or zlib.error where they are none."""
-    if data[: len(magic)] != magic:
-        raise ValueError("it does not begin like one")
-    (crc,) = _LENGTH.unpack_from(data, len(magic))
-    body = data[len(magic) + _LENGTH.size :]
-    if zlib.crc32(body) != crc:
-        raise ValueError("it is cut short, or damaged")
-    found, offset = [], 0
-    while offset < len(body):
-        (length,) = _LENGTH.unpack_from(body, offset)
-        offset += _LENGTH.size
-        found.append(body[offset : offset + length])
-        offset += length
-    unpacker = zlib.decompressobj()
-    facts = json.loads(unpacker.decompress(found[0], _MOST_BYTES))
-    if not isinstance(facts, dict):
-        raise ValueError("its facts are no mapping")  # noqa: TRY004 - the caller is promised a ValueError
-    return facts, found[1:]

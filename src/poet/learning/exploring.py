@@ -34,6 +34,10 @@ class Ledger(NamedTuple):
         """So many calls more, so many of them tries that were expected to lose so much together."""
         return Ledger(self.calls + calls, self.tries + tries, self.expected + max(0.0, expected), self.seen)
 
+    def plus(self, other: Ledger) -> Ledger:
+        """Of both together."""
+        return Ledger(*(one + more for one, more in zip(self, other, strict=True)))
+
     def scored(self, lost: float) -> Ledger:
         """Tries have scored so far below what was best."""
         return self._replace(seen=self.seen + lost)

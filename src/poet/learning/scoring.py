@@ -63,6 +63,10 @@ class Scoring:
         """Somebody has told a score: from now on calls without one tell nothing yet."""
         self._scored = True
 
+    def judges(self, execution: Execution) -> bool:
+        """Whether all that is to be said of the execution has been said."""
+        return self._scored and execution.outcome not in _NO_VERDICT and self._judged(execution) is not None
+
     def trial(self, execution: Execution, values: Mapping[str, Value], *, contextual: bool) -> Trial | None:
         """What the execution tells of its ``values``; None: nothing, or not yet."""
         if execution.outcome in _NO_VERDICT or len(values) < len(self._names):

@@ -6,19 +6,17 @@ the tuner; how long they took and why they failed goes to the operational learne
 
 from __future__ import annotations
 
-import json
 import math
-import struct
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from poet.learning.checks import count, finite, number
+from poet.learning.checks import count, features, finite, number
 from poet.learning.contexts import of_all_calls
 from poet.learning.exploring import Ledger
+from poet.learning.parcels import NO_PARCEL, packed, unpacked
 from poet.learning.scoring import Scoring
 from poet.model.estimate import Estimate
-from poet.model.execution import UNTOLD, Context, Execution, Outcome
+from poet.model.execution import UNTOLD, Execution, Outcome
 from poet.model.explanation import Explanation
 from poet.model.parameters import ParameterSet
 from poet.model.policy import Policy, Tries
@@ -36,9 +34,7 @@ WAITING = 512  # trials that wait to be told to others, at most: the newest
 
 _MAGIC = b"POETtun1"
 _NEWS_MAGIC = b"POETtuc1"
-_LENGTHS = struct.Struct("<II")
-_MOST_BYTES = 1 << 22  # of an unpacked piece
-_BAD = (KeyError, TypeError, ValueError, OverflowError, RecursionError, zlib.error, struct.error, AttributeError)
+_BAD = (*NO_PARCEL, KeyError, OverflowError, AttributeError)
 
 
 class _Facts(NamedTuple):
@@ -119,11 +115,7 @@ class TunedLearner:
 
         The store keeps the newest. What was folded into estimates cannot be taken out of them again.
         """
-        self._learn([after for after, told in zip(executions, before, strict=True) if not self._told_enough(told)])
-
-    def _told_enough(self, execution: Execution) -> bool:
-        values = self._used(execution)
-        return self._scoring.scored and self._scoring.fresh().trial(execution, values, contextual=False) is not None
+        self._learn([after for after, told in zip(executions, before, strict=True) if not self._scoring.judges(told)])
 
     def due(self) -> int:
         """Whether one of the two would look at the evidence now."""
@@ -293,12 +285,12 @@ class TunedLearner:
 
     def _read(self, state: bytes) -> tuple[_Facts, Scoring, Tuner, tuple[str, ...], bytes]:
         """What ``dump`` wrote; what the tuner had to drop, and the operational learner's own. Raises one of _BAD."""
-        told, operational, known = _parted(state[len(_MAGIC) :], 3)
-        trials, looked, ledger, facts, _ = json.loads(told)
+        facts, (operational, known) = unpacked(_MAGIC, state)
         scoring, tuner = self._scoring.fresh(), self._new()
-        scoring.restore(facts)
+        scoring.restore(facts["scoring"])
         dropped = tuner.load(known)
-        return _Facts(count(trials), count(looked), _ledger(ledger)), scoring, tuner, dropped, operational
+        known_facts = _Facts(count(facts["trials"]), count(facts["looked"]), _ledger(facts["ledger"]))
+        return known_facts, scoring, tuner, dropped, operational
 
     def contribution(self) -> bytes | None:
         """What both have seen since the last one was handed out: of the trials at most the newest 512."""
@@ -307,32 +299,33 @@ class TunedLearner:
             return None
         names = list(self._space)
         rows = [[[trial.values[n] for n in names], trial.score, trial.context, trial.slack] for trial in self._untold]
-        told = json.dumps([names, rows, list(self._untold_ledger), self._scoring.facts()]).encode()
+        facts = {"names": names, "trials": rows, "ledger": self._untold_ledger, "scoring": self._scoring.facts()}
         self._untold, self._untold_ledger = [], Ledger()
-        return _NEWS_MAGIC + _joined(told, operational or b"")
+        return packed(_NEWS_MAGIC, facts, (operational or b"",))
 
     def merged(self, shared: bytes | None, contribution: bytes) -> bytes:
         """``shared`` with a contribution folded in, as ``dump`` writes it. Raises ValueError where one is none."""
         try:
-            if not contribution.startswith(_NEWS_MAGIC):
-                raise ValueError("it does not begin like one")
-            told, news = _parted(contribution[len(_NEWS_MAGIC) :], 2)
-            names, rows, ledger, found = json.loads(told)
-            trials = [_trial(names, *row) for row in rows]
+            told, (news,) = unpacked(_NEWS_MAGIC, contribution)
+            trials = [_trial(told["names"], *row) for row in told["trials"]]
+            theirs = self._scoring.fresh()
+            theirs.restore(told["scoring"])
             facts, scoring, tuner, pooled = _Facts(0, 0, Ledger()), self._scoring.fresh(), self._new(), shared
             if shared is not None and shared.startswith(_MAGIC):
                 facts, scoring, tuner, _, pooled = self._read(shared)
             if news or pooled is None:
                 pooled = self.operational.merged(pooled, news)
-            was_scored = scoring.scored
-            scoring.restore(found)
-            if scoring.scored != was_scored:  # the first to tell of scores: what was known is on another scale
-                tuner, facts = self._new(), facts._replace(trials=0, looked=0)
+            if theirs.scored and not scoring.scored:  # the first to tell of scores: what was known is on another scale
+                scoring, tuner, facts = theirs, self._new(), facts._replace(trials=0, looked=0)
+            elif scoring.scored and not theirs.scored:  # who had heard of no score yet
+                trials = []
+            elif not facts.trials:
+                scoring = theirs
             fitting = [trial for trial in trials if self._space.keys() <= trial.values.keys()]
             tuner.update(fitting)
-            total = Ledger(*(a + b for a, b in zip(facts.ledger, _ledger(ledger), strict=True)))
-            found = _Facts(facts.trials + len(fitting), facts.looked, total)
-            return _written(found, self._budget, scoring, pooled, tuner)
+            total = facts.ledger.plus(_ledger(told["ledger"]))
+            known = _Facts(facts.trials + len(fitting), facts.looked, total)
+            return _written(known, self._budget, scoring, pooled, tuner)
         except _BAD as error:
             raise ValueError(f"this is no contribution to a learner of declared tunables ({error})") from error
 
@@ -353,15 +346,15 @@ def declared_in(state: bytes) -> Declared | None:
     if not state.startswith(_MAGIC):
         return None
     try:
-        told, operational, tuner = _parted(state[len(_MAGIC) :], 3)
-        return Declared(operational, tuner, number(json.loads(told)[4]))
-    except (*_BAD, IndexError) as error:
+        facts, (operational, tuner) = unpacked(_MAGIC, state)
+        return Declared(operational, tuner, number(facts["exploration"]))
+    except _BAD as error:
         raise ValueError(f"this is no state of a learner of declared tunables ({error})") from error
 
 
 def _written(facts: _Facts, budget: float, scoring: Scoring, operational: bytes, tuner: Tuner) -> bytes:
-    told = json.dumps([facts.trials, facts.looked, list(facts.ledger), scoring.facts(), budget])
-    return _MAGIC + _joined(told.encode(), operational, tuner.dump())
+    told = {**facts._asdict(), "scoring": scoring.facts(), "exploration": budget}
+    return packed(_MAGIC, told, (operational, tuner.dump()))
 
 
 def _ledger(numbers: Sequence[Any]) -> Ledger:
@@ -376,40 +369,5 @@ def _shown(value: Value) -> str:
 
 def _trial(names: Sequence[str], values: Sequence[Any], score: Any, context: Any, slack: Any) -> Trial:
     """Raises ValueError or TypeError where it is none."""
-    features: Context = tuple((str(name), value) for name, value in context)
-    if not math.isfinite(score) or not all(math.isfinite(each) for each in slack):
-        raise ValueError("a score is not finite")
-    for value in (*values, *(value for _, value in features)):
-        if not isinstance(value, bool | int | float | str):
-            raise TypeError(f"{value!r} is no value")
-    return Trial(dict(zip(names, values, strict=True)), float(score), features, tuple(float(each) for each in slack))
-
-
-def _joined(*parts: bytes) -> bytes:
-    """The parts in one piece, with a checksum: a torn one is no state."""
-    body = b"".join(struct.pack("<I", len(part)) + part for part in parts)
-    packed = zlib.compress(body, 6)
-    return struct.pack("<I", zlib.crc32(packed)) + packed
-
-
-def _parted(piece: bytes, parts: int) -> list[bytes]:
-    """The inverse of ``_joined``. Raises ValueError, struct.error or zlib.error."""
-    (check,) = struct.unpack_from("<I", piece)
-    packed = piece[4:]
-    if zlib.crc32(packed) != check:
-        raise ValueError("it is torn")
-    unpacker = zlib.decompressobj()
-    body = unpacker.decompress(packed, _MOST_BYTES)
-    if unpacker.unconsumed_tail or unpacker.unused_data or not unpacker.eof:
-        raise ValueError("it is too long")
-    found, place = [], 0
-    for _ in range(parts):
-        (length,) = struct.unpack_from("<I", body, place)
-        part = body[place + 4 : place + 4 + length]
-        if len(part) != length:
-            raise ValueError("it is too short")
-        found.append(part)
-        place += 4 + length
-    if place != len(body):
-        raise ValueError("it is too long")
-    return found
+    used = dict(features(zip(names, values, strict=True)))  # of the same kinds as features
+    return Trial(used, finite(score), features(context), tuple(finite(each) for each in slack))

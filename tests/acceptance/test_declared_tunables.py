@@ -346,3 +346,17 @@ def test_a_version_says_what_a_pin_has_kept() -> None:
     assert work.poet.parameters["x"] == 0.45
     assert work.poet.parameters["model"] == "good"
     assert "as pinned: x 0.45" in " ".join(version.reason for version in work.poet.versions())
+
+
+def test_of_several_scores_for_one_execution_learning_counts_one() -> None:
+    house = House()
+    work = declared(house.poet, objective=Objective())  # its latency cost is derived from the first answers
+    for _ in range(30):
+        work()
+        work.poet.feedback(0.5)
+    house.agent.flush()
+    trials = work.poet.status()["exploration"]["trials"]
+    assert trials > 0
+    work.poet.feedback(0.9)
+    house.agent.flush()
+    assert work.poet.status()["exploration"]["trials"] == trials

@@ -242,8 +242,10 @@ class Trainer:
 
     def _remind(self, trainee: Trainee, learner: Learner, executions: Sequence[Execution]) -> None:
         """Tell a learner that asks for it which values the executions' versions say."""
-        if not isinstance(learner, Reminded):
-            return
+        if isinstance(learner, Reminded):
+            self._guarded("learning", lambda: self._told_versions(trainee, learner, executions))
+
+    def _told_versions(self, trainee: Trainee, learner: Reminded, executions: Sequence[Execution]) -> None:
         unknown = {execution.version for execution in executions if not learner.knows(execution.version)}
         live = trainee.standing.live
         if live.version in unknown:
@@ -314,10 +316,8 @@ class Trainer:
         probe: Probe | None = None
         if self.applies and not standing.paused:
             learner = trainee.learner
-            if isinstance(learner, Reminded):
-                learner.under(standing.live, live=True)
             if learner is not None:
-                probe = self._guarded("learning", learner.probe)
+                probe = self._guarded("learning", lambda: _probe(learner, standing.live))
         if probe is not None and probe.policy is not None and standing.pinned:
             probe = probe._replace(policy=without(probe.policy, frozenset(standing.pinned)))
         self._guarded("delivery", lambda: trainee.subject.deliver(standing.live, probe or Probe()))
@@ -496,3 +496,9 @@ class Trainer:
         except Exception as error:  # noqa: BLE001 - a fault in learning or storing never breaks a call
             self._fault(where, error)
             return None
+
+
+def _probe(learner: Learner, live: ParameterSet) -> Probe:
+    if isinstance(learner, Reminded):
+        learner.under(live, live=True)
+    return learner.probe()

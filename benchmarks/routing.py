@@ -27,7 +27,7 @@ import statistics
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
@@ -336,19 +336,19 @@ CHOOSERS: Mapping[str, Callable[[int, int], Chooser]] = {
 }
 
 
-def play(world: World, chooser: Chooser, seed: int) -> tuple[list[int], float]:
-    """What was chosen, and the time that it took per call [s]."""
+def play(world: World, chooser: Chooser, seed: int, calls: Iterable[Call] | None = None) -> tuple[list[int], float]:
+    """What was chosen for each of ``calls``, None: the world's, and the CPU time that it took per call [s]."""
     dice, chosen, spent = np.random.default_rng(seed + 77), [], 0.0
-    for call in world.calls:
-        began = time.perf_counter()
+    for call in world.calls if calls is None else calls:
+        began = time.thread_time()
         arm = chooser.choose(call)
-        spent += time.perf_counter() - began
+        spent += time.thread_time() - began
         score = world.score(arm, call, dice)
-        began = time.perf_counter()
+        began = time.thread_time()
         chooser.learn(call, arm, score)
-        spent += time.perf_counter() - began
+        spent += time.thread_time() - began
         chosen.append(arm)
-    return chosen, spent / len(world.calls)
+    return chosen, spent / len(chosen)
 
 
 def life(make: Callable[[int], World], choose: Callable[[int, int], Chooser], seed: int) -> tuple[float, ...]:
@@ -386,18 +386,9 @@ def call_cost(features: int = 3, arms: int = 2, calls: int = 200_000, *, useful:
 
 def trial_cost(world: World, calls: int) -> tuple[float, int, int]:
     """CPU time of a suggestion and an update [s], bytes in memory, and of the dump, after so many calls."""
-    ours, dice = Ours(world.arms, 0), np.random.default_rng(0)
-    spent = 0.0
-    for k in range(calls):
-        call = world.calls[k % CALLS]
-        began = time.thread_time()
-        arm = ours.choose(call)
-        spent += time.thread_time() - began
-        score = world.score(arm, call, dice)
-        began = time.thread_time()
-        ours.learn(call, arm, score)
-        spent += time.thread_time() - began
-    return spent / calls, memory_of(ours.tuner), len(ours.tuner.dump())
+    ours = Ours(world.arms, 0)
+    _, spent = play(world, ours, 0, (world.calls[k % CALLS] for k in range(calls)))
+    return spent, memory_of(ours.tuner), len(ours.tuner.dump())
 
 
 def _there() -> bool:

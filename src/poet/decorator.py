@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from poet.calls.perceive import Perceive
     from poet.calls.transient import RetryOn
     from poet.calls.wrapper import Mode
+    from poet.learning.online_learner import OnlineLearner
     from poet.training.trainee import Trainee
 
 P = ParamSpec("P")
@@ -80,6 +81,7 @@ class Handle:
         trainer = self._agent.open()
         with trainer.turn:
             trainer.round(last=True)
+            online = of_all_calls(trainee.learner)
             tally, standing = trainee.tally, trainee.standing
             return {
                 "function": self.name,
@@ -96,8 +98,8 @@ class Handle:
                 "reason": standing.live.reason,
                 "pinned": dict(standing.pinned),
                 "paused": standing.paused,
-                "converged": self._converged(trainee),
-                "listening": getattr(trainee.learner, "listening", 0),
+                "converged": self._converged(trainee, online),
+                "listening": 0 if online is None else online.listening,
                 "dependency": self._brakes(),
                 "store": trainer.store.url,
                 "away": trainer.store.away or None,
@@ -248,13 +250,12 @@ class Handle:
             return "paused"
         return "learning" if self._agent.open().applies else "observing"
 
-    def _converged(self, trainee: Trainee) -> bool | None:
+    def _converged(self, trainee: Trainee, learner: OnlineLearner | None) -> bool | None:
         """Whether further learning is worth less than it costs, see ``OnlineLearner.converged``.
 
         Under a latency target: whether no neighbour is expected to be better by more than ``convergence_threshold`` of
         a success's value.
         """
-        learner = of_all_calls(trainee.learner)
         if learner is None:
             return None
         if learner.objective.latency_target is None:

@@ -5,6 +5,7 @@ The seeds are fixed, so nothing here fails by chance; what is asked of what was 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 from collections.abc import Callable
@@ -360,3 +361,26 @@ def test_of_several_scores_for_one_execution_learning_counts_one() -> None:
     work.poet.feedback(0.9)
     house.agent.flush()
     assert work.poet.status()["exploration"]["trials"] == trials
+
+
+def test_status_tells_of_listening_and_convergence_of_functions_with_tunables_too() -> None:
+    house, dice, failing = House(), random.Random(1), [0.1]
+
+    @house.poet(enable_training=True, context="region", backoff=0.0, objective=Objective(latency_cost=0.1))
+    def fetch(region: str, *, k: Annotated[int, Integer(1, 9)] = 4) -> int:
+        house.clock.sleep(0.1)
+        if dice.random() < failing[0]:
+            raise ConnectionError
+        return k
+
+    said = []
+    for number in range(400):
+        failing[0] = 0.1 if number < 300 else 0.9  # while retries are sent: it may be their doing
+        with contextlib.suppress(ConnectionError):
+            fetch("eu")
+        house.agent.flush()
+        said.append(fetch.poet.status())
+    listening = [number for number, status in enumerate(said) if status["listening"]]
+    assert listening
+    assert listening[0] >= 300
+    assert all(said[number]["converged"] is False for number in listening)

@@ -373,14 +373,15 @@ def test_status_tells_of_listening_and_convergence_of_functions_with_tunables_to
             raise ConnectionError
         return k
 
-    said = []
+    said = {}
     for number in range(400):
         failing[0] = 0.1 if number < 300 else 0.9  # while retries are sent: it may be their doing
         with contextlib.suppress(ConnectionError):
             fetch("eu")
         house.agent.flush()
-        said.append(fetch.poet.status())
-    listening = [number for number, status in enumerate(said) if status["listening"]]
+        if number >= 250:
+            said[number] = fetch.poet.status()
+    listening = [number for number, status in said.items() if status["listening"]]
     assert listening
     assert listening[0] >= 300
     assert all(said[number]["converged"] is False for number in listening)

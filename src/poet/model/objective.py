@@ -62,12 +62,16 @@ class Objective:
         return self.value * success - self.latency_cost * seconds - self.attempt_cost * (requests - 1)
 
     def for_latency(self, typical: float) -> Objective:
-        """This objective with a latency cost; derived from ``typical`` [s], > 0, where none was declared."""
+        """This objective with a latency cost; derived from ``typical`` [s], > 0, where none was declared.
+
+        A typical latency below a nanosecond counts as a nanosecond: no clock tells less.
+        """
         if self.latency_cost is not None:
             return self
-        return replace(self, latency_cost=self.value / (PATIENCE * typical))
+        return replace(self, latency_cost=self.value / (PATIENCE * max(typical, INSTANT)))
 
 
+INSTANT = 1e-9  # [s]
 PATIENCE = 10.0  # typical latencies after which an answer is worth nothing; docs/decisions/0004 gives the reason
 
 

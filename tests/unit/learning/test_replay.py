@@ -357,7 +357,7 @@ def test_what_is_told_lies_within_the_bounds_and_inputs_stay_untouched(
     assert len(told.sentences) >= 2
 
 
-ODD_SECONDS = st.floats(0, 1e6) | st.sampled_from([0.0, math.nan, -1.0, math.inf, 1e-12])
+ODD_SECONDS = st.floats(0, 1e6) | st.sampled_from([0.0, math.nan, -1.0, math.inf, 1e-12, 5e-324, 2.3e-309])
 ODD = st.builds(
     Execution,
     st.just("w"),

@@ -70,6 +70,7 @@ def test_the_derived_latency_cost_makes_ten_typical_latencies_worth_a_failure() 
     objective = Objective().for_latency(0.2)
     assert objective.utility(True, PATIENCE * 0.2, 1) == pytest.approx(0.0)
     assert Objective(latency_cost=0.5).for_latency(0.2).latency_cost == 0.5
+    assert Objective().for_latency(5e-324) == Objective().for_latency(1e-9), "no clock tells less"
     with pytest.raises(ConfigurationError, match="not known yet"):
         Objective().utility(True, 1.0, 1)
 

@@ -9,7 +9,7 @@ demo: $(VENV)/.demo
 	$(BIN)/poet demo
 
 test: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n logical --dist loadfile
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check src tests benchmarks examples

@@ -100,7 +100,7 @@ def test_too_many_or_doubled_arguments_are_a_type_error() -> None:
         poet.poet(1, retries=2)  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("make", [(x for x in "a"), int, dict, 3, "f", House, staticmethod(len)], ids=repr)
+@pytest.mark.parametrize("make", [(x for x in "a"), int, dict, 3, "f", House, staticmethod(len)])
 def test_what_is_no_function_is_refused_with_what_to_do(make: Any) -> None:
     with pytest.raises(ConfigurationError, match="@poet"):
         poet.poet()(make)

@@ -75,7 +75,6 @@ class Derived(Base): ...
         (list, [], ()),
         (type, int, 3),
     ],
-    ids=str,
 )
 def test_a_type_accepts_its_instances(enforce: Any, good: Any, bad: Any) -> None:
     assert accepts(enforce, good)
@@ -127,7 +126,6 @@ class Box(Generic[T]): ...
         [int],
         object(),
     ],
-    ids=str,
 )
 def test_what_cannot_be_checked_is_refused_when_the_function_is_decorated(enforce: Any) -> None:
     with pytest.raises(ConfigurationError, match="enforce"):

@@ -145,7 +145,7 @@ def test_other_clients_say_it_elsewhere() -> None:
     assert pushback(with_attribute(0.5)) == 0.5
 
 
-@pytest.mark.parametrize("value", [None, True, -1, math.nan, math.inf, "3", object()], ids=repr)
+@pytest.mark.parametrize("value", [None, True, -1, math.nan, math.inf, "3", object()])
 def test_an_attribute_that_is_no_span_says_nothing(value: Any) -> None:
     assert pushback(with_attribute(value)) is None
 

@@ -256,7 +256,7 @@ def test_an_error_of_the_functions_own_with_a_cost_of_its_own_is_not_counted(cos
     assert ask() == "done"
 
 
-@pytest.mark.parametrize("cost", [lambda result: 1 / 0, lambda result: "much", lambda result: None], ids=str)
+@pytest.mark.parametrize("cost", [lambda result: 1 / 0, lambda result: "much", lambda result: None])
 def test_a_cost_that_cannot_be_told_is_a_fault_of_the_check(cost: Any) -> None:
     ask = costing(House(), cost, 1.0)
     with pytest.raises(EnforceError, match="f: enforce: cost raised"):

@@ -1,1 +1,1 @@
-"""Maths over whole histories: arrays in, findings out. Libraries that are slow to load are loaded where they are used."""
+"""Maths over whole histories: arrays in, findings out. What is slow to load is loaded where it is used."""

@@ -27,6 +27,7 @@ from poet.stores.sqlite import SqliteStore
 from poet.testing.clock import VirtualClock
 from unit.cli import shop
 from unit.cli.shop import NOW, PRICES
+from words import faults
 
 COMMANDS = (
     "status",
@@ -98,7 +99,7 @@ def ask(capsys: pytest.CaptureFixture[str], line: str) -> tuple[int, str, str]:
 
 def asked(capsys: pytest.CaptureFixture[str], line: str) -> dict[str, Any]:
     code, out, err = ask(capsys, f"{line} --json")
-    assert (code, err) == (0, ""), err
+    assert (code, faults(err)) == (0, ""), err
     document: dict[str, Any] = json.loads(out)
     return document
 
@@ -106,13 +107,13 @@ def asked(capsys: pytest.CaptureFixture[str], line: str) -> dict[str, Any]:
 def test_the_installed_program_answers(project: Path) -> None:
     program = Path(sysconfig.get_path("scripts")) / "poet"
     done = subprocess.run([program, "status"], cwd=project, capture_output=True, encoding="utf-8", check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, faults(done.stderr)) == (0, "")
     assert "prices.fetch" in done.stdout
 
 
 def test_status_in_a_pipe_has_no_colour_and_fits_eighty_columns(project: Path) -> None:
     done = run("status", cwd=project, COLUMNS="80")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, faults(done.stderr)) == (0, "")
     assert "\x1b" not in done.stdout
     for name in ("prices.fetch", "stock.fetch", "send", "nightly report"):
         assert name in done.stdout
@@ -364,7 +365,7 @@ def test_readers_change_nothing_in_a_folder_that_they_may_not_write() -> None:
         after = {path.name: path.read_bytes() for path in folder.iterdir()}
         project.chmod(0o755)
         folder.chmod(0o755)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, faults(done.stderr)) == (0, "")
     assert "prices.fetch" in done.stdout.partition("as a reader only")[2]
     assert after == before
 
@@ -391,7 +392,7 @@ def test_readers_answer_while_another_process_writes(project: Path, capsys: pyte
         stop.set()
         writer.join()
         store.close()
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, faults(done.stderr)) == (0, "")
     assert counted == sorted(counted)
     assert all(calls % 20 == 0 for calls in counted)
 

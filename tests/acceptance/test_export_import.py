@@ -28,6 +28,7 @@ from poet.testing.clock import VirtualClock
 from unit.cli import shop
 from unit.cli.shop import NOW, PRICES, STOCK
 from unit.exchange import parcels
+from words import faults
 
 Ask = Callable[[str], tuple[int, str, str]]
 
@@ -45,7 +46,7 @@ def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
 
 def asked(ask: Ask, line: str) -> dict[str, Any]:
     code, out, err = ask(f"{line} --json")
-    assert (code, err) == (0, ""), err
+    assert (code, faults(err)) == (0, ""), err
     document: dict[str, Any] = json.loads(out)
     return document
 
@@ -103,7 +104,7 @@ def test_what_one_project_learned_starts_another(
     project: Path, elsewhere: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, out, err = ask("export --output ../shop.json")
-    assert (code, err) == (0, "")
+    assert (code, faults(err)) == (0, "")
     assert "poet import ../shop.json" in out
     monkeypatch.chdir(elsewhere)
     document = asked(ask, "import ../shop.json")
@@ -321,7 +322,7 @@ def test_what_the_original_left_is_taken_in_and_never_touched(
     before = contents(home)
     own = {name: digest for name, digest in contents(project).items() if name.endswith(("json", "jsonl"))}
     code, out, err = ask("import --dry-run")
-    assert (code, err) == (0, "")
+    assert (code, faults(err)) == (0, "")
     assert "would take parameters of 1 function and 5 executions" in out
     document = asked(ask, "import")
     taken = {Path(part["file"]).parent.name: part for part in document["functions"] if part["taken"]}

@@ -1,0 +1,362 @@
+"""From alarms to an incident: when, how bad, which slice of the calls it is, and which service is to blame.
+
+- ``group`` puts the alarms of several series together that belong together in time;
+- ``explain`` tells which slice of the calls (one value of a feature, or a pair of values) it is that fails or is slow;
+- ``culprits`` tells, of services that call each other, whose own doing it is.
+
+Sources: incidents by gap and hysteresis as any alert manager has them; the slice as in a scan statistic (Kulldorff
+1997), with two proportions in place of Poisson rates, false discoveries held down as in Benjamini & Hochberg 1995, and
+then peeled off, so that what only overlaps with the cause is not named; the check for a mere change of the mix is
+direct standardisation (Simpson 1951).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+
+
+class Signal(NamedTuple):
+    """How surprising one series is over time, and what counts as an alarm in it."""
+
+    times: npt.ArrayLike  # (n,) Unix times [s], in any order
+    surprise: npt.ArrayLike  # (n,) >= 0 [log10]
+    threshold: float  # an alarm from here on [log10]
+
+
+class Voice(NamedTuple):
+    """One series' part in an incident."""
+
+    series: str
+    first: float  # time of its first alarm [s]
+    peak: float  # its greatest surprise [log10]
+
+
+class Incident(NamedTuple):
+    """What went wrong together."""
+
+    start: float  # first alarm [s]
+    end: float  # last time at which one of its series was above half its threshold [s]
+    severity: float  # in (0, 1]: grows with how far the peaks are beyond their thresholds, over all its series
+    voices: tuple[Voice, ...]  # the series that say so, the first to say so first
+
+
+KEEP = 0.5  # share of the threshold above which an incident goes on
+LONGEST = 7 * 86400.0  # an incident is closed after so long, however it goes on [s]
+
+
+def group(signals: Mapping[str, Signal], *, gap: float) -> tuple[Incident, ...]:
+    """Incidents, in order of time. An incident opens with an alarm and closes after ``gap`` without a sign of it.
+
+    signals: by name of the series; gap: > 0 [s]. Times need not be sorted; what is not finite is left out.
+    ``severity`` is ``1 - 2 ** -excess``, where ``excess`` sums ``peak / threshold`` over the series (one series at its
+    threshold: 0.5). Empty for no alarms. Raises ValueError for a gap or a threshold that is not > 0.
+    """
+    if not gap > 0:
+        raise ValueError(f"gap must be > 0 seconds, got {gap!r}")
+    signs: list[tuple[float, str, float, bool]] = []
+    for name, signal in signals.items():
+        if not signal.threshold > 0:
+            raise ValueError(f"threshold of {name!r} must be > 0, got {signal.threshold!r}")
+        times, surprise = np.asarray(signal.times, float), np.asarray(signal.surprise, float)
+        if times.ndim != 1 or times.shape != surprise.shape:
+            raise ValueError(
+                f"{name!r}: times and surprise must be of one length, got {times.shape} and {surprise.shape}"
+            )
+        share = surprise / signal.threshold
+        kept = np.isfinite(times) & (share >= KEEP)  # so written, a NaN is left out
+        signs += [(t, name, s, s >= 1) for t, s in zip(times[kept].tolist(), share[kept].tolist(), strict=True)]
+    signs.sort()
+    found: list[Incident] = []
+    start = end = -math.inf
+    first: dict[str, float] = {}
+    peak: dict[str, float] = {}
+
+    def close() -> None:
+        if first:
+            voices = sorted(
+                (Voice(name, at, peak[name] * signals[name].threshold) for name, at in first.items()),
+                key=lambda v: (v.first, -v.peak),
+            )
+            excess = sum(peak[name] for name in first)
+            found.append(Incident(start, end, 1 - 2.0**-excess, tuple(voices)))
+            first.clear()
+            peak.clear()
+
+    for time, name, part, alarm in signs:
+        if first and (time - end > gap or time - start > LONGEST):
+            close()
+        if not alarm and not first:
+            continue
+        if not first:
+            start = time
+        end = max(end, time) if first else time
+        if alarm:
+            first.setdefault(name, time)
+            peak[name] = max(peak.get(name, 0.0), part)
+    close()
+    return tuple(found)
+
+
+# Which slice explains it.
+
+LEAST = 200  # calls of a slice before and during, each, for its own share to be taken as it is
+FEWEST = 20  # calls of a slice during, to be looked at
+VALUES = 200  # of a feature that are looked at: the most frequent during
+LEVEL = 0.05  # false discoveries among the slices named
+
+
+class Slice(NamedTuple):
+    """A part of the calls in which things got worse than in the rest."""
+
+    where: tuple[tuple[str, str], ...]  # feature and value; one or two; all must hold
+    share: float  # of all that got worse, what came from here, mostly in [0, 1]
+    before: float  # share of its calls that were bad before, shrunk to that of all where it was seen seldom
+    during: float  # the same during
+    low: float  # 95 % interval of (during - before), less that of the rest
+    high: float
+    z: float  # of its change against that of the rest
+    p: float  # the same, corrected for the number of slices looked at (Benjamini-Hochberg)
+    number: int  # its calls during
+
+
+class _Coded(NamedTuple):
+    name: str
+    labels: tuple[str, ...]
+    before: npt.NDArray[np.int64]
+    during: npt.NDArray[np.int64]  # -1: a value not looked at
+
+
+def slow(
+    before: npt.ArrayLike, during: npt.ArrayLike, *, quantile: float = 0.95
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Which latencies are slow: above a quantile of those before. Makes of latencies what ``explain`` takes.
+
+    NaN (no answer) counts as slow. quantile: in (0, 1). Where nothing was before, nothing is slow.
+    """
+    was, now = np.asarray(before, float), np.asarray(during, float)
+    known = was[np.isfinite(was)]
+    limit = float(np.quantile(known, quantile)) if len(known) else math.inf
+    return ~(was <= limit) & (len(known) > 0), ~(now <= limit) & (len(known) > 0)
+
+
+def explain(
+    before: Mapping[str, Sequence[object] | npt.NDArray[np.generic]],
+    during: Mapping[str, Sequence[object] | npt.NDArray[np.generic]],
+    bad_before: npt.ArrayLike,
+    bad_during: npt.ArrayLike,
+    *,
+    most: int = 3,
+    least: int = LEAST,
+) -> tuple[Slice, ...]:
+    """The slices in which calls got worse, the one that explains the most first; empty where none stands out.
+
+    before, during: by feature (context, version, error class ...), a value per call; values are compared as text;
+    features that only one of them has are left out. bad_before, bad_during: whether each call was bad (failed, or
+    ``slow``); most: slices named at most; least: calls from which a slice's own share is taken as it is; below, it is
+    shrunk to the share of all calls before, as if so many calls as are missing had been like those.
+
+    How it goes: each slice's change of the share of bad calls is compared with the change in the rest; the slice with
+    the greatest z is named if it holds after correction for all slices looked at; then its calls are taken out, and
+    the rest is looked at again. A pair is named only where it beats both of its parents. A slice whose change is at
+    least half explained by a shift of the mix within it (of the values of another feature) is not named, as nothing
+    got worse there. Raises ValueError where lengths differ.
+    """
+    was, now = np.asarray(bad_before, bool), np.asarray(bad_during, bool)
+    names = [name for name in before if name in during]
+    for name in names:
+        if len(before[name]) != len(was) or len(during[name]) != len(now):
+            raise ValueError(
+                f"feature {name!r} must have a value per call: {len(was)} before and {len(now)} during, "
+                f"got {len(before[name])} and {len(during[name])}"
+            )
+    if not len(was) or not len(now):
+        return ()
+    coded = [_coded(name, before[name], during[name]) for name in names]
+    total = float(now.sum() - len(now) * was.mean())
+    in_before, in_during = np.ones(len(was), bool), np.ones(len(now), bool)
+    found: list[Slice] = []
+    for _ in range(most):
+        best = _scan(coded, was, now, in_before, in_during, total, least)
+        if best is None:
+            break
+        found.append(best)
+        taken = dict(best.where)
+        for side, codes in ((in_before, "before"), (in_during, "during")):
+            inside = np.ones(len(side), bool)
+            for each in coded:
+                if each.name in taken:
+                    inside &= getattr(each, codes) == each.labels.index(taken[each.name])
+            side &= ~inside
+        if in_before.sum() < FEWEST or in_during.sum() < FEWEST:
+            break
+    return tuple(found)
+
+
+def _coded(
+    name: str, before: Sequence[object] | npt.NDArray[np.generic], during: Sequence[object] | npt.NDArray[np.generic]
+) -> _Coded:
+    texts = np.array([str(value) for value in during])
+    values, codes, counts = np.unique(texts, return_inverse=True, return_counts=True)
+    kept = np.argsort(-counts, kind="stable")[:VALUES]
+    kept = kept[counts[kept] >= FEWEST]
+    places = np.full(len(values), -1)
+    places[kept] = np.arange(len(kept))
+    labels = tuple(str(values[place]) for place in kept)
+    where = {label: place for place, label in enumerate(labels)}
+    return _Coded(name, labels, np.array([where.get(str(value), -1) for value in before]), places[codes])
+
+
+class _Counts(NamedTuple):
+    number_before: Array
+    bad_before: Array
+    number: Array
+    bad: Array
+
+
+def _counted(
+    cells_before: npt.NDArray[np.int64],
+    cells: npt.NDArray[np.int64],
+    size: int,
+    was: npt.NDArray[np.bool_],
+    now: npt.NDArray[np.bool_],
+) -> _Counts:
+    def count(cells: npt.NDArray[np.int64], bad: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
+        known = cells >= 0
+        return (
+            np.bincount(cells[known], minlength=size).astype(float),
+            np.bincount(cells[known], weights=bad[known], minlength=size).astype(float),
+        )
+
+    return _Counts(*count(cells_before, was), *count(cells, now))
+
+
+def _contrast(
+    counts: _Counts, whole: tuple[float, float, float, float], least: int
+) -> tuple[Array, Array, Array, Array]:
+    """Shares of bad calls before and during, and the change against that of the rest with its standard error."""
+    all_before, all_bad_before, every, all_bad = whole
+    base = all_bad_before / all_before
+    lack_before = np.maximum(least - counts.number_before, 0.0)
+    p0 = (counts.bad_before + lack_before * base) / (counts.number_before + lack_before)
+    lack = np.maximum(least - counts.number, 0.0)
+    p1 = (counts.bad + lack * p0) / (counts.number + lack)
+    rest_before = np.maximum(all_before - counts.number_before, 1.0)
+    rest = np.maximum(every - counts.number, 1.0)
+    r0 = np.clip((all_bad_before - counts.bad_before) / rest_before, 0, 1)
+    r1 = np.clip((all_bad - counts.bad) / rest, 0, 1)
+    n0, n1 = counts.number_before + lack_before, counts.number + lack
+    mean = (p0 * n0 + p1 * n1 + r0 * rest_before + r1 * rest) / (n0 + n1 + rest_before + rest)
+
+    def spread(p: Array, n: Array) -> Array:
+        return np.asarray(((p * n + mean * 1.0) / (n + 1)) * (1 - (p * n + mean) / (n + 1)) / n)
+
+    variance = spread(p0, n0) + spread(p1, n1) + spread(r0, rest_before) + spread(r1, rest)
+    lone = (every - counts.number < FEWEST) | (all_before - counts.number_before < FEWEST)
+    change = (p1 - p0) - np.where(lone, 0.0, r1 - r0)
+    return p0, p1, change, np.sqrt(np.maximum(variance, 1e-18))
+
+
+def _scan(
+    coded: Sequence[_Coded],
+    was: npt.NDArray[np.bool_],
+    now: npt.NDArray[np.bool_],
+    in_before: npt.NDArray[np.bool_],
+    in_during: npt.NDArray[np.bool_],
+    total: float,
+    least: int,
+) -> Slice | None:
+    was, now = was[in_before], now[in_during]
+    whole = (float(len(was)), float(was.sum()), float(len(now)), float(now.sum()))
+    codes = {each.name: (each.before[in_before], each.during[in_during]) for each in coded}
+    looked: list[tuple[float, tuple[tuple[str, str], ...], float, float, float, float, float, float]] = []
+    single: dict[tuple[str, str], float] = {}
+    for size in (1, 2):
+        for several in combinations(coded, size):
+            cells = [codes[each.name] for each in several]
+            width = len(several[-1].labels)
+            if any(not each.labels for each in several):
+                continue
+            if size == 1:
+                joint_before, joint = cells[0]
+                number = width
+            else:
+                joint_before = np.where((cells[0][0] >= 0) & (cells[1][0] >= 0), cells[0][0] * width + cells[1][0], -1)
+                joint = np.where((cells[0][1] >= 0) & (cells[1][1] >= 0), cells[0][1] * width + cells[1][1], -1)
+                number = width * len(several[0].labels)
+            counts = _counted(joint_before, joint, number, was, now)
+            p0, p1, change, error = _contrast(counts, whole, least)
+            for cell in np.flatnonzero((counts.number >= FEWEST) & ((counts.number < whole[2]) | (size == 1))).tolist():
+                places = (cell,) if size == 1 else divmod(cell, width)
+                where = tuple((each.name, each.labels[place]) for each, place in zip(several, places, strict=True))
+                z = float(change[cell] / error[cell])
+                if size == 1:
+                    single[where[0]] = z
+                elif z <= max(single.get(part, -math.inf) for part in where):
+                    z = min(z, 0.0)  # a pair that says no more than a parent: looked at, and not named
+                worse = float(counts.bad[cell] - counts.number[cell] * p0[cell]) / total if total > 0 else 0.0
+                looked.append(
+                    (
+                        z,
+                        where,
+                        worse,
+                        float(p0[cell]),
+                        float(p1[cell]),
+                        float(change[cell]),
+                        float(error[cell]),
+                        float(counts.number[cell]),
+                    )
+                )
+    if not looked:
+        return None
+    looked.sort(key=lambda each: -each[0])
+    tails = np.array([0.5 * math.erfc(each[0] / math.sqrt(2)) for each in looked])
+    corrected = np.minimum.accumulate((tails * len(looked) / np.arange(1, len(looked) + 1))[::-1])[::-1]
+    for (z, where, worse, p0_, p1_, change_, error_, number_), p in zip(looked, corrected.tolist(), strict=True):
+        if p > LEVEL or z <= 0 or worse <= 0:
+            break
+        if _mixed(where, coded, codes, was, now, least):
+            continue
+        return Slice(where, worse, p0_, p1_, change_ - 1.96 * error_, change_ + 1.96 * error_, z, p, int(number_))
+    return None
+
+
+def _mixed(
+    where: tuple[tuple[str, str], ...],
+    coded: Sequence[_Coded],
+    codes: Mapping[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]],
+    was: npt.NDArray[np.bool_],
+    now: npt.NDArray[np.bool_],
+    least: int,
+) -> bool:
+    """Whether half or more of the slice's change is a shift of the mix of another feature's values within it."""
+    inside_before, inside = np.ones(len(was), bool), np.ones(len(now), bool)
+    of = dict(where)
+    for each in coded:
+        if each.name in of:
+            place = each.labels.index(of[each.name])
+            inside_before &= codes[each.name][0] == place
+            inside &= codes[each.name][1] == place
+    was, now = was[inside_before], now[inside]
+    if len(was) < FEWEST:
+        return False  # a slice that was not there before has no mix of its own
+    plain = float(now.sum() - len(now) * was.mean())
+    for each in coded:
+        if each.name in of or len(each.labels) < 2:
+            continue
+        size = len(each.labels)
+        cells_before, cells = codes[each.name][0][inside_before], codes[each.name][1][inside]
+        shifted = np.where(cells_before < 0, size, cells_before), np.where(cells < 0, size, cells)
+        counts = _counted(*shifted, size + 1, was, now)
+        lack = np.where(counts.number_before < least, np.maximum(FEWEST - counts.number_before, 0.0), 0.0)
+        p0 = (counts.bad_before + lack * was.mean()) / np.maximum(counts.number_before + lack, 1e-9)
+        if float(counts.bad.sum() - (counts.number * p0).sum()) < 0.5 * plain:
+            return True
+    return False

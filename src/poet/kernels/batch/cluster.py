@@ -35,9 +35,14 @@ _LEAST_SHARE = 0.02  # of rows in a group
 _REFERENCES = 16
 _REFERENCE_ROWS = 500
 _CANDIDATES = 2  # numbers of groups that are held against references, the largest silhouettes first
+_FIRST = 4  # of them, which tell whether more are worth while
+_VALLEY = 2.0  # standard deviations by which fewer rows lie between two groups than at them
+_MOST_PARTS = 3  # that a group is split into at a time
 _RESAMPLES = 12
-_STARTS = 6
+_STARTS = 4
+_FEW_STEPS = 12
 _STEPS = 25
+_SETTLED = 1e-3  # share of rows that may still move when a fit has settled
 _FEW = 10  # distinct numbers up to which a column is drawn from its own values in a reference
 _WIDE = 4.0  # standard deviations to which numbers are held, that one odd value is no group
 _BLOCK = 65_536
@@ -143,9 +148,13 @@ def clusters(
     most = min(most, len(rows) // 20, len(np.unique(x.round(9), axis=0)))
     if most < 2:
         return _single(features, "rows are all alike", len(rows))
-    chosen, silhouette, gap, why = _chosen(x, features, rows, most, rng)
+    chosen, gap, why = _chosen(x, features, most, _LEAST_SHARE * len(x), rng)
     if chosen is None:
         return _single(features, why, len(rows))._replace(gap=gap)
+    chosen = _merged(x, _split(x, features, chosen, most, rng))
+    if len(chosen) < 2:
+        return _single(features, "groups run into each other", len(rows))._replace(gap=gap)
+    silhouette = _silhouette(x, chosen, np.argmin(_squares(x, chosen), axis=-1))
     stability = _stability(x, chosen, rng)
     stable = stability >= STABLE
     if stable.sum() < 2:
@@ -211,7 +220,8 @@ class _Features:
             if logged:
                 values = np.log(values)
                 low, middle, high = np.log((low, middle, high))
-        usual, whole = float(high - low) / 1.349, float(np.std(values))
+        whole = float(np.std(np.clip(values, *np.quantile(values, (0.01, 0.99))))) or float(np.std(values))
+        usual = float(high - low) / 1.349
         spread = usual if 0.1 * whole < usual < whole else whole  # two humps make quartiles wide
         self.scales.append((k, logged, float(middle), spread))
         self.discrete.append(
@@ -407,21 +417,36 @@ def _seeded(x: Array, k: int, rng: np.random.Generator) -> Array:
     return centres
 
 
+def _nearest(flat: Array, centres: Array) -> tuple[Codes, Array]:
+    """The nearest centre, (b, n), and its squared distance less the row's own square.
+
+    flat: (b, d, n) rows, turned; centres: (b, k, d). For few groups a pass over each is faster than ``argmin``.
+    """
+    scores = -2.0 * (centres @ flat) + np.einsum("bkd,bkd->bk", centres, centres)[..., None]
+    least = scores[:, 0].copy()
+    labels = np.zeros(least.shape, np.int64)
+    for k in range(1, centres.shape[1]):
+        labels[scores[:, k] < least] = k
+        np.minimum(least, scores[:, k], out=least)
+    return labels, least
+
+
 def _lloyd(x: Array, centres: Array, steps: int = _STEPS) -> tuple[Array, Codes, Array]:
     """Lloyd's algorithm on several data sets: centres (b, k, d), labels (b, n) and the spread within groups (b,)."""
-    k = centres.shape[1]
-    labels = np.argmin(_squares(x, centres), axis=-1)
+    groups = np.arange(centres.shape[1])[:, None]
+    flat = np.swapaxes(x, -1, -2)
+    labels, _ = _nearest(flat, centres)
     for _ in range(steps):
-        member = (labels[..., None] == np.arange(k)).astype(float)
-        counts = member.sum(axis=1)
-        sums = np.swapaxes(member, -1, -2) @ x
-        centres = np.where(counts[..., None] > 0, sums / np.maximum(counts, 1.0)[..., None], centres)
-        moved = np.argmin(_squares(x, centres), axis=-1)
-        if np.array_equal(moved, labels):
+        member = (labels[:, None, :] == groups).astype(float)
+        counts = member.sum(axis=-1)[..., None]
+        centres = np.where(counts > 0, (member @ x) / np.maximum(counts, 1.0), centres)
+        moved, _ = _nearest(flat, centres)
+        if np.count_nonzero(moved != labels) <= _SETTLED * labels.size:
+            labels = moved
             break
         labels = moved
-    squares = _squares(x, centres)
-    return centres, labels, np.take_along_axis(squares, labels[..., None], -1)[..., 0].sum(axis=1)
+    labels, least = _nearest(flat, centres)
+    return centres, labels, np.maximum(least.sum(axis=-1) + np.einsum("bnd,bnd->b", x, x), 0.0)
 
 
 def _best_of(x: Array, k: int, rng: np.random.Generator, starts: int) -> tuple[Array, Codes, float]:
@@ -442,34 +467,96 @@ def _silhouette(x: Array, centres: Array, labels: Codes) -> float:
 
 
 def _chosen(
-    x: Array, features: _Features, rows: Codes, most: int, rng: np.random.Generator
-) -> tuple[Array | None, float, Figure, str]:
-    """Centres of the best number of groups, or None; its silhouette; the gap; and why there is one."""
+    x: Array, features: _Features, most: int, least: float, rng: np.random.Generator
+) -> tuple[Array | None, Figure, str]:
+    """Centres of the best number of groups of at least so many rows, or None; the gap; and why there is one."""
     found = []
     for k in range(2, most + 1):
         centres, labels, spread = _best_of(x, k, rng, _STARTS)
-        if np.bincount(labels, minlength=k).min() >= _LEAST_SHARE * len(x):
-            found.append((_silhouette(x, centres, labels), k, centres, labels, spread))
+        if np.bincount(labels, minlength=k).min() >= least:
+            found.append((_silhouette(x, centres, labels), centres, spread))
     if not found:
-        return None, math.nan, UNKNOWN, "no groups of a size that matters"
+        return None, UNKNOWN, "no groups of a size that matters"
     found.sort(key=lambda each: -each[0])
     part = x if len(x) <= _REFERENCE_ROWS else x[rng.choice(len(x), _REFERENCE_ROWS, replace=False)]
     references = features.reference(part, rng, _REFERENCES)
     whole = float(((x - x.mean(axis=0)) ** 2).sum())
-    wholes = ((references - references.mean(axis=1, keepdims=True)) ** 2).sum(axis=(1, 2))
     first = UNKNOWN
-    for silhouette, k, centres, _, spread in found[:_CANDIDATES]:
-        _, _, spreads = _lloyd(references, _seeded(references, k, rng))
-        _, _, again = _lloyd(references, _seeded(references, k, rng))
-        logs = np.log(np.maximum(np.minimum(spreads, again), 1e-12) / wholes)
-        gap = min(
-            (_gap(logs[kind::2], math.log(max(spread, 1e-12) / whole)) for kind in (0, 1)), key=lambda each: each.low
-        )
+    for _, centres, spread in found[:_CANDIDATES]:
+        data = math.log(max(spread, 1e-12) / max(whole, 1e-12))
+        gap = UNKNOWN
+        for some in (references[:_FIRST], references):  # a few tell where there is nothing to be seen
+            logs = _left(some, len(centres), rng)
+            gap = min((_gap(logs[kind::2], data) for kind in (0, 1)), key=lambda each: each.low)
+            if gap.value <= 0:
+                break
         if gap.low > 0:
-            return centres, silhouette, gap, ""
+            return centres, gap, ""
         if math.isnan(first.value):
             first = gap
-    return None, math.nan, first, "no more spread between groups than data without groups would have"
+    return None, first, "no more spread between groups than data without groups would have"
+
+
+def _split(x: Array, features: _Features, centres: Array, most: int, rng: np.random.Generator) -> Array:
+    """Split groups further that have groups in themselves: a large gap hides small ones. Centres (k, d) -> (k', d)."""
+    waiting: list[Array] = list(centres)
+    done: list[Array] = []
+    labels = np.argmin(_squares(x, centres), axis=-1)
+    parts = [x[labels == k] for k in range(len(centres))]
+    while waiting:
+        centre, part = waiting.pop(), parts.pop()
+        room = min(most - len(waiting) - len(done), len(part) // 20)
+        inner = None
+        if room >= 2 and len(part) >= _LEAST_ROWS:
+            inner, _, _ = _chosen(part, features, min(room, _MOST_PARTS), _LEAST_SHARE * len(x), rng)
+            if inner is not None and (_stability(part, inner, rng) < STABLE).any():
+                inner = None
+        if inner is None:
+            done.append(centre)
+            continue
+        labels = np.argmin(_squares(part, inner), axis=-1)
+        waiting.extend(inner)
+        parts.extend(part[labels == k] for k in range(len(inner)))
+    if len(done) == len(centres):
+        return centres
+    return np.asarray(_lloyd(x[None], np.array(done)[None])[0][0])
+
+
+def _merged(x: Array, centres: Array) -> Array:
+    """Take together groups with no valley between them, the least apart first. Centres (k, d) -> (k', d).
+
+    Along the line that joins two centres a single hump is nowhere lower between them than at the lower of both. So rows
+    near the middle are counted against those near either centre, within spans of one width.
+    """
+    while len(centres) > 1:
+        labels = np.argmin(_squares(x, centres), axis=-1)
+        counts = np.bincount(labels, minlength=len(centres))
+        least, pair = _VALLEY, (-1, -1)
+        for a in range(len(centres)):
+            for b in range(a):
+                line = centres[a] - centres[b]
+                along = (x[(labels == a) | (labels == b)] - 0.5 * (centres[a] + centres[b])) @ line
+                along = along / max(0.5 * float(line @ line), 1e-300)  # the centres lie at -1 and 1
+                near_b, middle, near_a = (int((np.abs(along - at) < 0.25).sum()) for at in (-1.0, 0.0, 1.0))
+                top = min(near_a, near_b)
+                deep = (top - middle) / math.sqrt(max(top + middle, 1))
+                if deep < least:
+                    least, pair = deep, (a, b)
+        if pair[0] < 0:
+            break
+        a, b = pair
+        both = np.average(centres[[a, b]], axis=0, weights=np.maximum(counts[[a, b]], 1))
+        centres = np.vstack((np.delete(centres, [a, b], axis=0), both))
+        centres = _lloyd(x[None], centres[None])[0][0]
+    return centres
+
+
+def _left(references: Array, k: int, rng: np.random.Generator) -> Array:
+    """The logarithm of the share of spread that k groups leave within, of each reference; the best of two starts."""
+    centred = references - references.mean(axis=1, keepdims=True)
+    wholes = np.maximum((centred**2).sum(axis=(1, 2)), 1e-12)
+    twice = [_lloyd(references, _seeded(references, k, rng), _FEW_STEPS)[2] for _ in range(2)]
+    return np.asarray(np.log(np.maximum(np.minimum(*twice), 1e-12) / wholes))
 
 
 def _gap(references: Array, data: float) -> Figure:

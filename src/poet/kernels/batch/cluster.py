@@ -23,6 +23,8 @@ from poet.kernels.batch.findings import UNKNOWN, Array, Figure, adjusted
 from poet.kernels.batch.ranks import Flags, shares, thinned
 
 Codes = npt.NDArray[np.int64]
+Single = npt.NDArray[np.float32]
+Few = npt.NDArray[np.uint8]
 
 MOST = 8  # groups
 SAMPLE = 2000  # rows that choose
@@ -407,46 +409,56 @@ def _seeded(x: Array, k: int, rng: np.random.Generator) -> Array:
     lines = np.arange(b)
     centres: Array = np.empty((b, k, d))
     centres[:, 0] = x[lines, rng.integers(0, n, b)]
-    nearest = ((x - centres[:, :1]) ** 2).sum(axis=-1)
+    own = np.einsum("bnd,bnd->bn", x, x)
+    nearest = np.full((b, n), np.inf)
     for number in range(1, k):
+        last = centres[:, number - 1]
+        away = own - 2.0 * (x @ last[..., None])[..., 0] + (last * last).sum(axis=-1)[:, None]
+        np.minimum(nearest, np.maximum(away, 0.0), out=nearest)
         sums = np.cumsum(nearest, axis=1)
         drawn = rng.random(b) * sums[:, -1]
         picks = np.minimum((sums < drawn[:, None]).sum(axis=1), n - 1)
         centres[:, number] = x[lines, picks]
-        np.minimum(nearest, ((x - centres[:, number : number + 1]) ** 2).sum(axis=-1), out=nearest)
     return centres
 
 
-def _nearest(flat: Array, centres: Array) -> tuple[Codes, Array]:
+def _nearest(flat: Single, centres: Single) -> tuple[Few, Single]:
     """The nearest centre, (b, n), and its squared distance less the row's own square.
 
     flat: (b, d, n) rows, turned; centres: (b, k, d). For few groups a pass over each is faster than ``argmin``.
     """
-    scores = -2.0 * (centres @ flat) + np.einsum("bkd,bkd->bk", centres, centres)[..., None]
-    least = scores[:, 0].copy()
-    labels = np.zeros(least.shape, np.int64)
+    scores: Single = np.asarray((-2.0 * centres) @ flat, np.float32)
+    scores += np.einsum("bkd,bkd->bk", centres, centres)[..., None]
+    least: Single = scores[:, 0].copy()
+    labels: Few = np.zeros(least.shape, np.uint8)
     for k in range(1, centres.shape[1]):
-        labels[scores[:, k] < least] = k
+        np.copyto(labels, k, where=scores[:, k] < least)
         np.minimum(least, scores[:, k], out=least)
     return labels, least
 
 
-def _lloyd(x: Array, centres: Array, steps: int = _STEPS) -> tuple[Array, Codes, Array]:
-    """Lloyd's algorithm on several data sets: centres (b, k, d), labels (b, n) and the spread within groups (b,)."""
-    groups = np.arange(centres.shape[1])[:, None]
-    flat = np.swapaxes(x, -1, -2)
-    labels, _ = _nearest(flat, centres)
+def _lloyd(x: npt.ArrayLike, centres: npt.ArrayLike, steps: int = _STEPS) -> tuple[Array, Codes, Array]:
+    """Lloyd's algorithm on several data sets: centres (b, k, d), labels (b, n) and the spread within groups (b,).
+
+    Within it numbers are of single precision, which for features of a few deviations is ample.
+    """
+    rows, at = np.asarray(x, np.float32), np.asarray(centres, np.float32)
+    groups = np.arange(at.shape[1], dtype=np.uint8)[:, None]
+    flat = np.ascontiguousarray(np.swapaxes(rows, -1, -2))
+    labels, _ = _nearest(flat, at)
     for _ in range(steps):
-        member = (labels[:, None, :] == groups).astype(float)
+        member = (labels[:, None, :] == groups).astype(np.float32)
         counts = member.sum(axis=-1)[..., None]
-        centres = np.where(counts > 0, (member @ x) / np.maximum(counts, 1.0), centres)
-        moved, _ = _nearest(flat, centres)
-        if np.count_nonzero(moved != labels) <= _SETTLED * labels.size:
-            labels = moved
-            break
+        at = np.where(counts > 0, (member @ rows) / np.maximum(counts, 1.0), at)
+        moved, _ = _nearest(flat, at)
+        same = np.count_nonzero(moved != labels) <= _SETTLED * labels.size
         labels = moved
-    labels, least = _nearest(flat, centres)
-    return centres, labels, np.maximum(least.sum(axis=-1) + np.einsum("bnd,bnd->b", x, x), 0.0)
+        if same:
+            break
+    labels, least = _nearest(flat, at)
+    own = np.einsum("bdn,bdn->bn", flat, flat)
+    spread = np.maximum(least + own, 0.0).sum(axis=-1, dtype=float)
+    return at.astype(float), labels.astype(np.int64), spread
 
 
 def _best_of(x: Array, k: int, rng: np.random.Generator, starts: int) -> tuple[Array, Codes, float]:

@@ -32,7 +32,7 @@ def agreement(a: np.ndarray, b: np.ndarray) -> float:
 
 @pytest.mark.parametrize("k", [2, 3, 4, 5])
 def test_planted_groups_are_found_with_their_number(k: int) -> None:
-    numbers, categories, group = planted(k, k)
+    numbers, categories, group = planted(k, k, n=400 * k)
     found = clusters(numbers, categories, seed=1)
     assert found.k == k
     assert agreement(group, found.labels) > 0.9

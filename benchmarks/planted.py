@@ -255,7 +255,7 @@ def judged(seed: int, n: int | None = None) -> Told:
         if effect.arm == 1:
             truth = EFFECT if true else 0.0
             effect_held = effect.dr.low <= truth <= effect.dr.high
-        if effect.credible and effect.q <= MOST_FALSE:
+        if effect.found:
             told += 1
             if true:
                 found.add("an arm's effect")

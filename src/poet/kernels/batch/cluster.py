@@ -27,6 +27,7 @@ Single = npt.NDArray[np.float32]
 Few = npt.NDArray[np.uint8]
 
 MOST = 8  # groups
+RATE = 0.02  # of false discoveries among what a call tells
 SAMPLE = 2000  # rows that choose
 LEVELS = 12  # of a category that stand for themselves; the rest are pooled
 RARE = 0.01  # share of rows below which a level is pooled
@@ -629,7 +630,7 @@ def differ(
     *,
     censored: Mapping[str, npt.ArrayLike] | None = None,
     confounders: Mapping[str, npt.ArrayLike] | None = None,
-    rate: float = 0.05,
+    rate: float = RATE,
     least: float = 0.1,
     level: float = 0.9,
     most_rows: int = 50_000,
@@ -727,7 +728,7 @@ def tailored(
     *,
     weights: npt.ArrayLike | None = None,
     settings: int = 6,
-    rate: float = 0.05,
+    rate: float = RATE,
     level: float = 0.9,
 ) -> tuple[Tailored, ...]:
     """Whether a parameter should have a value of its own in each group, in the order given; where so, ``pays``.

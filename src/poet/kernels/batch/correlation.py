@@ -23,7 +23,7 @@ from poet.kernels.batch.dependence import Array, Fit, Spectrum, fit, less, ortho
 from poet.kernels.batch.findings import UNKNOWN, Figure, adjusted
 from poet.kernels.batch.ranks import Flags, shares, thinned
 
-RATE = 0.05  # of false discoveries among all that is told
+RATE = 0.02  # of false discoveries among all that is told
 LEAST_EFFECT = 0.1  # partial correlation below which nothing is told, however sure
 LEVEL = 0.9  # of all intervals
 MOST_ROWS = 50_000  # of one pair; more are thinned
@@ -34,6 +34,7 @@ _DEGREE = 4  # of the curve of a cause
 _OTHER_DEGREE = 3  # of what other causes may add
 _BENDS_WITH = 4  # degree in a confounder of how a slope changes with it
 _TWIN = 0.95  # correlation, confounders held fixed, from which two causes cannot be told apart
+_MINOR = 1 / 3  # of the straight part's strength, below which a bend is not worth telling
 _MOST_KEPT = 3  # sets of rows whose terms are kept at a time
 _UNTOLD = 0.2  # p-value, as if rows were independent, from which the dear test is not made
 _GRID = 201
@@ -189,6 +190,7 @@ def _told(pairs: list[_Pair], rate: float, least: float) -> tuple[Relation, ...]
     for relation, tests in pairs:
         rates = [next(q) for _ in tests]
         good = [bool(each <= rate and abs(test.strength) >= least) for each, test in zip(rates, tests, strict=True)]
+        good[1] = good[1] and tests[1].strength >= _MINOR * abs(tests[0].strength)
         changes = tuple(each._replace(q=r) for each, r in zip(relation.changes, rates[2:], strict=True))
         told.append(
             relation._replace(
@@ -333,7 +335,6 @@ class _Cause:
         self.whole = np.ascontiguousarray(self.whole[:, self.kept])
         self.sizes = self.sizes[self.kept]
         self.gram = self.whole.T @ self.whole
-        self.inverse: Array = np.asarray(np.linalg.inv(self.gram), float)
         self._whole_waves: Spectrum | None = None
 
     @property
@@ -366,7 +367,7 @@ class _Cause:
         raw_r, partial_r = _correlation(raw, self.raw_z, whole), _correlation(partial, self.z, y)
         bend, changes = self._shape(y)
         low, high = self.ends
-        bent = bend is not None and bend.p < RATE
+        bent = bend is not None and bend.p < _UNTOLD
         effect, optimum = self._curve(got, bent, told=bent or p < _UNTOLD)
         explained, held = self._explained(raw_r, partial_r, whole)
         relation = relation._replace(
@@ -396,23 +397,31 @@ class _Cause:
         parts = [
             np.array([place[int(each)] for each in columns if int(each) in place], np.intp) for columns in self.slices
         ]
-        together = plain(self.whole, y, self.inverse, spent=self.spent)
-        if min((together.p(which) for which in parts if len(which)), default=1.0) < _UNTOLD:
-            together = fit(self.whole, y, spent=self.spent, z_waves=self.whole_waves)
-        left = float(((y - self.whole @ together.coefficients) ** 2).sum())
-        found = [(together.p(which), _strength(together, which, self.inverse, left), which) for which in parts]
+        base = np.append(0, parts[0]).astype(np.intp)
+        everything = np.arange(self.whole.shape[1], dtype=np.intp)
+        found = []  # the bend beside all changes; each change beside the bend, for confounders go together
+        for which, columns in zip(parts, (everything, *(np.append(base, part) for part in parts[1:])), strict=True):
+            own = np.searchsorted(columns, which)
+            z, inverse = self.whole[:, columns], np.asarray(np.linalg.inv(self.gram[columns][:, columns]), float)
+            together = plain(z, y, inverse, spent=self.spent)
+            if len(own) and together.p(own) < _UNTOLD:
+                together = fit(z, y, spent=self.spent, z_waves=self.whole_waves[:, columns])
+            left = float(((y - z @ together.coefficients) ** 2).sum())
+            found.append((together.p(own), _strength(together, own, inverse, left), which, together, columns))
         bend = Bend(found[0][1], found[0][0], math.nan) if len(found[0][2]) else None
         changes = []
-        for key, (p, strength, which), columns in zip(self.changing, found[1:], self.slices[1:], strict=True):
+        for key, (p, strength, which, together, used), columns in zip(
+            self.changing, found[1:], self.slices[1:], strict=True
+        ):
             if len(which) == 0:
                 continue
             at = np.linspace(0.05, 0.95, 19)
-            slopes = np.zeros((len(at), len(self.kept)))  # of the outcome along u, by where in the confounder
+            slopes = np.zeros((len(at), len(used)))  # of the outcome along u, by where in the confounder
             slopes[:, 0] = 1.0 / self.sizes[0]
             shape = 2.0 * _powers(at, _BENDS_WITH)  # a product holds 2 u - 1
             for k, column in enumerate(columns):
                 if int(column) in place:
-                    slopes[:, place[int(column)]] = shape[:, k] / self.sizes[place[int(column)]]
+                    slopes[:, np.searchsorted(used, place[int(column)])] = shape[:, k] / self.sizes[place[int(column)]]
             values = slopes @ together.coefficients
             least, most = int(np.argmin(values)), int(np.argmax(values))
             where = np.nanquantile(self.shared.confounders[key], at[[least, most]])

@@ -39,6 +39,7 @@ _REFERENCES = 16
 _REFERENCE_ROWS = 500
 _CANDIDATES = 2  # numbers of groups that are held against references, the largest silhouettes first
 _FIRST = 4  # of them, which tell whether more are worth while
+_HARDLY = 0.1  # of a feature's deviation, below which it does not vary within a group
 _VALLEY = 2.0  # standard deviations by which fewer rows lie between two groups than at them
 _MOST_PARTS = 3  # that a group is split into at a time
 _RESAMPLES = 12
@@ -158,7 +159,7 @@ def clusters(
     if len(chosen) < 2:
         return _single(features, "groups run into each other", len(rows))._replace(gap=gap)
     silhouette = _silhouette(x, chosen, np.argmin(_squares(x, chosen), axis=-1))
-    stability = _stability(x, chosen, rng)
+    stability = _stability(x, chosen, rng, chosen)
     stable = stability >= STABLE
     if stable.sum() < 2:
         note = f"no two groups of {len(chosen)} are found again in resamples"
@@ -276,6 +277,20 @@ class _Features:
         hit = levels[place] == codes
         found = np.zeros((len(codes), len(levels) + 1))
         found[np.arange(len(codes)), np.where(hit, place, len(levels))] = scale
+        return found
+
+    def rescaled(self, x: Array) -> Array:
+        """Features of some rows, each of unit variance among these; what hardly varies among them stays as it is."""
+        blocks = [slice(k, k + 1) for k in range(len(self.scales))]
+        start = len(self.scales)
+        for _, levels, _, _ in self.codes:
+            blocks.append(slice(start, start + len(levels) + 1))
+            start += len(levels) + 1
+        found = x.copy()
+        for block in blocks:
+            spread = math.sqrt(float(x[:, block].var(axis=0).sum()))
+            if spread > _HARDLY:
+                found[:, block] /= spread
         return found
 
     def reference(self, x: Array, rng: np.random.Generator, count: int) -> Array:
@@ -511,7 +526,10 @@ def _chosen(
 
 
 def _split(x: Array, features: _Features, centres: Array, most: int, rng: np.random.Generator) -> Array:
-    """Split groups further that have groups in themselves: a large gap hides small ones. Centres (k, d) -> (k', d)."""
+    """Split groups further that have groups in themselves. Centres (k, d) -> (k', d).
+
+    A large gap hides small ones, so features are standardised anew within each group.
+    """
     waiting: list[Array] = list(centres)
     done: list[Array] = []
     labels = np.argmin(_squares(x, centres), axis=-1)
@@ -521,15 +539,17 @@ def _split(x: Array, features: _Features, centres: Array, most: int, rng: np.ran
         room = min(most - len(waiting) - len(done), len(part) // 20)
         inner = None
         if room >= 2 and len(part) >= _LEAST_ROWS:
-            inner, _, _ = _chosen(part, features, min(room, _MOST_PARTS), _LEAST_SHARE * len(x), rng)
-            if inner is not None and (_stability(part, inner, rng) < STABLE).any():
+            near = features.rescaled(part)
+            inner, _, _ = _chosen(near, features, min(room, _MOST_PARTS), _LEAST_SHARE * len(x), rng)
+            if inner is not None and (_stability(near, inner, rng) < STABLE).any():
                 inner = None
         if inner is None:
             done.append(centre)
             continue
-        labels = np.argmin(_squares(part, inner), axis=-1)
-        waiting.extend(inner)
-        parts.extend(part[labels == k] for k in range(len(inner)))
+        labels = np.argmin(_squares(near, inner), axis=-1)
+        for k in range(len(inner)):
+            parts.append(part[labels == k])
+            waiting.append(parts[-1].mean(axis=0))
     if len(done) == len(centres):
         return centres
     return np.asarray(_lloyd(x[None], np.array(done)[None])[0][0])
@@ -579,15 +599,18 @@ def _gap(references: Array, data: float) -> Figure:
     return Figure(middle, middle - wide, middle + wide)
 
 
-def _stability(x: Array, centres: Array, rng: np.random.Generator) -> Array:
-    """Mean Jaccard similarity of each group to the nearest one of a fit to half of the rows."""
+def _stability(x: Array, centres: Array, rng: np.random.Generator, start: Array | None = None) -> Array:
+    """Mean Jaccard similarity of each group to the nearest one of a fit to half of the rows.
+
+    start: where fits begin; without it at random, the best of three.
+    """
     n, k = len(x), len(centres)
     labels = np.argmin(_squares(x, centres), axis=-1)
     half = max(n // 2, 2)
     drawn = np.stack([rng.choice(n, half, replace=False) for _ in range(_RESAMPLES)])
     data = x[drawn]
-    best, _, spread = _lloyd(data, _seeded(data, k, rng))
-    for _ in range(2):
+    best, _, spread = _lloyd(data, _seeded(data, k, rng) if start is None else np.stack([start] * _RESAMPLES))
+    for _ in range(2 if start is None else 0):
         other, _, less_spread = _lloyd(data, _seeded(data, k, rng))
         better = less_spread < spread
         best, spread = np.where(better[:, None, None], other, best), np.minimum(spread, less_spread)

@@ -35,6 +35,7 @@ _OTHER_DEGREE = 3  # of what other causes may add
 _BENDS_WITH = 4  # degree in a confounder of how a slope changes with it
 _TWIN = 0.95  # correlation, confounders held fixed, from which two causes cannot be told apart
 _MINOR = 1 / 3  # of the straight part's strength, below which a bend is not worth telling
+_ROWS_PER_TERM = 10  # that a test of changes needs
 _MOST_KEPT = 3  # sets of rows whose terms are kept at a time
 _UNTOLD = 0.2  # p-value, as if rows were independent, from which the dear test is not made
 _GRID = 201
@@ -316,11 +317,10 @@ class _Cause:
         powers = self.shared.powers[self.name][:, : self.degree]
         bends = powers[:, 1:]
         blocks, names = [less(bends, self.basis)], []
-        spare = n // 20 - self.spent - self.degree
         for key, v in self.confounders.items():
             product = powers[:, :1] * _powers(v, min(_BENDS_WITH, len(np.unique(v[:2000])) - 1))
-            spare -= product.shape[1]
-            if spare < 0 or product.shape[1] == 0:
+            terms = self.spent + self.degree + product.shape[1]
+            if product.shape[1] == 0 or _ROWS_PER_TERM * terms > n:
                 continue
             names.append(key)
             blocks.append(less(product, self.basis))

@@ -28,6 +28,7 @@ import numpy.typing as npt
 from poet.kernels.batch.findings import UNKNOWN, Array, Figure, adjusted
 
 LEVEL = 0.9
+RATE = 0.02  # of false discoveries among the effects of a call that are told
 FOLDS = 5
 LEAST_ROWS = 10  # of an arm, and independent rows that its weights leave
 _RIDGE = 1.0  # rows that the prior of a regression is worth
@@ -49,6 +50,7 @@ class Effect(NamedTuple):
     heaviest: float  # the largest weight, before clipping
     clipped: float  # share of both arms' rows whose weight was clipped, in [0, 1] [1]; the estimate is biased where > 0
     balance: Figure  # mean weight of the arm, 1 where the logged propensities are true
+    found: bool  # credible, and told at the rate asked for
     credible: bool  # enough rows, weights that agree with the odds logged, and few clipped
     note: str  # why it is not; "" otherwise
 
@@ -75,6 +77,7 @@ def effects(
     features: npt.ArrayLike | None = None,
     groups: npt.ArrayLike | None = None,
     most_weight: float | None = None,
+    rate: float = RATE,
     level: float = LEVEL,
     seed: int = 0,
 ) -> tuple[Effect, ...]:
@@ -85,7 +88,8 @@ def effects(
     drawn, with propensity 1, unless all are so: no lot says anything there. outcome: (n,). features: (n, d) of the
     context, known before the draw; NaN where unknown. groups: (n,) codes of what was drawn together.
     most_weight: weights are clipped there; by default the square root of n times the mean weight (Ionides 2008).
-    Rows beyond the arms in question count as draws of neither. level: of intervals, in (0, 1).
+    Rows beyond the arms in question count as draws of neither. rate: of false discoveries over the arms of this call
+    (Benjamini & Hochberg 1995). level: of intervals. Both in (0, 1).
 
     Raises ValueError where lengths differ or a propensity is beyond (0, 1].
     """
@@ -105,7 +109,7 @@ def effects(
         mine = _arm(a == name, p, r, x, folds, most_weight)
         found.append(_effect(name, reference, mine, base, r, g, level))
     rates = adjusted([each.p if each.credible else math.nan for each in found])
-    return tuple(each._replace(q=float(q)) for each, q in zip(found, rates, strict=True))
+    return tuple(each._replace(q=float(q), found=bool(q <= rate)) for each, q in zip(found, rates, strict=True))
 
 
 def value(
@@ -323,6 +327,7 @@ def _effect(
         heaviest,
         clipped,
         balance,
+        False,
         not note,
         note,
     )

@@ -23,8 +23,11 @@ from poet.kernels.batch.findings import UNKNOWN, Array, Figure, adjusted
 from poet.kernels.batch.ranks import Flags, shares, thinned
 
 Codes = npt.NDArray[np.int64]
+Single = npt.NDArray[np.float32]
+Few = npt.NDArray[np.uint8]
 
 MOST = 8  # groups
+RATE = 0.02  # of false discoveries among what a call tells
 SAMPLE = 2000  # rows that choose
 LEVELS = 12  # of a category that stand for themselves; the rest are pooled
 RARE = 0.01  # share of rows below which a level is pooled
@@ -35,9 +38,15 @@ _LEAST_SHARE = 0.02  # of rows in a group
 _REFERENCES = 16
 _REFERENCE_ROWS = 500
 _CANDIDATES = 2  # numbers of groups that are held against references, the largest silhouettes first
+_FIRST = 4  # of them, which tell whether more are worth while
+_HARDLY = 0.1  # of a feature's deviation, below which it does not vary within a group
+_VALLEY = 2.0  # standard deviations by which fewer rows lie between two groups than at them
+_MOST_PARTS = 3  # that a group is split into at a time
 _RESAMPLES = 12
-_STARTS = 6
+_STARTS = 4
+_FEW_STEPS = 12
 _STEPS = 25
+_SETTLED = 1e-3  # share of rows that may still move when a fit has settled
 _FEW = 10  # distinct numbers up to which a column is drawn from its own values in a reference
 _WIDE = 4.0  # standard deviations to which numbers are held, that one odd value is no group
 _BLOCK = 65_536
@@ -143,10 +152,14 @@ def clusters(
     most = min(most, len(rows) // 20, len(np.unique(x.round(9), axis=0)))
     if most < 2:
         return _single(features, "rows are all alike", len(rows))
-    chosen, silhouette, gap, why = _chosen(x, features, rows, most, rng)
+    chosen, gap, why = _chosen(x, features, most, _LEAST_SHARE * len(x), rng)
     if chosen is None:
         return _single(features, why, len(rows))._replace(gap=gap)
-    stability = _stability(x, chosen, rng)
+    chosen = _merged(x, _split(x, features, chosen, most, rng))
+    if len(chosen) < 2:
+        return _single(features, "groups run into each other", len(rows))._replace(gap=gap)
+    silhouette = _silhouette(x, chosen, np.argmin(_squares(x, chosen), axis=-1))
+    stability = _stability(x, chosen, rng, chosen)
     stable = stability >= STABLE
     if stable.sum() < 2:
         note = f"no two groups of {len(chosen)} are found again in resamples"
@@ -211,7 +224,8 @@ class _Features:
             if logged:
                 values = np.log(values)
                 low, middle, high = np.log((low, middle, high))
-        usual, whole = float(high - low) / 1.349, float(np.std(values))
+        whole = float(np.std(np.clip(values, *np.quantile(values, (0.01, 0.99))))) or float(np.std(values))
+        usual = float(high - low) / 1.349
         spread = usual if 0.1 * whole < usual < whole else whole  # two humps make quartiles wide
         self.scales.append((k, logged, float(middle), spread))
         self.discrete.append(
@@ -263,6 +277,20 @@ class _Features:
         hit = levels[place] == codes
         found = np.zeros((len(codes), len(levels) + 1))
         found[np.arange(len(codes)), np.where(hit, place, len(levels))] = scale
+        return found
+
+    def rescaled(self, x: Array) -> Array:
+        """Features of some rows, each of unit variance among these; what hardly varies among them stays as it is."""
+        blocks = [slice(k, k + 1) for k in range(len(self.scales))]
+        start = len(self.scales)
+        for _, levels, _, _ in self.codes:
+            blocks.append(slice(start, start + len(levels) + 1))
+            start += len(levels) + 1
+        found = x.copy()
+        for block in blocks:
+            spread = math.sqrt(float(x[:, block].var(axis=0).sum()))
+            if spread > _HARDLY:
+                found[:, block] /= spread
         return found
 
     def reference(self, x: Array, rng: np.random.Generator, count: int) -> Array:
@@ -397,31 +425,56 @@ def _seeded(x: Array, k: int, rng: np.random.Generator) -> Array:
     lines = np.arange(b)
     centres: Array = np.empty((b, k, d))
     centres[:, 0] = x[lines, rng.integers(0, n, b)]
-    nearest = ((x - centres[:, :1]) ** 2).sum(axis=-1)
+    own = np.einsum("bnd,bnd->bn", x, x)
+    nearest = np.full((b, n), np.inf)
     for number in range(1, k):
+        last = centres[:, number - 1]
+        away = own - 2.0 * (x @ last[..., None])[..., 0] + (last * last).sum(axis=-1)[:, None]
+        np.minimum(nearest, np.maximum(away, 0.0), out=nearest)
         sums = np.cumsum(nearest, axis=1)
         drawn = rng.random(b) * sums[:, -1]
         picks = np.minimum((sums < drawn[:, None]).sum(axis=1), n - 1)
         centres[:, number] = x[lines, picks]
-        np.minimum(nearest, ((x - centres[:, number : number + 1]) ** 2).sum(axis=-1), out=nearest)
     return centres
 
 
-def _lloyd(x: Array, centres: Array, steps: int = _STEPS) -> tuple[Array, Codes, Array]:
-    """Lloyd's algorithm on several data sets: centres (b, k, d), labels (b, n) and the spread within groups (b,)."""
-    k = centres.shape[1]
-    labels = np.argmin(_squares(x, centres), axis=-1)
+def _nearest(flat: Single, centres: Single) -> tuple[Few, Single]:
+    """The nearest centre, (b, n), and its squared distance less the row's own square.
+
+    flat: (b, d, n) rows, turned; centres: (b, k, d). For few groups a pass over each is faster than ``argmin``.
+    """
+    scores: Single = np.asarray((-2.0 * centres) @ flat, np.float32)
+    scores += np.einsum("bkd,bkd->bk", centres, centres)[..., None]
+    least: Single = scores[:, 0].copy()
+    labels: Few = np.zeros(least.shape, np.uint8)
+    for k in range(1, centres.shape[1]):
+        np.copyto(labels, k, where=scores[:, k] < least)
+        np.minimum(least, scores[:, k], out=least)
+    return labels, least
+
+
+def _lloyd(x: npt.ArrayLike, centres: npt.ArrayLike, steps: int = _STEPS) -> tuple[Array, Codes, Array]:
+    """Lloyd's algorithm on several data sets: centres (b, k, d), labels (b, n) and the spread within groups (b,).
+
+    Within it numbers are of single precision, which for features of a few deviations is ample.
+    """
+    rows, at = np.asarray(x, np.float32), np.asarray(centres, np.float32)
+    groups = np.arange(at.shape[1], dtype=np.uint8)[:, None]
+    flat = np.ascontiguousarray(np.swapaxes(rows, -1, -2))
+    labels, _ = _nearest(flat, at)
     for _ in range(steps):
-        member = (labels[..., None] == np.arange(k)).astype(float)
-        counts = member.sum(axis=1)
-        sums = np.swapaxes(member, -1, -2) @ x
-        centres = np.where(counts[..., None] > 0, sums / np.maximum(counts, 1.0)[..., None], centres)
-        moved = np.argmin(_squares(x, centres), axis=-1)
-        if np.array_equal(moved, labels):
-            break
+        member = (labels[:, None, :] == groups).astype(np.float32)
+        counts = member.sum(axis=-1)[..., None]
+        at = np.where(counts > 0, (member @ rows) / np.maximum(counts, 1.0), at)
+        moved, _ = _nearest(flat, at)
+        same = np.count_nonzero(moved != labels) <= _SETTLED * labels.size
         labels = moved
-    squares = _squares(x, centres)
-    return centres, labels, np.take_along_axis(squares, labels[..., None], -1)[..., 0].sum(axis=1)
+        if same:
+            break
+    labels, least = _nearest(flat, at)
+    own = np.einsum("bdn,bdn->bn", flat, flat)
+    spread = np.maximum(least + own, 0.0).sum(axis=-1, dtype=float)
+    return at.astype(float), labels.astype(np.int64), spread
 
 
 def _best_of(x: Array, k: int, rng: np.random.Generator, starts: int) -> tuple[Array, Codes, float]:
@@ -442,34 +495,101 @@ def _silhouette(x: Array, centres: Array, labels: Codes) -> float:
 
 
 def _chosen(
-    x: Array, features: _Features, rows: Codes, most: int, rng: np.random.Generator
-) -> tuple[Array | None, float, Figure, str]:
-    """Centres of the best number of groups, or None; its silhouette; the gap; and why there is one."""
+    x: Array, features: _Features, most: int, least: float, rng: np.random.Generator
+) -> tuple[Array | None, Figure, str]:
+    """Centres of the best number of groups of at least so many rows, or None; the gap; and why there is one."""
     found = []
     for k in range(2, most + 1):
         centres, labels, spread = _best_of(x, k, rng, _STARTS)
-        if np.bincount(labels, minlength=k).min() >= _LEAST_SHARE * len(x):
-            found.append((_silhouette(x, centres, labels), k, centres, labels, spread))
+        if np.bincount(labels, minlength=k).min() >= least:
+            found.append((_silhouette(x, centres, labels), centres, spread))
     if not found:
-        return None, math.nan, UNKNOWN, "no groups of a size that matters"
+        return None, UNKNOWN, "no groups of a size that matters"
     found.sort(key=lambda each: -each[0])
     part = x if len(x) <= _REFERENCE_ROWS else x[rng.choice(len(x), _REFERENCE_ROWS, replace=False)]
     references = features.reference(part, rng, _REFERENCES)
     whole = float(((x - x.mean(axis=0)) ** 2).sum())
-    wholes = ((references - references.mean(axis=1, keepdims=True)) ** 2).sum(axis=(1, 2))
     first = UNKNOWN
-    for silhouette, k, centres, _, spread in found[:_CANDIDATES]:
-        _, _, spreads = _lloyd(references, _seeded(references, k, rng))
-        _, _, again = _lloyd(references, _seeded(references, k, rng))
-        logs = np.log(np.maximum(np.minimum(spreads, again), 1e-12) / wholes)
-        gap = min(
-            (_gap(logs[kind::2], math.log(max(spread, 1e-12) / whole)) for kind in (0, 1)), key=lambda each: each.low
-        )
+    for _, centres, spread in found[:_CANDIDATES]:
+        data = math.log(max(spread, 1e-12) / max(whole, 1e-12))
+        gap = UNKNOWN
+        for some in (references[:_FIRST], references):  # a few tell where there is nothing to be seen
+            logs = _left(some, len(centres), rng)
+            gap = min((_gap(logs[kind::2], data) for kind in (0, 1)), key=lambda each: each.low)
+            if gap.value <= 0:
+                break
         if gap.low > 0:
-            return centres, silhouette, gap, ""
+            return centres, gap, ""
         if math.isnan(first.value):
             first = gap
-    return None, math.nan, first, "no more spread between groups than data without groups would have"
+    return None, first, "no more spread between groups than data without groups would have"
+
+
+def _split(x: Array, features: _Features, centres: Array, most: int, rng: np.random.Generator) -> Array:
+    """Split groups further that have groups in themselves. Centres (k, d) -> (k', d).
+
+    A large gap hides small ones, so features are standardised anew within each group.
+    """
+    waiting: list[Array] = list(centres)
+    done: list[Array] = []
+    labels = np.argmin(_squares(x, centres), axis=-1)
+    parts = [x[labels == k] for k in range(len(centres))]
+    while waiting:
+        centre, part = waiting.pop(), parts.pop()
+        room = min(most - len(waiting) - len(done), len(part) // 20)
+        inner = None
+        if room >= 2 and len(part) >= _LEAST_ROWS:
+            near = features.rescaled(part)
+            inner, _, _ = _chosen(near, features, min(room, _MOST_PARTS), _LEAST_SHARE * len(x), rng)
+            if inner is not None and (_stability(near, inner, rng) < STABLE).any():
+                inner = None
+        if inner is None:
+            done.append(centre)
+            continue
+        labels = np.argmin(_squares(near, inner), axis=-1)
+        for k in range(len(inner)):
+            parts.append(part[labels == k])
+            waiting.append(parts[-1].mean(axis=0))
+    if len(done) == len(centres):
+        return centres
+    return np.asarray(_lloyd(x[None], np.array(done)[None])[0][0])
+
+
+def _merged(x: Array, centres: Array) -> Array:
+    """Take together groups with no valley between them, the least apart first. Centres (k, d) -> (k', d).
+
+    Along the line that joins two centres a single hump is nowhere lower between them than at the lower of both. So rows
+    near the middle are counted against those near either centre, within spans of one width.
+    """
+    while len(centres) > 1:
+        labels = np.argmin(_squares(x, centres), axis=-1)
+        counts = np.bincount(labels, minlength=len(centres))
+        least, pair = _VALLEY, (-1, -1)
+        for a in range(len(centres)):
+            for b in range(a):
+                line = centres[a] - centres[b]
+                along = (x[(labels == a) | (labels == b)] - 0.5 * (centres[a] + centres[b])) @ line
+                along = along / max(0.5 * float(line @ line), 1e-300)  # the centres lie at -1 and 1
+                near_b, middle, near_a = (int((np.abs(along - at) < 0.25).sum()) for at in (-1.0, 0.0, 1.0))
+                top = min(near_a, near_b)
+                deep = (top - middle) / math.sqrt(max(top + middle, 1))
+                if deep < least:
+                    least, pair = deep, (a, b)
+        if pair[0] < 0:
+            break
+        a, b = pair
+        both = np.average(centres[[a, b]], axis=0, weights=np.maximum(counts[[a, b]], 1))
+        centres = np.vstack((np.delete(centres, [a, b], axis=0), both))
+        centres = _lloyd(x[None], centres[None])[0][0]
+    return centres
+
+
+def _left(references: Array, k: int, rng: np.random.Generator) -> Array:
+    """The logarithm of the share of spread that k groups leave within, of each reference; the best of two starts."""
+    centred = references - references.mean(axis=1, keepdims=True)
+    wholes = np.maximum((centred**2).sum(axis=(1, 2)), 1e-12)
+    twice = [_lloyd(references, _seeded(references, k, rng), _FEW_STEPS)[2] for _ in range(2)]
+    return np.asarray(np.log(np.maximum(np.minimum(*twice), 1e-12) / wholes))
 
 
 def _gap(references: Array, data: float) -> Figure:
@@ -479,15 +599,18 @@ def _gap(references: Array, data: float) -> Figure:
     return Figure(middle, middle - wide, middle + wide)
 
 
-def _stability(x: Array, centres: Array, rng: np.random.Generator) -> Array:
-    """Mean Jaccard similarity of each group to the nearest one of a fit to half of the rows."""
+def _stability(x: Array, centres: Array, rng: np.random.Generator, start: Array | None = None) -> Array:
+    """Mean Jaccard similarity of each group to the nearest one of a fit to half of the rows.
+
+    start: where fits begin; without it at random, the best of three.
+    """
     n, k = len(x), len(centres)
     labels = np.argmin(_squares(x, centres), axis=-1)
     half = max(n // 2, 2)
     drawn = np.stack([rng.choice(n, half, replace=False) for _ in range(_RESAMPLES)])
     data = x[drawn]
-    best, _, spread = _lloyd(data, _seeded(data, k, rng))
-    for _ in range(2):
+    best, _, spread = _lloyd(data, _seeded(data, k, rng) if start is None else np.stack([start] * _RESAMPLES))
+    for _ in range(2 if start is None else 0):
         other, _, less_spread = _lloyd(data, _seeded(data, k, rng))
         better = less_spread < spread
         best, spread = np.where(better[:, None, None], other, best), np.minimum(spread, less_spread)
@@ -530,7 +653,7 @@ def differ(
     *,
     censored: Mapping[str, npt.ArrayLike] | None = None,
     confounders: Mapping[str, npt.ArrayLike] | None = None,
-    rate: float = 0.05,
+    rate: float = RATE,
     least: float = 0.1,
     level: float = 0.9,
     most_rows: int = 50_000,
@@ -628,7 +751,7 @@ def tailored(
     *,
     weights: npt.ArrayLike | None = None,
     settings: int = 6,
-    rate: float = 0.05,
+    rate: float = RATE,
     level: float = 0.9,
 ) -> tuple[Tailored, ...]:
     """Whether a parameter should have a value of its own in each group, in the order given; where so, ``pays``.

@@ -19,11 +19,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from poet.kernels.batch.dependence import Array, Fit, Spectrum, fit, less, orthogonal, waves
+from poet.kernels.batch.dependence import Array, Fit, Spectrum, fit, less, orthogonal, plain, waves
 from poet.kernels.batch.findings import UNKNOWN, Figure, adjusted
 from poet.kernels.batch.ranks import Flags, shares, thinned
 
-RATE = 0.05  # of false discoveries among all that is told
+RATE = 0.02  # of false discoveries among all that is told
 LEAST_EFFECT = 0.1  # partial correlation below which nothing is told, however sure
 LEVEL = 0.9  # of all intervals
 MOST_ROWS = 50_000  # of one pair; more are thinned
@@ -34,8 +34,13 @@ _DEGREE = 4  # of the curve of a cause
 _OTHER_DEGREE = 3  # of what other causes may add
 _BENDS_WITH = 4  # degree in a confounder of how a slope changes with it
 _TWIN = 0.95  # correlation, confounders held fixed, from which two causes cannot be told apart
+_MINOR = 1 / 3  # of the straight part's strength, below which a bend is not worth telling
+_ROWS_PER_TERM = 10  # that a test of changes needs
+_MOST_KEPT = 3  # sets of rows whose terms are kept at a time
+_UNTOLD = 0.2  # p-value, as if rows were independent, from which the dear test is not made
 _GRID = 201
 _DRAWS = 400
+_DRAWN = (0.02, 0.98)  # quantiles of drawn optima that 90 % of intervals need: curves are no polynomials (measured)
 _EDGE = 0.05  # share of rows at either end where an optimum is none
 
 
@@ -133,14 +138,19 @@ def relations(
     if unknown:
         raise ValueError(f"censored names {unknown[0]!r}, outcomes are {list(y)}")
     found: list[_Pair] = []
+    by_rows: dict[bytes, _Rows] = {}
     for name in x:
-        by_rows: dict[bytes, _Cause] = {}
+        mine: dict[bytes, _Cause] = {}
         for outcome, values in y.items():
             known = np.isfinite(x[name]) & np.isfinite(values)
-            key = known.tobytes()
+            key = np.packbits(known).tobytes()
             if key not in by_rows:
-                by_rows[key] = _Cause(name, x, c, known, most_rows)
-            found.append(by_rows[key].pair(outcome, values, cut.get(outcome)))
+                if len(by_rows) >= _MOST_KEPT:
+                    by_rows.pop(next(iter(by_rows)))
+                by_rows[key] = _Rows(x, c, known, most_rows)
+            if key not in mine:
+                mine[key] = _Cause(name, x[name], by_rows[key])
+            found.append(mine[key].pair(outcome, values, cut.get(outcome)))
     return _told(found, rate, least)
 
 
@@ -181,6 +191,7 @@ def _told(pairs: list[_Pair], rate: float, least: float) -> tuple[Relation, ...]
     for relation, tests in pairs:
         rates = [next(q) for _ in tests]
         good = [bool(each <= rate and abs(test.strength) >= least) for each, test in zip(rates, tests, strict=True)]
+        good[1] = good[1] and tests[1].strength >= _MINOR * abs(tests[0].strength)
         changes = tuple(each._replace(q=r) for each, r in zip(relation.changes, rates[2:], strict=True))
         told.append(
             relation._replace(
@@ -218,64 +229,84 @@ def _powers(u: Array, degree: int) -> Array:
     return np.asarray(np.polynomial.legendre.legvander(v, degree)[:, 1:])
 
 
-class _Cause:
-    """One cause on the rows where it and an outcome are known; what all such outcomes share."""
+class _Rows:
+    """The rows where a cause and an outcome are known, and what all pairs on these rows share."""
 
-    def __init__(
-        self, name: str, causes: Mapping[str, Array], confounders: Mapping[str, Array], known: Flags, most: int
-    ) -> None:
-        self.name = name
+    def __init__(self, causes: Mapping[str, Array], confounders: Mapping[str, Array], known: Flags, most: int) -> None:
         self.rows = np.flatnonzero(known)
         kept = thinned(len(self.rows), most)
         if kept is not None:
             self.rows = self.rows[kept]
         self.n = n = len(self.rows)
-        self.values = causes[name][self.rows]
+        self.enough = n >= LEAST_ROWS
+        if not self.enough:
+            return
+        self.confounders = {key: column[self.rows] for key, column in confounders.items() if _varies(column[self.rows])}
+        self.placed = {key: shares(column) for key, column in self.confounders.items()}
+        self.hats = {key: _hats(u, n) for key, u in self.placed.items()}
+        self.mean = np.full((n, 1), 1.0 / math.sqrt(n))
+        self.given = orthogonal(np.column_stack([self.mean, *self.hats.values()])) if self.hats else self.mean
+        self.u: dict[str, Array] = {}
+        for key, column in causes.items():
+            values = column[self.rows]
+            if _varies(values):
+                self.u[key] = shares(values)
+        self.powers = {key: _powers(u, _DEGREE) for key, u in self.u.items()}
+        self.degree = _OTHER_DEGREE if n > 40 * max(len(self.u) - 1, 1) else 1
+        self.left = {key: less(columns[:, : self.degree], self.given) for key, columns in self.powers.items()}
+        self.outcomes: dict[str, Array] = {}
+
+    def ranked(self, outcome: str, got: Array, censored: Flags | None) -> Array:
+        """An outcome's ranks, computed once."""
+        if outcome not in self.outcomes:
+            self.outcomes[outcome] = shares(got, None if censored is None else censored[self.rows])
+        return self.outcomes[outcome]
+
+
+class _Cause:
+    """One cause on the rows where it and an outcome are known; what all such outcomes share."""
+
+    def __init__(self, name: str, values: Array, shared: _Rows) -> None:
+        self.name, self.shared = name, shared
+        self.rows, self.n = shared.rows, shared.n
+        self.values = values[self.rows]
         self.note = ""
-        if n < LEAST_ROWS:
-            self.note = f"only {n} rows"
+        if not shared.enough:
+            self.note = f"only {self.n} rows"
             return
         if self.values.min() == self.values.max():
             self.note = "the cause never changes"
             return
-        self.u = shares(self.values)
+        self.u = shared.u[name]
         self.levels = np.unique(self.values)[: _DEGREE + 2]
         self.ends = [float(each) for each in np.quantile(self.values, (0.1, 0.9))]
-        self.confounders = {
-            key: shares(column[self.rows]) for key, column in confounders.items() if _varies(column[self.rows])
-        }
-        self.raw_confounders = {key: confounders[key][self.rows] for key in self.confounders}
-        self.beside = {
-            key: shares(column[self.rows])
-            for key, column in causes.items()
-            if key != name and _varies(column[self.rows])
-        }
-        terms = {key: _hats(u, n) for key, u in self.confounders.items()}
-        self.mean = np.full((n, 1), 1.0 / math.sqrt(n))
-        given = orthogonal(np.column_stack([self.mean, *terms.values()])) if terms else self.mean
-        centred = self.u - 0.5
-        mine = less(centred, given)
-        degree = _OTHER_DEGREE if n > 40 * len(self.beside) else 1
+        self.mean = shared.mean
+        mine = shared.left[name][:, 0]
         extra: list[str] = []
         twins: list[str] = []
-        for key, u in self.beside.items():
-            other = less(_powers(u, 1)[:, 0], given)
+        for key, columns in shared.left.items():
+            other = columns[:, 0]
             size = math.sqrt(float(mine @ mine) * float(other @ other))
+            if key == name:
+                continue
             if size > 0 and abs(float(mine @ other)) > _TWIN * size:
                 twins.append(key)
-            elif (given.shape[1] + degree * (len(extra) + 1)) * 5 < n:
+            elif (shared.given.shape[1] + shared.degree * (len(extra) + 1)) * 5 < self.n:
                 extra.append(key)
-                terms[key] = _powers(u, degree)
-        self.twins = tuple(twins)
-        self.terms = terms
-        self.basis = orthogonal(np.column_stack([self.mean, *terms.values()])) if terms else self.mean
+        self.twins, self.beside = tuple(twins), extra
+        self.basis = shared.given
+        if extra:
+            own = orthogonal(np.column_stack([shared.left[key] for key in extra]))
+            self.basis = np.column_stack((self.basis, own))
         self.spent = self.basis.shape[1]
+        centred = self.u - 0.5
         self.raw_z = less(centred, self.mean)[:, None]
         self.z = less(centred, self.basis)[:, None]
         if float((self.z**2).sum()) < 1e-4 * float((self.raw_z**2).sum()):
             self.note = "fixed by the confounders and the other causes"
             return
         self.raw_waves, self.waves = waves(self.raw_z), waves(self.z)
+        self.confounders = shared.placed
         self._curved()
 
     def _curved(self) -> None:
@@ -283,15 +314,13 @@ class _Cause:
         n = self.n
         degree = min(_DEGREE, len(self.levels) - 1)
         self.degree = degree if n >= 20 * degree else 1
-        powers = _powers(self.u, self.degree)
-        self.powers = powers
+        powers = self.shared.powers[self.name][:, : self.degree]
         bends = powers[:, 1:]
         blocks, names = [less(bends, self.basis)], []
-        spare = n // 20 - self.spent - self.degree
         for key, v in self.confounders.items():
             product = powers[:, :1] * _powers(v, min(_BENDS_WITH, len(np.unique(v[:2000])) - 1))
-            spare -= product.shape[1]
-            if spare < 0 or product.shape[1] == 0:
+            terms = self.spent + self.degree + product.shape[1]
+            if product.shape[1] == 0 or _ROWS_PER_TERM * terms > n:
                 continue
             names.append(key)
             blocks.append(less(product, self.basis))
@@ -303,7 +332,17 @@ class _Cause:
         starts = np.cumsum([1, *(each.shape[1] for each in blocks)])
         self.slices = [np.arange(a, b) for a, b in pairwise(starts.tolist())]
         self.kept = _independent(self.whole)
-        self.whole_waves: Spectrum = waves(self.whole[:, self.kept])
+        self.whole = np.ascontiguousarray(self.whole[:, self.kept])
+        self.sizes = self.sizes[self.kept]
+        self.gram = self.whole.T @ self.whole
+        self._whole_waves: Spectrum | None = None
+
+    @property
+    def whole_waves(self) -> Spectrum:
+        """Made when first needed: most pairs have nothing to tell."""
+        if self._whole_waves is None:
+            self._whole_waves = waves(self.whole)
+        return self._whole_waves
 
     def pair(self, outcome: str, values: Array, censored: Flags | None) -> _Pair:
         """What is to be said of one outcome."""
@@ -317,7 +356,7 @@ class _Cause:
         got = values[self.rows]
         if got.min() == got.max():
             return _Pair(relation._replace(note="the outcome never changes"), (none, none))
-        ranked = shares(got, None if censored is None else censored[self.rows])
+        ranked = self.shared.ranked(outcome, got, censored)
         y = less(ranked - 0.5, self.basis)
         if float(y @ y) < 1e-6 * float(((ranked - ranked.mean()) ** 2).sum()):
             return _Pair(relation._replace(note="fixed by the confounders and the other causes"), (none, none))
@@ -328,7 +367,8 @@ class _Cause:
         raw_r, partial_r = _correlation(raw, self.raw_z, whole), _correlation(partial, self.z, y)
         bend, changes = self._shape(y)
         low, high = self.ends
-        effect, optimum = self._curve(got, bend is not None and bend.p < RATE)
+        bent = bend is not None and bend.p < _UNTOLD
+        effect, optimum = self._curve(got, bent, told=bent or p < _UNTOLD)
         explained, held = self._explained(raw_r, partial_r, whole)
         relation = relation._replace(
             effective=partial.effective,
@@ -345,55 +385,65 @@ class _Cause:
             held=held,
             twins=self.twins,
         )
-        bent = none if bend is None else _Test(bend.p, bend.strength)
-        return _Pair(relation, (_Test(p, partial_r.value), bent, *(_Test(each.p, each.strength) for each in changes)))
+        curved = none if bend is None else _Test(bend.p, bend.strength)
+        return _Pair(relation, (_Test(p, partial_r.value), curved, *(_Test(each.p, each.strength) for each in changes)))
 
     def _shape(self, y: Array) -> tuple[Bend | None, tuple[Change, ...]]:
         """Whether it bends, and with what it changes: each beside the other."""
         if len(self.kept) < 2:
             return None, ()
-        together = fit(self.whole[:, self.kept], y, spent=self.spent, z_waves=self.whole_waves)
         place = {int(column): k for k, column in enumerate(self.kept)}
         unit = math.sqrt(float(self.z[:, 0] @ self.z[:, 0]) / float(y @ y))
-        found: list[tuple[float, float, npt.NDArray[np.intp]]] = []
-        for columns in self.slices:
-            which = np.array([place[int(each)] for each in columns if int(each) in place], np.intp)
-            found.append((together.p(which), _strength(together, which, self.whole[:, self.kept], y), which))
+        parts = [
+            np.array([place[int(each)] for each in columns if int(each) in place], np.intp) for columns in self.slices
+        ]
+        base = np.append(0, parts[0]).astype(np.intp)
+        everything = np.arange(self.whole.shape[1], dtype=np.intp)
+        found = []  # the bend beside all changes; each change beside the bend, for confounders go together
+        for which, columns in zip(parts, (everything, *(np.append(base, part) for part in parts[1:])), strict=True):
+            own = np.searchsorted(columns, which)
+            z, inverse = self.whole[:, columns], np.asarray(np.linalg.inv(self.gram[columns][:, columns]), float)
+            together = plain(z, y, inverse, spent=self.spent)
+            if len(own) and together.p(own) < _UNTOLD:
+                together = fit(z, y, spent=self.spent, z_waves=self.whole_waves[:, columns])
+            left = float(((y - z @ together.coefficients) ** 2).sum())
+            found.append((together.p(own), _strength(together, own, inverse, left), which, together, columns))
         bend = Bend(found[0][1], found[0][0], math.nan) if len(found[0][2]) else None
         changes = []
-        for key, (p, strength, which), columns in zip(self.changing, found[1:], self.slices[1:], strict=True):
+        for key, (p, strength, which, together, used), columns in zip(
+            self.changing, found[1:], self.slices[1:], strict=True
+        ):
             if len(which) == 0:
                 continue
             at = np.linspace(0.05, 0.95, 19)
-            slopes = np.zeros((len(at), len(self.kept)))  # of the outcome along u, by where in the confounder
+            slopes = np.zeros((len(at), len(used)))  # of the outcome along u, by where in the confounder
             slopes[:, 0] = 1.0 / self.sizes[0]
             shape = 2.0 * _powers(at, _BENDS_WITH)  # a product holds 2 u - 1
             for k, column in enumerate(columns):
                 if int(column) in place:
-                    slopes[:, place[int(column)]] = shape[:, k] / self.sizes[column]
+                    slopes[:, np.searchsorted(used, place[int(column)])] = shape[:, k] / self.sizes[place[int(column)]]
             values = slopes @ together.coefficients
             least, most = int(np.argmin(values)), int(np.argmax(values))
-            where = np.nanquantile(self.raw_confounders[key], at[[least, most]])
+            where = np.nanquantile(self.shared.confounders[key], at[[least, most]])
             lowest, highest = (Figure(*together.interval(slopes[k] * unit, LEVEL)) for k in (least, most))
             changes.append(Change(key, strength, p, math.nan, lowest, highest, float(where[0]), float(where[1])))
         return bend, tuple(changes)
 
-    def _curve(self, got: Array, bent: bool) -> tuple[Figure, Optimum | None]:
+    def _curve(self, got: Array, bent: bool, told: bool) -> tuple[Figure, Optimum | None]:
         """From the cause's 10 % to its 90 % quantile, in units of the outcome; and the optimum, where it bends."""
         held = np.clip(got, *np.quantile(got, (0.01, 0.99))) if len(np.unique(got[:2000])) > 2 else got
         degree = self.degree if bent else 1
         used = [k for k, column in enumerate(self.kept) if column < degree]
-        curve = fit(
-            self.whole[:, self.kept[used]],
-            less(held - held.mean(), self.basis),
-            spent=self.spent,
-            z_waves=self.whole_waves[:, used],
-        )
+        z, y = self.whole[:, used], less(held - held.mean(), self.basis)
+        if told:
+            curve = fit(z, y, spent=self.spent, z_waves=self.whole_waves[:, used])
+        else:
+            curve = plain(z, y, np.asarray(np.linalg.inv(self.gram[used][:, used]), float), spent=self.spent)
 
         def shape(u: Array) -> Array:
             columns = _powers(u, max(degree, 1))
             columns[:, 0] /= 2.0
-            return np.asarray((columns / self.sizes[:degree])[:, self.kept[used]])
+            return np.asarray(columns[:, self.kept[used]] / self.sizes[used])
 
         ends = shape(np.array([self.u[np.argmin(np.abs(self.values - end))] for end in self.ends]))
         effect = Figure(*curve.interval(ends[1] - ends[0], LEVEL))
@@ -415,7 +465,7 @@ class _Cause:
             sure = float(inside.mean())
             known = sign * (curve.coefficients @ grid.T)
             middle = float(known.max() - np.max(sign * (curve.coefficients @ ends.T)))
-            where = np.quantile(self.values, [at[int(np.argmax(known))], *np.quantile(at[peaks], (0.05, 0.95))])
+            where = np.quantile(self.values, [at[int(np.argmax(known))], *np.quantile(at[peaks], _DRAWN)])
             low, high = np.quantile(gains, (0.5 - 0.5 * LEVEL, 0.5 + 0.5 * LEVEL))
             best = Optimum(sign > 0, Figure(*map(float, where)), Figure(middle, float(low), float(high)))
         return effect, best
@@ -425,7 +475,8 @@ class _Cause:
         if not abs(raw.value) >= LEAST_EFFECT or partial.value / raw.value > 0.5:
             return "", UNKNOWN
         found = []
-        for key, columns in self.terms.items():
+        beside = {key: self.shared.powers[key][:, : self.shared.degree] for key in self.beside}
+        for key, columns in (*self.shared.hats.items(), *beside.items()):
             basis = orthogonal(np.column_stack((self.mean, columns)))
             z, y = less(self.raw_z, basis), less(whole, basis)
             size = math.sqrt(float(z[:, 0] @ z[:, 0]) * float(y @ y))
@@ -451,15 +502,16 @@ def _correlation(found: Fit, z: Array, y: Array) -> Figure:
     return Figure(value, low, high)
 
 
-def _strength(found: Fit, which: npt.NDArray[np.intp], z: Array, y: Array) -> float:
-    """Partial correlation of the outcome with several inputs beside the others, less what chance would give."""
+def _strength(found: Fit, which: npt.NDArray[np.intp], inverse: Array, left: float) -> float:
+    """Partial correlation of the outcome with several inputs beside the others, less what chance would give.
+
+    inverse: of all inputs' products; left: what the fit leaves of the outcome's squares.
+    """
     if len(which) == 0 or not np.isfinite(found.covariance).all():
         return math.nan
     b = found.coefficients[which]
-    inverse = np.linalg.inv(z.T @ z)[which][:, which]
-    own = np.linalg.inv(inverse)
+    own = np.linalg.inv(inverse[which][:, which])
     gained = float(b @ own @ b) - float(np.trace(own @ found.covariance[which][:, which]))
-    left = float(((y - z @ found.coefficients) ** 2).sum())
     return math.sqrt(max(gained, 0.0) / max(left + max(gained, 0.0), 1e-300))
 
 

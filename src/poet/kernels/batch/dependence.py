@@ -14,6 +14,7 @@ and White's 1980, for errors whose size depends on the input.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -98,37 +99,51 @@ def fit(z: Array, y: Array, *, spent: int = 1, z_waves: Spectrum | None = None) 
         return unknown
     gram = z.T @ z
     try:
-        inverse = np.linalg.inv(gram)
+        inverse = np.linalg.inv(gram) if q > 1 else 1.0 / gram
     except np.linalg.LinAlgError:
         return unknown
     b = inverse @ (z.T @ y)
     e = y - z @ b
     total, unexplained = float(y @ y), float(e @ e)
-    scale = n / (n - q - spent)
     zf = waves(z) if z_waves is None else z_waves
     twice = np.full(n // 2 + 1, 2.0)  # each frequency stands for its mirror image, too
     twice[0] = 1.0
     if n % 2 == 0:
         twice[-1] = 1.0
-    part = np.einsum("fi,ij,fj->f", zf.conj(), inverse, zf).real * twice
+    part = np.einsum("fi,fi->f", zf.conj(), zf @ inverse).real * twice
     power = np.abs(np.fft.rfft(e)) ** 2 / n / np.maximum(1.0 - part / n, _LEAST_LEFT)
-    smooth = smoothed(power)
-    inner = [_inner(zf, twice * each) / n for each in (smooth, power)]
-    inner.append((z * (e * e)[:, None]).T @ z)
-    sizes = [float(np.trace(inverse @ each)) for each in inner]
-    middle = inner[int(np.argmax(sizes))] * scale
+    spectra = (smoothed(power), power)
+    inner = (z * (e * e)[:, None]).T @ z
+    sizes = [float(part @ each) / n for each in spectra]
+    largest = float((inverse * inner).sum())
+    for size, each in zip(sizes, spectra, strict=True):
+        if size > largest:
+            largest, inner = size, ((zf * (twice * each)[:, None]).conj().T @ zf).real / n
     shares = smoothed(part) * power
     top = float(np.max(shares, initial=0.0))
     df = 2.0 * float(shares.sum() / top) ** 2 / float(((shares / top) ** 2).sum()) if top > 0 else 1.0
-    alone = q * unexplained / n
-    effective = n * min(1.0, alone / max(max(sizes), 1e-300)) if alone > 0 else float(n)
+    left = float(n - q - spent)
     return Fit(
         b,
-        inverse @ middle @ inverse,
-        min(df, float(n - q - spent)),
-        effective,
+        inverse @ inner @ inverse * (n / left),
+        min(df, left),
+        n * min(1.0, q * unexplained / n / max(largest, 1e-300)) if unexplained > 0 else float(n),
         1.0 - unexplained / total if total > 0 else float("nan"),
     )
+
+
+def plain(z: Array, y: Array, inverse: Array, *, spent: int = 1) -> Fit:
+    """The usual fit, as if rows were independent: what it does not tell, ``fit`` does not tell either.
+
+    inverse: of ``z.T @ z``.
+    """
+    n, q = z.shape
+    b = inverse @ (z.T @ y)
+    e = y - z @ b
+    total, unexplained = float(y @ y), float(e @ e)
+    left = float(max(n - q - spent, 1))
+    explained = 1.0 - unexplained / total if total > 0 else float("nan")
+    return Fit(b, inverse * (unexplained / left), left, float(n), explained)
 
 
 def smoothed(power: Array) -> Array:
@@ -136,15 +151,15 @@ def smoothed(power: Array) -> Array:
 
     Frequency 0, where the mean was taken away, is left out and gets what its neighbours have.
     """
-    m = len(power)
-    if m < 3:
+    if len(power) < 3:
         return power
-    place = np.arange(m)
-    span = np.clip(place // 2, _LEAST_SPAN, max(_LEAST_SPAN, int((2 * m) ** 0.6)))
-    sums = np.concatenate(([0.0], np.cumsum(power[1:])))  # sums[j]: of frequencies 1 to j
-    low, high = np.clip(place - span, 1, m - 1), np.clip(place + span, 1, m - 1)
+    low, high = _spans(len(power))
+    sums = np.cumsum(power)
     return np.asarray((sums[high] - sums[low - 1]) / (high - low + 1))
 
 
-def _inner(zf: Spectrum, weights: Array) -> Array:
-    return np.asarray(((zf * weights[:, None]).conj().T @ zf).real)
+@lru_cache(maxsize=8)
+def _spans(m: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    place = np.arange(m)
+    span = np.clip(place // 2, _LEAST_SPAN, max(_LEAST_SPAN, int((2 * m) ** 0.6)))
+    return np.clip(place - span, 1, m - 1), np.clip(place + span, 1, m - 1)

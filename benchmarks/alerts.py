@@ -52,7 +52,7 @@ def _table(path: Path) -> Iterator[dict[str, str]]:
 # --- labelled anomalies -----------------------------------------------------------------------------------------------
 
 HOLD = 0.5  # of the probation: an alarm must be a new maximum for so long
-THRESHOLD = 4.73  # the best on the development series, for others
+THRESHOLD = 4.71  # the best on the development series, for others
 PROFILES = {"standard": (1.0, 0.11, 1.0), "few false alarms": (1.0, 0.22, 1.0), "few missed": (1.0, 0.11, 2.0)}
 # by profile: worth of a window found, cost of a false alarm, cost of a window missed
 

@@ -7,6 +7,8 @@ A detector looks at each value three times, each time at something that an incid
   the rounded residuals, at three roundings; what is new is unlikely). This finds what stays within the usual range;
 - **mean**: how far the mean of the last ``SLOW`` residuals is from nought. This finds what is small and stays.
 
+The surprise of a value is that of level and pattern together, or that of the mean, whichever is greater.
+
 Each look gives a deviation; its surprise is ``-log10`` of the chance of so great a deviation, read off a tail that is
 fitted to the deviations of the past. Tails are fitted and not assumed, so that a series with many spikes is not
 surprised by one more. Nothing looks ahead: scale, range and spacing are taken from a first part, the *probation*, in
@@ -43,15 +45,15 @@ ROUNDINGS = (8, 16, 32)  # levels that the range of the probation is cut into, f
 ORDERS = (0, 1, 2, 3, 5)  # values before that the pattern looks back
 TRUST = 0.5  # what a shorter context weighs, in observations of the longer one
 PATTERN = 6  # observations over which the novelty of the pattern is averaged
-MEAN_WEIGHT = 1.5  # of the mean alone, beside the sum of level and pattern
 MOST_CONTEXTS = 60_000  # entries of the pattern's memory; beyond them, all counts are halved
 MOST = 20.0  # surprise of one look: beyond it no difference is of use [log10]
+_LARGEST = 1e100  # beyond it, a value counts as this
 GAP = 10.0  # spacings without a value after which the last values are no context any more
 
 # A tail: counts on a logarithmic axis, of deviations in units of a scale.
 _PER_DOUBLING, _BINS, _ZERO = 4, 200, 60
 _STEP = math.log(2) / _PER_DOUBLING
-_TAIL = 0.05  # share of the deviations that the tail is fitted to
+_TAIL = 0.15  # share of the deviations that the tail is fitted to
 _FEWEST = 10.0  # deviations that it is fitted to at least
 _PRIOR = 10.0  # deviations that the shape supposed before counts for: mean log excess 0.25, as of an exponential tail
 _REFIT = 10  # observations between two fits
@@ -324,10 +326,14 @@ class Detector:
         self._sum = 0.0
 
     def update(self, time: float, value: float) -> float:
-        """The surprise of a value >= 0 [log10]; then takes it in. time: Unix time [s]."""
+        """The surprise of a value >= 0 [log10]; then takes it in. time: Unix time [s].
+
+        Values beyond ``1e100`` count as ``1e100``, with their sign.
+        """
         if not (math.isfinite(value) and math.isfinite(time)):
             self.skipped += 1
             return 0.0
+        value = min(max(value, -_LARGEST), _LARGEST)
         if self._first is None:
             return self._step(time, value)
         self._first.append((time, value))
@@ -342,7 +348,7 @@ class Detector:
         values = np.array([value for _, value in first])
         steps = np.diff(times)
         steps = steps[steps > 0]
-        self.spacing = float(np.median(steps)) if len(steps) else 1.0
+        self.spacing = max(float(np.median(steps)), 1e-6) if len(steps) else 1.0
         self._profile = Profile(self.spacing)
         residuals = np.array([self._profile.residual(time, value) for time, value in first])
         sizes = np.abs(residuals)
@@ -380,7 +386,7 @@ class Detector:
         self._slow.append(residual)
         self._sum += residual
         mean = self._mean.update(abs(self._sum) / SLOW)
-        return max(level + novel, MEAN_WEIGHT * mean)
+        return max(level + novel, mean)
 
     def dump(self) -> dict[str, Any]:
         """All that it knows, as plain values (JSON)."""

@@ -7,6 +7,7 @@ import sys
 from tests.postgres.server import running
 
 from benchmarks import (
+    alerts,
     contexts,
     crowd,
     faults,
@@ -68,6 +69,7 @@ def main(arguments: list[str]) -> int:
         show("Declared tunables", tunables.run(seeds=10 if study else 4, study=study)),
         show("Recorded traffic", traces.run(services=200 if study else 40, seeds=10 if study else 1)),
         show("Planted truth", planted.run(200 if study else 40)),
+        show("What is out of the ordinary", alerts.run(draws=20 if study else 10, series=20 if study else 5)),
         show("Whether it keeps its word", honesty.run(*((10, 100_000) if study else (2, 10_000)))),
     ]
     if study:

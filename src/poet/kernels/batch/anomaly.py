@@ -7,6 +7,8 @@ A detector looks at each value three times, each time at something that an incid
   the rounded residuals, at three roundings; what is new is unlikely). This finds what stays within the usual range;
 - **mean**: how far the mean of the last ``SLOW`` residuals is from nought. This finds what is small and stays.
 
+The surprise of a value is that of level and pattern together, or that of the mean, whichever is greater.
+
 Each look gives a deviation; its surprise is ``-log10`` of the chance of so great a deviation, read off a tail that is
 fitted to the deviations of the past. Tails are fitted and not assumed, so that a series with many spikes is not
 surprised by one more. Nothing looks ahead: scale, range and spacing are taken from a first part, the *probation*, in
@@ -21,7 +23,7 @@ Foster & Stine 2008 (alpha spending).
 from __future__ import annotations
 
 import math
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -43,15 +45,15 @@ ROUNDINGS = (8, 16, 32)  # levels that the range of the probation is cut into, f
 ORDERS = (0, 1, 2, 3, 5)  # values before that the pattern looks back
 TRUST = 0.5  # what a shorter context weighs, in observations of the longer one
 PATTERN = 6  # observations over which the novelty of the pattern is averaged
-MEAN_WEIGHT = 1.5  # of the mean alone, beside the sum of level and pattern
 MOST_CONTEXTS = 60_000  # entries of the pattern's memory; beyond them, all counts are halved
 MOST = 20.0  # surprise of one look: beyond it no difference is of use [log10]
+_LARGEST = 1e100  # beyond it, a value counts as this
 GAP = 10.0  # spacings without a value after which the last values are no context any more
 
 # A tail: counts on a logarithmic axis, of deviations in units of a scale.
 _PER_DOUBLING, _BINS, _ZERO = 4, 200, 60
 _STEP = math.log(2) / _PER_DOUBLING
-_TAIL = 0.05  # share of the deviations that the tail is fitted to
+_TAIL = 0.15  # share of the deviations that the tail is fitted to
 _FEWEST = 10.0  # deviations that it is fitted to at least
 _PRIOR = 10.0  # deviations that the shape supposed before counts for: mean log excess 0.25, as of an exponential tail
 _REFIT = 10  # observations between two fits
@@ -324,10 +326,14 @@ class Detector:
         self._sum = 0.0
 
     def update(self, time: float, value: float) -> float:
-        """The surprise of a value >= 0 [log10]; then takes it in. time: Unix time [s]."""
+        """The surprise of a value >= 0 [log10]; then takes it in. time: Unix time [s].
+
+        Values beyond ``1e100`` count as ``1e100``, with their sign.
+        """
         if not (math.isfinite(value) and math.isfinite(time)):
             self.skipped += 1
             return 0.0
+        value = min(max(value, -_LARGEST), _LARGEST)
         if self._first is None:
             return self._step(time, value)
         self._first.append((time, value))
@@ -342,7 +348,7 @@ class Detector:
         values = np.array([value for _, value in first])
         steps = np.diff(times)
         steps = steps[steps > 0]
-        self.spacing = float(np.median(steps)) if len(steps) else 1.0
+        self.spacing = max(float(np.median(steps)), 1e-6) if len(steps) else 1.0
         self._profile = Profile(self.spacing)
         residuals = np.array([self._profile.residual(time, value) for time, value in first])
         sizes = np.abs(residuals)
@@ -380,7 +386,7 @@ class Detector:
         self._slow.append(residual)
         self._sum += residual
         mean = self._mean.update(abs(self._sum) / SLOW)
-        return max(level + novel, MEAN_WEIGHT * mean)
+        return max(level + novel, mean)
 
     def dump(self) -> dict[str, Any]:
         """All that it knows, as plain values (JSON)."""
@@ -476,6 +482,108 @@ def spent(surprise: npt.ArrayLike) -> Array:
     value = np.asarray(surprise, float)
     looks = np.maximum(np.arange(len(value)), 1)
     return np.asarray(np.maximum(value - np.log10(looks / 1000) + 1, 0.0))
+
+
+# Against a past that holds incidents.
+
+_KEPT = 600  # values of a baseline
+_UPPER = 0.1  # share of them that its tail is fitted to
+_CUT = 8.0  # upper quartile's distances from the median beyond which a value of the history is no usual one
+_SPACES = 10.0  # and at least so many of ``least``
+_SUPPOSED = 5.0  # values that a tail as wide as the middle counts for
+_LEARN = 3.0  # surprise from which a value is not learned from [log10]
+_PATIENCE = 30  # values in a row after which what is surprising is the new usual
+_USUAL = 15  # values before it says anything
+
+
+_LOOKED_OVER = (15, 30, 60, 120, 240, 480)  # numbers of values at which what stands out among them is dropped
+
+
+def _usual(ranked: Array, least: float) -> Array:
+    """Ranked values without those that stand out above."""
+    while len(ranked) >= _USUAL:
+        median, upper = ranked[len(ranked) // 2], ranked[3 * len(ranked) // 4]
+        fewer = ranked[ranked <= median + max(_CUT * (upper - median), _SPACES * least)]
+        if len(fewer) == len(ranked):
+            break
+        ranked = fewer
+    return ranked
+
+
+class Baseline:
+    """How far above the usual a value is, where the past may hold incidents: in up to a fifth of it, or so.
+
+    For series of one service that are watched for getting worse, as logarithms of latencies or shares of failures; a
+    ``Detector`` in its stead learns from all, and takes an incident that comes again and again for usual. The usual is
+    the median of up to ``_KEPT`` values; above their upper tenth an exponential tail is fitted, in which the distance
+    of that tenth from the median counts for a few values. What is surprising is not learned from, but for
+    ``_PATIENCE`` of it in a row. Small values are never a surprise: where a fall is bad, give the negative.
+    """
+
+    __slots__ = ("_new", "_order", "_row", "least", "values")
+
+    def __init__(self, history: npt.ArrayLike = (), *, least: float) -> None:
+        """history: values from before, in any order; what stands out among them is dropped, and of many a regular
+        choice by rank is kept; least: difference that is none, > 0 [unit of the values].
+
+        Raises ValueError for a ``least`` that is not > 0.
+        """
+        if not least > 0:
+            raise ValueError(f"least must be > 0, got {least!r}")
+        self.least = least
+        seen = np.asarray(history, float)
+        kept = _usual(np.sort(seen[np.isfinite(seen)]), least)
+        self.values: list[float] = kept[:: max(1, math.ceil(len(kept) / _KEPT))].tolist()  # ranked
+        self._order = deque(np.random.default_rng(0).permutation(self.values).tolist())  # which goes next
+        self._row = 0
+        self._new = not self.values  # whether what stands out is still dropped: not once something has come to stay
+
+    def surprise(self, value: float) -> float:
+        """How surprising a value is, >= 0 [log10]; 0.0 where it is no number, or where too little was seen."""
+        number = len(self.values)
+        if number < _USUAL or math.isnan(value):
+            return 0.0
+        start = int(number * (1 - _UPPER))
+        median, edge = self.values[number // 2], self.values[start]
+        share = 1 - start / number
+        if value <= edge:
+            return max(-math.log10((number - bisect_left(self.values, value) + 0.5) / (number + 1)), 0.0)
+        middle = (edge - median) / math.log(0.5 / share)
+        beyond = sum(self.values[start:]) - edge * (number - start)
+        width = max((beyond + _SUPPOSED * middle) / (number - start + _SUPPOSED), self.least)
+        return min((value - edge) / width / _LOG10 - math.log10(share), MOST)
+
+    def update(self, value: float) -> float:
+        """The same; then learns from the value where it is no surprise, or has come to stay."""
+        said = self.surprise(value)
+        if not math.isfinite(value):
+            return said
+        self._row = self._row + 1 if said >= _LEARN else 0
+        if said < _LEARN or self._row > _PATIENCE:
+            self._new = self._new and self._row <= _PATIENCE
+            insort(self.values, value)
+            self._order.append(value)
+            if len(self._order) > _KEPT:
+                self.values.pop(bisect_left(self.values, self._order.popleft()))
+            elif self._new and len(self._order) in _LOOKED_OVER:
+                self.values = _usual(np.array(self.values), self.least).tolist()
+                most = self.values[-1]
+                self._order = deque(each for each in self._order if each <= most)
+        return said
+
+
+def level_for(per_day: float, looks_per_day: float) -> float:
+    """The surprise that so many of a day's looks pass by chance, over all series that are looked at [log10].
+
+    per_day: false alarms wanted, > 0; looks_per_day: values a day, of all series together, > 0. Each look is taken at
+    its word (``10 ** -surprise``); looks that depend on one another make fewer alarms than that, not more.
+
+    >>> level_for(1.0, 10_000)
+    4.0
+    """
+    if not (per_day > 0 and looks_per_day > 0):
+        raise ValueError(f"per_day and looks_per_day must be > 0, got {per_day!r} and {looks_per_day!r}")
+    return max(math.log10(looks_per_day / per_day), 1e-9)
 
 
 # Alarms at a stated rate, or at the least cost.

@@ -360,3 +360,141 @@ def _mixed(
         if float(counts.bad.sum() - (counts.number * p0).sum()) < 0.5 * plain:
             return True
     return False
+
+
+# Whose own doing it is.
+
+
+class Calls(NamedTuple):
+    """Calls from service to service in some time; those from outside have the caller ``""``."""
+
+    caller: Sequence[str]
+    callee: Sequence[str]
+    seconds: npt.ArrayLike  # (n,) how long each took, with all that it called itself
+    failed: npt.ArrayLike | None = None  # (n,) whether it failed, where known
+
+
+class Culprit(NamedTuple):
+    """How much speaks for one service as the cause."""
+
+    service: str
+    score: float  # >= 0, the sum of the next four [log, natural]
+    slower: float  # growth of its own time: what its callers wait beyond what it waits for itself
+    calling: float  # growth of the time of all its calls alike: the caller's doing rather than that of all it calls
+    missing: float  # calls to it, or from it, that used to come and do not
+    failing: float  # growth of its failures, beyond that of the services it calls
+
+
+SEVERAL = 3  # services that one must call for what they have in common to be its own doing
+_KNOWN = 3  # calls of a pair before, from which something is usual
+
+
+class _Pair(NamedTuple):
+    number: int
+    usual: float  # median time [s]
+    failures: float
+
+
+def culprits(before: Calls, during: Calls) -> tuple[Culprit, ...]:
+    """The services, the one with the most evidence against it first; empty where nothing can be compared.
+
+    before: calls in which things were mostly well (medians are taken, so that some incidents among them do no harm);
+    during: calls of the incident. Both may be samples, if all pairs are sampled alike. Calls of a service to itself are
+    left out, and times that are not > 0.
+
+    The time of a service is compared without that of its callees (``self time``: the growth of its median less that of
+    each callee times how often it is called), so that who only waits is not blamed; what grew for most services that
+    one service calls is laid to the caller; evidence from ``n`` calls counts ``n / (n + 1)``, so that one odd call
+    says half of what it seems to.
+    """
+    was, now = _pairs(before), _pairs(during)
+    services = sorted({service for pair in was for service in pair if service})
+    inbound_before, inbound = _inbound(was), _inbound(now)
+    growth: dict[tuple[str, str], float] = {}
+    lost: dict[tuple[str, str], float] = {}
+    odds: dict[tuple[str, str], float] = {}
+    for pair, usual in was.items():
+        if usual.number < _KNOWN:
+            continue
+        seen = now.get(pair, _Pair(0, 0.0, 0.0))
+        if seen.number:
+            growth[pair] = math.log(seen.usual / usual.usual) * seen.number / (seen.number + 1)
+            odds[pair] = _failing(usual, seen)
+        arrivals_before, arrivals = inbound_before.get(pair[0], 0), inbound.get(pair[0], 0)
+        if arrivals_before and arrivals:
+            expected = usual.number * arrivals / arrivals_before
+            lost[pair] = math.log((expected + 1) / (seen.number + 1))
+    found = []
+    for service in services:
+        callers = [pair for pair in growth if pair[1] == service]
+        slower = [_own(pair, was, now, growth) - _common(pair[0], service, growth) for pair in callers]
+        failing = [
+            odds[pair] - max((odds[other] for other in odds if other[0] == service), default=0.0) for pair in callers
+        ]
+        gone = [lost[pair] - _common(pair[0], service, lost) for pair in lost if pair[1] == service]
+        parts = (
+            max(slower, default=0.0),
+            _common(service, "", growth),
+            max(gone, default=0.0) + _common(service, "", lost),
+            max(failing, default=0.0),
+        )
+        parts = tuple(max(part, 0.0) for part in parts)  # type: ignore[assignment]
+        found.append(Culprit(service, sum(parts), *parts))
+    return tuple(sorted((each for each in found if each.score > 0), key=lambda each: -each.score))
+
+
+def _pairs(calls: Calls) -> dict[tuple[str, str], _Pair]:
+    seconds = np.asarray(calls.seconds, float)
+    if not len(calls.caller) == len(calls.callee) == len(seconds):
+        raise ValueError(
+            "caller, callee and seconds must be of one length, "
+            f"got {len(calls.caller)}, {len(calls.callee)} and {len(seconds)}"
+        )
+    failed = np.zeros(len(seconds)) if calls.failed is None else np.asarray(calls.failed, float)
+    if len(failed) != len(seconds):
+        raise ValueError(f"failed must have a value per call, {len(seconds)}, got {len(failed)}")
+    places: dict[tuple[str, str], list[int]] = {}
+    for place, pair in enumerate(zip(calls.caller, calls.callee, strict=True)):
+        if pair[0] != pair[1] and seconds[place] > 0:
+            places.setdefault((str(pair[0]), str(pair[1])), []).append(place)
+    return {
+        pair: _Pair(len(some), float(np.median(seconds[some])), float(failed[some].sum()))
+        for pair, some in places.items()
+    }
+
+
+def _inbound(pairs: Mapping[tuple[str, str], _Pair]) -> dict[str, int]:
+    count: dict[str, int] = {}
+    for pair, each in pairs.items():
+        count[pair[1]] = count.get(pair[1], 0) + each.number
+    return count
+
+
+def _failing(usual: _Pair, seen: _Pair) -> float:
+    """Growth of the failures beyond those expected, one of each supposed."""
+    expected = seen.number * (usual.failures + 0.5) / (usual.number + 1)
+    return max(math.log((seen.failures + 1) / (expected + 1)), 0.0)
+
+
+def _own(
+    pair: tuple[str, str],
+    was: Mapping[tuple[str, str], _Pair],
+    now: Mapping[tuple[str, str], _Pair],
+    growth: Mapping[tuple[str, str], float],
+) -> float:
+    """Growth of a service's own time, as one of its callers sees it."""
+    usual, seen = was[pair], now[pair]
+    longer = seen.usual - usual.usual
+    arrivals = _inbound(was)[pair[1]]
+    for child in growth:
+        if child[0] == pair[1]:
+            longer -= max(now[child].usual - was[child].usual, 0.0) * was[child].number / arrivals
+    weight = seen.number / (seen.number + 1)
+    return min(math.log1p(max(longer, 0.0) / usual.usual) * weight, max(growth[pair], 0.0))
+
+
+def _common(caller: str, but: str, of: Mapping[tuple[str, str], float]) -> float:
+    """What most of a caller's calls have in common, one callee left out, >= 0; 0.0 where it calls few services."""
+    values = [value for pair, value in of.items() if pair[0] == caller and pair[1] != but]
+    several = caller and len(values) + any(pair == (caller, but) for pair in of) >= SEVERAL
+    return max(float(np.median(values)), 0.0) if several else 0.0

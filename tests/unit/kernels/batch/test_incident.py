@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poet.kernels.batch.incident import Signal, explain, group, slow
+from poet.kernels.batch.incident import Calls, Signal, culprits, explain, group, slow
 
 
 def test_alarms_that_belong_together_are_one_incident():
@@ -147,3 +147,75 @@ def test_slow_is_slower_than_nearly_all_before():
     assert was.sum() == 5
     assert now.tolist() == [False, True, True]
     assert slow([], [1.0])[1].tolist() == [False]
+
+
+USUAL = {  # caller, callee: median [s], calls
+    ("", "front"): (0.2, 100),
+    ("front", "cart"): (0.02, 100),
+    ("front", "pay"): (0.05, 30),
+    ("front", "ads"): (0.01, 100),
+    ("pay", "bank"): (0.03, 30),
+}
+
+
+def made(change=(), drop=(), failing=(), seed=0):
+    """Calls as usual; change: by pair, seconds more; drop: share of its calls that come; failing: share that fails."""
+    rng = np.random.default_rng(seed)
+    caller, callee, seconds, failed = [], [], [], []
+    for pair, (median, number) in USUAL.items():
+        number = int(number * dict(drop).get(pair, 1.0))
+        caller += [pair[0]] * number
+        callee += [pair[1]] * number
+        seconds += (median * rng.lognormal(0, 0.2, number) + dict(change).get(pair, 0.0)).tolist()
+        failed += (rng.random(number) < dict(failing).get(pair, 0.01)).tolist()
+    return Calls(caller, callee, seconds, failed)
+
+
+def first(**given):
+    found = culprits(made(), made(seed=1, **given))
+    return found[0].service, found[0]
+
+
+def test_who_only_waits_is_not_blamed():
+    slow = 0.5
+    name, found = first(change={("pay", "bank"): slow, ("front", "pay"): slow, ("", "front"): 0.3 * slow})
+    assert name == "bank"
+    assert found.slower > 1
+
+
+def test_who_is_slow_itself_is_blamed():
+    assert first(change={("front", "pay"): 0.5, ("", "front"): 0.15})[0] == "pay"
+
+
+def test_what_slows_all_calls_of_one_is_its_own_doing():
+    alike = {("front", "cart"): 0.2, ("front", "pay"): 0.5, ("front", "ads"): 0.1, ("", "front"): 2.0}
+    assert first(change=alike)[0] == "front"
+
+
+def test_calls_that_do_not_come_any_more_speak_against_who_made_them():
+    name, found = first(drop={("front", "cart"): 0.1, ("front", "pay"): 0.1, ("front", "ads"): 0.1})
+    assert name == "front"
+    assert found.missing > 1
+
+
+def test_failures_are_laid_to_the_deepest():
+    failing = {("pay", "bank"): 0.8, ("front", "pay"): 0.8, ("", "front"): 0.3}
+    name, found = first(failing=failing)
+    assert name == "bank"
+    assert found.failing > 1
+
+
+def test_no_calls_no_culprit():
+    nothing = Calls([], [], [])
+    assert culprits(nothing, nothing) == ()
+    assert culprits(made(), nothing) == ()
+    assert culprits(nothing, made()) == ()
+    with pytest.raises(ValueError, match="one length"):
+        culprits(Calls(["a"], [], []), nothing)
+    with pytest.raises(ValueError, match="value per call"):
+        culprits(Calls(["a"], ["b"], [1.0], []), nothing)
+
+
+def test_odd_times_are_left_out():
+    odd = Calls(["a"] * 6, ["b"] * 6, [1.0, 1.0, 1.0, 0.0, -1.0, math.nan])
+    assert culprits(odd, odd) == ()

@@ -372,6 +372,19 @@ class Store(Protocol):
         """Release what is held. Closing twice does no harm."""
 
 
+class Engine(Protocol):
+    """Does a task for each of many parts, somewhere. What runs where is its own affair, and changes no result."""
+
+    def map(self, task: Callable[[Any], Any], parts: Sequence[Any]) -> list[Any]:
+        """``task(part)`` of each, in the order of the parts. A fault of a task comes out; others may have run.
+
+        Both may be sent elsewhere: the task is a function of a module, parts and results can be pickled.
+        """
+
+    def close(self) -> None:
+        """Release what is held. Closing twice does no harm."""
+
+
 class Listener(Protocol):
     """Told of changes, off the call path."""
 

@@ -13,6 +13,7 @@ COMMANDS = {
     "show": "what holds for one function now",
     "explain": "why these values: the evidence, and what others would give",
     "replay": "what other parameters would have made of the recorded calls",
+    "analyze": "what the recorded calls show: changes, seasons, groups, relations, incidents",
     "history": "all changes to one function, with their reasons",
     "rollback": "make an older version live, and pause learning",
     "pin": "hold values that learning must not change",
@@ -25,6 +26,7 @@ COMMANDS = {
     "doctor": "look for damage, faults and odd settings",
     "demo": "watch it learn from recorded traffic of real services",
 }
+ENGINES = ("local", "ray")
 FORMATS = ("parquet", "arrow", "jsonl", "csv")
 CHANGES = ("maintain", "rollback", "pin", "unpin", "pause", "resume")
 EXIT_CODES = "exit code: 0 done, 1 doctor found something to mend, 2 error or wrong usage"
@@ -113,7 +115,7 @@ def _add_common(parser: _Parser) -> None:
 def _add_own(name: str, parser: _Parser) -> None:
     if name in ("show", "explain", "replay", "history", "rollback", "pin", "unpin"):
         parser.add_argument("function", metavar="FN", help="full name, its end after any dot, or name#fingerprint")
-    elif name in ("pause", "resume"):
+    elif name in ("pause", "resume", "analyze"):
         parser.add_argument("function", metavar="FN", nargs="?", help="one function; without it: all")
     if name == "rollback":
         parser.add_argument(
@@ -129,6 +131,8 @@ def _add_own(name: str, parser: _Parser) -> None:
             help="timeout, retries, backoff, hedges, hedge_delay; for instance timeout=2 retries=1 (default: the live)",
         )
         parser.add_argument("--since", metavar="30d", type=_span, help="only calls of the last 30 days; s, m, h, d, w")
+    if name == "analyze":
+        _add_analyze(parser)
     if name == "history":
         parser.add_argument("--last", metavar="N", type=_positive, help="only the newest N entries")
     if name == "export":
@@ -137,6 +141,23 @@ def _add_own(name: str, parser: _Parser) -> None:
         _add_import(parser)
     if name in CHANGES:
         parser.add_argument("--reason", metavar="TEXT", default="", help="kept in the history")
+
+
+def _add_analyze(parser: _Parser) -> None:
+    parser.add_argument("--since", metavar="30d", type=_span, help="only calls of the last 30 days; s, m, h, d, w")
+    parser.add_argument(
+        "--from",
+        dest="tables",
+        metavar="PATH",
+        nargs="+",
+        help="exported tables of Parquet instead of the store: files, folders, patterns, or an address of fsspec's",
+    )
+    parser.add_argument("--engine", choices=ENGINES, default="local", help="where it runs (default: this machine)")
+    parser.add_argument("--workers", metavar="N", type=_positive, help="processes at work (default: one for each core)")
+    parser.add_argument("--address", metavar="URL", help="of a Ray cluster that is there (default: start one here)")
+    parser.add_argument("--top", metavar="N", type=_positive, default=20, help="findings that are shown (default: 20)")
+    parser.add_argument("--apply", action="store_true", help="make values live that the history proves to be better")
+    parser.add_argument("--reason", metavar="TEXT", default="", help="kept in the history with --apply")
 
 
 def _add_export(parser: _Parser) -> None:

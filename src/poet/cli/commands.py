@@ -22,6 +22,7 @@ from poet.seams import FunctionRecord, Store
 from poet.settings import person, upkeep_at
 
 if TYPE_CHECKING:
+    from poet.cli.analysis import Analyze
     from poet.cli.transfer import Export
     from poet.learning.online_learner import Headline
 
@@ -37,6 +38,7 @@ class Asked(NamedTuple):
     to: int | None = None  # version to roll back to; None: the parent of the live one
     values: tuple[str, ...] = ()  # ``name=value``, to pin
     export: Export | None = None  # what is to leave
+    analyze: Analyze | None = None  # what is to be found out
     keep_executions: float = 30.0  # [days]
     keep_hours: float = 400.0  # [days]
     last: int | None = None  # newest entries of a history, >= 1; None: all

@@ -23,6 +23,7 @@ from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Store
 from poet.settings import Settings, is_served, person, shown_store, store_path
 
 if TYPE_CHECKING:
+    from poet.cli.analysis import Analyze
     from poet.cli.transfer import Export
 
 DONE, NEGATIVE, ERROR = 0, 1, 2
@@ -103,7 +104,12 @@ def _run(words: Sequence[str], clock: Clock) -> int:
                 doc = _take_in(asked, settings, now)
             else:
                 told = _asked(asked, settings, now)
-                doc = _ask_store(asked.command, getattr(asked, "function", None), settings, told)
+                if told.analyze is not None and told.analyze.tables:
+                    from poet.cli import analysis
+
+                    doc = analysis.of_tables(told.analyze)
+                else:
+                    doc = _ask_store(asked.command, getattr(asked, "function", None), settings, told)
     if as_json:
         _print_json(doc)
     elif doc["command"] == "export" and doc["output"] is None:
@@ -125,7 +131,27 @@ def _asked(words: object, settings: Settings, now: float) -> Asked:
         last=getattr(words, "last", None),
         since=getattr(words, "since", None),
         export=_export(words, now) if getattr(words, "command", None) == "export" else None,
+        analyze=_analyze(words, now) if getattr(words, "command", None) == "analyze" else None,
     )
+
+
+def _analyze(words: object, now: float) -> Analyze:
+    from poet.cli import analysis  # here: only this command needs it
+
+    asked = analysis.Analyze(
+        now=now,
+        function=getattr(words, "function", None),
+        since=getattr(words, "since", None),
+        tables=tuple(getattr(words, "tables", None) or ()),
+        engine=getattr(words, "engine", "local"),
+        workers=getattr(words, "workers", None),
+        address=getattr(words, "address", None),
+        top=getattr(words, "top", 20),
+        apply=getattr(words, "apply", False),
+        reason=getattr(words, "reason", ""),
+    )
+    analysis.check(asked)
+    return asked
 
 
 def _export(words: object, now: float) -> Export:
@@ -195,7 +221,8 @@ def _ask_store(command: str, function: str | None, settings: Settings, asked: As
             return views.status([], [], store=settings.store, now=asked.now)
         advice = "call a decorated function, or name another store with --store"
         raise StoreUnavailable(settings.store, "no function has been recorded yet", advice)
-    store = _open_to_change(settings) if command in CHANGES else _open_to_read(settings)
+    changes = command in CHANGES or (asked.analyze is not None and asked.analyze.apply)
+    store = _open_to_change(settings) if changes else _open_to_read(settings)
     try:
         if command == "status":
             return commands.status(store, asked)
@@ -205,6 +232,10 @@ def _ask_store(command: str, function: str | None, settings: Settings, asked: As
             from poet.cli import transfer
 
             return transfer.export(store, asked.export)
+        if asked.analyze is not None:
+            from poet.cli import analysis
+
+            return analysis.of_store(store, settings, asked.analyze)
         if function is None:
             return (commands.pause if command == "pause" else commands.resume)(store, None, asked)
         return PER_FUNCTION[command](store, function, asked)

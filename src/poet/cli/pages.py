@@ -459,6 +459,64 @@ def _figure(name: str, x: float) -> str:
     return words.span(x) if name in ("seconds", "p50", "p99") else f"{x:.3f}"
 
 
+# --- analyze ---------------------------------------------------------------------------------------------------------
+
+_KIND_STYLES = {"incident": "red", "change": "yellow", "effect": "green", "cluster": "cyan", "relation": "cyan"}
+MOST_UNTOLD = 5  # functions of which it is said what could not be found out
+
+
+def _analyze(doc: Document, _: int, zone: tzinfo | None) -> Iterable[RenderableType]:
+    calls, many = sum(row["calls"] for row in doc["functions"]), len(doc["functions"])
+    between = [row[end] for row in doc["functions"] for end in ("first", "last") if row[end] is not None]
+    spanned = f", {words.moment(min(between), zone)} to {words.moment(max(between), zone)}" if between else ""
+    yield _say(
+        f"{words.plural(len(doc['insights']), 'finding')} in {words.count(calls)} calls of "
+        f"{words.plural(many, 'function')}{spanned}",
+        "bold",
+    )
+    shown = doc["insights"][: doc["top"]]
+    for number, insight in enumerate(shown, start=1):
+        yield Text()
+        title = Text(f"{number:2}. ")
+        title.append(insight["kind"], style=_KIND_STYLES.get(insight["kind"], ""))
+        title.append(f"  {words.printable(insight['name'])}", style="bold")
+        yield title
+        yield _indented(_indented(_say(words.printable(_sentence(insight["sentence"])))))
+        for line in insight["picture"]:
+            yield _indented(_indented(Text(line, style="dim", no_wrap=True)))
+        yield _indented(_indented(_say(f"→ {words.printable(insight['action'])}")))
+    if len(doc["insights"]) > len(shown):
+        yield Text()
+        yield _say(f"{len(doc['insights']) - len(shown)} more with --top {len(doc['insights'])}", "dim")
+    yield from _not_told(doc)
+    for done in doc["applied"]:
+        said = _values(done["values"])
+        if done["version"] is not None:
+            yield _say(f"{words.printable(done['function'])}: {said} went live as version {done['version']}", "green")
+        else:
+            yield _say(
+                f"{words.printable(done['function'])}: {said} left alone: {words.printable(done['left'])}", "yellow"
+            )
+    if doc["applying"] and not doc["applied"]:
+        yield Text()
+        yield _say("nothing was applied: no values are proved to be better for all calls", "dim")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _not_told(doc: Document) -> Iterable[RenderableType]:
+    silent = [row for row in doc["functions"] if row["untold"] or row["left_out"]]
+    if silent:
+        yield Text()
+    for row in silent[:MOST_UNTOLD]:
+        left = [f"{n} calls left out, {reason}" for reason, n in row["left_out"].items()]
+        yield _say(words.printable(f"{row['name']}: {'; '.join([*row['untold'], *left])}"), "dim")
+    if len(silent) > MOST_UNTOLD:
+        yield _say(f"and of {len(silent) - MOST_UNTOLD} more functions not all could be told; --json says what", "dim")
+
+
 # --- history ---------------------------------------------------------------------------------------------------------
 
 
@@ -698,6 +756,7 @@ _PAGES = {
     "show": _show,
     "explain": _explain,
     "replay": _replay,
+    "analyze": _analyze,
     "history": _history,
     "rollback": _steered,
     "pin": _steered,

@@ -1,0 +1,76 @@
+"""All findings about one function: pure, the same for the same calls wherever it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from poet.learning.batch import effects, groups, incidents, over_time, relations
+from poet.learning.batch.asked import Asked
+from poet.learning.batch.calls import Calls, Read
+from poet.learning.batch.points import FEWEST_POINTS, Points, points, step_for
+from poet.model.insight import Analysed, Insight, ranked
+
+FEWEST_CALLS = 20
+SAMPLE = 20_000  # calls that are looked at one by one, evenly spread over all
+
+
+class Found(NamedTuple):
+    """What came of one function."""
+
+    insights: tuple[Insight, ...]
+    looked_at: Analysed
+
+
+def analyse(function: str, read: Read, asked: Asked) -> Found:
+    """function: its full name. Never raises for what a history holds."""
+    calls = read.calls
+    n = len(calls)
+    first, last = (float(calls.started[0]), float(calls.started[-1])) if n else (0.0, 0.0)
+    looked_at = Analysed(function, n, first, last, 0.0, read.left_out, ())
+    if n < FEWEST_CALLS:
+        return Found((), looked_at._replace(untold=(f"{n} calls are too few: it takes {FEWEST_CALLS}",)))
+    asked = asked.scaled(calls)
+    untold: list[str] = []
+    found: list[Insight] = []
+    step = step_for(calls)
+    series = points(calls, step) if step else None
+    if series is None:
+        untold.append(_too_short(calls))
+    else:
+        courses = over_time.courses(series)
+        found += over_time.findings(function, calls, series, courses, asked)
+        found += incidents.findings(function, calls, series, courses, asked)
+    some = _sample(calls, asked.seed)
+    for look in (effects.findings, relations.findings, groups.findings):
+        found += _looked(look, function, some, series, asked, untold)
+    return Found(ranked(found), looked_at._replace(step=step, untold=tuple(untold)))
+
+
+Look = Callable[[str, Calls, "Points | None", Asked, list[str]], Iterable[Insight]]
+
+
+def _looked(
+    look: Look, function: str, calls: Calls, series: Points | None, asked: Asked, untold: list[str]
+) -> list[Insight]:
+    return list(look(function, calls, series, asked, untold))
+
+
+def _too_short(calls: Calls) -> str:
+    span = float(calls.started[-1] - calls.started[0])
+    if len(calls) < FEWEST_POINTS:
+        return f"nothing over time: {len(calls)} calls make no {FEWEST_POINTS} points of time"
+    return (
+        f"nothing over time: {len(calls)} calls within {span:.3g} s lie too thin, or too unevenly, for points of time"
+    )
+
+
+def _sample(calls: Calls, seed: int) -> Calls:
+    """At most SAMPLE of them, each as likely as the other, in order."""
+    n = len(calls)
+    if n <= SAMPLE:
+        return calls
+    chosen = np.random.default_rng([seed, n]).choice(n, SAMPLE, replace=False)
+    return calls.take(np.sort(chosen))

@@ -14,6 +14,7 @@ from benchmarks import (
     fleet,
     hedged_calls,
     hedging,
+    history,
     honesty,
     learning,
     limits,
@@ -70,6 +71,7 @@ def main(arguments: list[str]) -> int:
         show("Recorded traffic", traces.run(services=200 if study else 40, seeds=10 if study else 1)),
         show("Planted truth", planted.run(200 if study else 40)),
         show("What is out of the ordinary", alerts.run(draws=20 if study else 10, series=20 if study else 5)),
+        show("A history at scale", history.run(study=study)),
         show("Whether it keeps its word", honesty.run(*((10, 100_000) if study else (2, 10_000)))),
     ]
     if study:

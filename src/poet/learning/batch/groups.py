@@ -19,7 +19,7 @@ from poet.model.insight import ContextCluster, Insight, Proposal
 from poet.model.tunable import Value
 
 FEWEST = 100  # calls
-SAMPLE = 600  # calls that choose the number of groups: the structure that is worth telling shows in these
+SAMPLE = 400  # calls that choose the number of groups: the structure that is worth telling shows in these
 LEVEL = 0.9
 TOLD = 2  # features by which a group is described: those that set it apart most
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from poet.kernels.batch import changepoint, forecast, season
-from poet.kernels.batch.changepoint import Change
+from poet.kernels.batch.changepoint import Change, Slope
 from poet.kernels.batch.season import Period
 from poet.learning.batch.asked import Asked
 from poet.learning.batch.calls import Array, Calls, Codes
@@ -25,7 +25,8 @@ LEVEL = 0.9
 LEAST = {"latency": 0.02, "load": 0.04, "failures": 0.03}  # change that is told, on the scale of a course: log10; angle
 LEAST_SHARE = 0.005  # of failures, drift that is told
 LEAST_STRENGTH = 0.1  # of a season, as a share of the variance
-SURE = 0.998  # level of the interval that must be on one side of zero, for a trend to be told
+SURE = 1.9  # half widths of its interval that a trend must be away from zero, to be told: 2 in 1000 are by chance
+NEAR_TIMEOUT = 2.0  # times that a usual answer is from the timeout, within which it is asked what is to come
 LEAST_TREND = 1.05  # ratio over the whole history
 DAY = 86400.0  # [s]
 NEAR = 3  # points around a change within which another version counts as its company
@@ -82,10 +83,12 @@ def findings(function: str, calls: Calls, points: Points, found: Sequence[Course
     for course in found:
         shifts = changepoint.changes(course.values, course.periods, least=LEAST[course.subject])
         yield from (_change(function, calls, points, course, shifts, i, asked) for i in range(len(shifts)))
-        if not shifts:
-            yield from _trend(function, points, course)
+        drift = None if shifts else _drift(course)
+        if drift is not None:
+            yield from _trend(function, points, course, drift)
         yield from _seasons(function, points, course)
-        yield from _to_come(function, points, course, shifts, asked)
+        if drift is not None or _near(course, asked):  # else what is to come was there before
+            yield from _to_come(function, points, course, shifts, asked)
 
 
 # --- changes ---------------------------------------------------------------------------------------------------------
@@ -194,11 +197,21 @@ def _action(subject: str, up: bool, lasts: bool, company: _Company) -> str:
 # --- trends and seasons ----------------------------------------------------------------------------------------------
 
 
-def _trend(function: str, points: Points, course: Course) -> Iterable[Insight]:
+def _drift(course: Course) -> Slope | None:
+    """The course's drift, with an interval of ``LEVEL``; None where it is none beyond chance."""
     slope = changepoint.trend(course.values, course.periods, level=LEVEL)
-    sure = changepoint.trend(course.values, course.periods, level=SURE)
-    if not (sure.low > 0 or sure.high < 0):
-        return
+    doubt = (slope.high - slope.low) / 2
+    return slope if math.isfinite(doubt) and abs(slope.per_step) > SURE * doubt else None
+
+
+def _near(course: Course, asked: Asked) -> bool:
+    """Whether usual answers are long enough for the timeout to matter."""
+    if course.subject != "latency" or asked.timeout is None:
+        return False
+    return course.level(float(np.nanquantile(course.values, USUAL))) > asked.timeout / NEAR_TIMEOUT
+
+
+def _trend(function: str, points: Points, course: Course, slope: Slope) -> Iterable[Insight]:
     known = np.flatnonzero(np.isfinite(course.values))
     length = float(known[-1] - known[0])
     middle = _mean(course, 0, len(points))
@@ -326,7 +339,11 @@ def _to_come(
     at = points.at(len(points) - 1 + worst)
     n = int(points.calls[start:].sum())
     hint = ""
-    action = "Nothing has to be done."
+    action = {
+        "latency": "Look at what makes answers slower before callers do.",
+        "failures": "Look at what fails before it fails more often.",
+        "load": "See to limits, pools and capacity before then.",
+    }[course.subject]
     if near and asked.timeout is not None:
         hint = f"; the timeout is {span(asked.timeout)}"
         action = "The usual answer may come near the timeout then: do not pin the timeout where it is."

@@ -91,6 +91,7 @@ class _Spell(NamedTuple):
     bad_before: Bools  # of those before
     bad: Bools  # of those during
     subject: str
+    features: bool  # whether anything is known that may tell calls apart
     slices: tuple[Slice, ...]
 
 
@@ -108,7 +109,7 @@ def _spell(calls: Calls, points: Points, found: Incident) -> _Spell | None:
     if bad.sum() < FEWEST or bad.mean() <= bad_before.mean():
         return None  # fewer failures than usual, or quicker answers: no incident
     was, now = ({name: column[rows] for name, column in _features(calls).items()} for rows in (before, during))
-    return _Spell(before, during, bad_before, bad, subject, incident.explain(was, now, bad_before, bad))
+    return _Spell(before, during, bad_before, bad, subject, bool(now), incident.explain(was, now, bad_before, bad))
 
 
 def _seconds(calls: Calls, rows: Bools) -> Array:
@@ -200,7 +201,8 @@ def _longer(course: Course, points: Points, found: Incident) -> float:
 
 def _action(spell: _Spell) -> str:
     if not spell.slices:
-        return "All calls suffered alike: look at the service behind the function, and at the network."
+        same = "All kinds of calls suffered alike: l" if spell.features else "L"
+        return f"{same}ook at the service behind the function, and at the network."
     features = {name for name, _ in spell.slices[0].where}
     if "version" in features:
         return "Compare the versions (poet history), and go back to the one before if it happens again (poet rollback)."

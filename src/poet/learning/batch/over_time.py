@@ -191,7 +191,8 @@ def _action(subject: str, up: bool, lasts: bool, company: _Company) -> str:
         )
     if not lasts:
         return "It is over; look at what happened then if it may come again."
-    return "The parameters stayed the same then: look at what was deployed, and at the service behind the function."
+    same = "The parameters stayed the same then: l" if company.before >= 0 else "L"
+    return f"{same}ook at what was deployed, and at the service behind the function."
 
 
 # --- trends and seasons ----------------------------------------------------------------------------------------------

@@ -207,15 +207,17 @@ def explain(
 def _coded(
     name: str, before: Sequence[object] | npt.NDArray[np.generic], during: Sequence[object] | npt.NDArray[np.generic]
 ) -> _Coded:
-    texts = np.array([str(value) for value in during])
-    values, codes, counts = np.unique(texts, return_inverse=True, return_counts=True)
-    kept = np.argsort(-counts, kind="stable")[:VALUES]
-    kept = kept[counts[kept] >= FEWEST]
-    places = np.full(len(values), -1)
-    places[kept] = np.arange(len(kept))
-    labels = tuple(str(values[place]) for place in kept)
+    places: dict[str, int] = {}
+    codes = np.array([places.setdefault(str(value), len(places)) for value in during], dtype=np.int64)
+    values = list(places)
+    counts = np.bincount(codes, minlength=len(values))
+    kept = sorted(range(len(values)), key=lambda each: (-counts[each], values[each]))[:VALUES]
+    labels = tuple(values[place] for place in kept if counts[place] >= FEWEST)
     where = {label: place for place, label in enumerate(labels)}
-    return _Coded(name, labels, np.array([where.get(str(value), -1) for value in before]), places[codes])
+    renamed = np.array([where.get(value, -1) for value in values], dtype=np.int64)
+    return _Coded(
+        name, labels, np.array([where.get(str(value), -1) for value in before], dtype=np.int64), renamed[codes]
+    )
 
 
 class _Counts(NamedTuple):

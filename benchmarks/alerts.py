@@ -4,11 +4,12 @@
     python -m benchmarks.alerts nab        # what happened in each labelled series
     python -m benchmarks.alerts faults     # what was missed, and who was blamed
 
-Three parts. (1) The Numenta Anomaly Benchmark, scored as it scores itself (Lavin & Ahmad 2015; its sweeper and
+Four parts. (1) The Numenta Anomaly Benchmark, scored as it scores itself (Lavin & Ahmad 2015; its sweeper and
 normalisation made anew): a window counts once, by how early it is found; alarms outside cost by how far they are from
 the last window; 0 is what saying nothing gets, 100 perfection. One threshold for all series. (2) Faults injected into a
 shop of ten services, watched minute by minute through the front end's latencies and failures and a sample of its calls.
-Each day is judged with another day as its history. (3) Series that are made up, in which nothing happens.
+Each day is judged with another day as its history. (3) Calls that are made up, of which
+one slice gets worse. (4) Series that are made up, in which nothing happens.
 
 Data in ``../*/data`` or in the folder that ``POET_TRACES`` names; parts without theirs are left out.
 """
@@ -18,6 +19,7 @@ from __future__ import annotations
 import csv
 import gzip
 import math
+import re
 import sys
 import time
 from collections import defaultdict
@@ -32,7 +34,7 @@ from numpy.typing import NDArray
 from benchmarks.table import Row, show
 from benchmarks.traces import folder
 from poet.kernels.batch.anomaly import Baseline, Gate, held, level_for, spent, surprises
-from poet.kernels.batch.incident import Calls, Culprit, Signal, culprits, group
+from poet.kernels.batch.incident import Calls, Culprit, Signal, culprits, explain, group
 
 Floats = NDArray[np.float64]
 
@@ -224,6 +226,21 @@ class Shop(NamedTuple):
         return int(np.searchsorted(self.edges, at))
 
 
+def plain(name: str) -> str:
+    """A service's name without what all names have."""
+    return re.sub(r"^ts-|-|_|service$|controller$", "", name.lower()).removesuffix("service")
+
+
+def pair_of(caller: str, op: str) -> tuple[str, str]:
+    """Caller and callee of a call: ``CartService/GetCart``, or an address; a controller is the caller's own entry."""
+    address = re.search(r"ts-[a-z0-9-]+-service", op.lower())
+    if address is not None:
+        return plain(caller), plain(address.group())
+    if "controller" in op.lower():
+        return "", plain(caller)
+    return plain(caller), plain(op.split("/")[0])
+
+
 @lru_cache
 def shop(place: Path, split: str) -> Shop:
     """Everything of a split. A day ends where nothing was recorded for hours."""
@@ -239,7 +256,7 @@ def shop(place: Path, split: str) -> Shop:
     minutes: dict[tuple[float, str], list[float]] = defaultdict(list)
     for row in _table(place / f"{split}_calls.csv.gz"):
         at, seconds = float(row["t_ms"]) / 1000, float(row["dur_ms"]) / 1000
-        calls.append((at, row["caller"], row["op"].split("/")[0].lower(), seconds))
+        calls.append((at, *pair_of(row["caller"], row["op"]), seconds))
         known = (at // MINUTE + 1) * MINUTE
         minutes[known, f"{row['caller']}>{row['op']}"].append(math.log(max(seconds, 1e-5)))
     values += [(at, name, float(np.mean(some))) for (at, name), some in minutes.items()]
@@ -331,7 +348,7 @@ def blamed(shop: Shop) -> list[tuple[Culprit, ...]]:
 def rank(fault: Fault, ranked: Sequence[Culprit]) -> float:
     """The place of the service that is to blame; infinite where it is not named."""
     names = [each.service for each in ranked]
-    return names.index(fault.service) + 1 if fault.service in names else math.inf
+    return names.index(plain(fault.service)) + 1 if plain(fault.service) in names else math.inf
 
 
 def fault_rows(shop: Shop) -> Iterator[Row]:
@@ -367,6 +384,63 @@ def fault_rows(shop: Shop) -> Iterator[Row]:
         f"{near} ({near / faults:.0%}); first: {first}",
         near >= LEAST_BLAMED * faults,
     )
+
+
+# --- planted slices ---------------------------------------------------------------------------------------------------
+
+PLANTED = ("nothing", "everything", "a context", "a version in a context", "the mix of versions")
+LEAST_NAMED, MOST_MISNAMED = 0.90, 0.05
+
+
+def history(planted: str, seed: int, *, during: bool) -> tuple[dict[str, NDArray[np.str_]], NDArray[np.bool_]]:
+    """Calls and whether each failed: 2 % of those of version 1, 10 % of those of version 2, and what is planted."""
+    rng = np.random.default_rng((seed, during))
+    number = 3000 if during else 6000
+    mixed = 0.5 if during and planted == "the mix of versions" else 0.15
+    features = {
+        "context": rng.choice([f"c{place}" for place in range(8)], number),
+        "version": np.where(rng.random(number) < mixed, "2", "1"),
+        "region": rng.choice([f"r{place}" for place in range(20)], number, p=np.arange(1, 21) / 210),
+        "client": rng.integers(0, 5000, number).astype(str),
+    }
+    chance = np.where(features["version"] == "2", 0.1, 0.02)
+    where = {
+        "everything": np.ones(number, bool),
+        "a context": features["context"] == "c3",
+        "a version in a context": (features["context"] == "c3") & (features["version"] == "2"),
+    }
+    if during and planted in where:
+        chance = np.where(where[planted], chance + (0.4 if "version" in planted else 0.1), chance)
+    return features, rng.random(number) < chance
+
+
+def slice_rows(histories: int) -> Iterator[Row]:
+    """How often the planted slice is named first, and something where nothing is to be named."""
+    truth = {"a context": {("context", "c3")}, "a version in a context": {("context", "c3"), ("version", "2")}}
+    for planted in PLANTED:
+        right = 0
+        more = 0
+        told = 0
+        for seed in range(histories):
+            (before, was), (now, bad) = (history(planted, seed, during=during) for during in (False, True))
+            found = explain(before, now, was, bad)
+            right += bool(found) and set(found[0].where) == truth.get(planted)
+            more += len(found) - (planted in truth and bool(found))
+            told += bool(found)
+        if planted in truth:
+            yield Row(
+                f"planted: {planted} fails, {histories} histories: named first",
+                f">= {LEAST_NAMED:.0%}",
+                f"{right / histories:.0%}; {more} further slices named",
+                right >= LEAST_NAMED * histories,
+            )
+        else:
+            yield Row(
+                f"planted: {planted}, {histories} histories: a slice is named",
+                f"<= {MOST_MISNAMED:.0%}",
+                f"{told / histories:.0%}",
+                told <= MOST_MISNAMED * histories,
+            )
 
 
 # --- nothing happens --------------------------------------------------------------------------------------------------
@@ -432,6 +506,7 @@ def run(split: str = "dev", draws: int = 10, series: int = 10) -> Iterator[Row]:
         yield from nab_rows(path, draws, seen=split == "dev")
     if place is not None and (place / "nezha_faults" / f"{split}_faults.csv.gz").is_file():
         yield from fault_rows(shop(place / "nezha_faults", split))
+    yield from slice_rows(20 * series)
     yield from still_rows(series)
 
 

@@ -45,7 +45,7 @@ ROUNDINGS = (8, 16, 32)  # levels that the range of the probation is cut into, f
 ORDERS = (0, 1, 2, 3, 5)  # values before that the pattern looks back
 TRUST = 0.5  # what a shorter context weighs, in observations of the longer one
 PATTERN = 6  # observations over which the novelty of the pattern is averaged
-MOST_CONTEXTS = 60_000  # entries of the pattern's memory; beyond them, all counts are halved
+MOST_CONTEXTS = 15_000  # entries of the pattern's memory; beyond them, all counts are halved
 MOST = 20.0  # surprise of one look: beyond it no difference is of use [log10]
 _LARGEST = 1e100  # beyond it, a value counts as this
 GAP = 10.0  # spacings without a value after which the last values are no context any more
@@ -620,10 +620,15 @@ def peak_law(peaks: Sequence[float], days: float) -> PeakLaw:
     """
     if len(peaks) < _ENOUGH:
         raise ValueError(f"{_ENOUGH} peaks are the least to fit a law to, got {len(peaks)}")
-    ranked = np.sort(np.asarray(peaks, float))
+    return _law(np.sort(np.asarray(peaks, float)).tolist(), days)
+
+
+def _law(ranked: Sequence[float], days: float) -> PeakLaw:
+    """The same of ranked peaks, in O(1)."""
     top = max(int(_TOP * len(ranked)), _ENOUGH // 2)
-    level = float(ranked[-top - 1]) if top < len(ranked) else float(ranked[0])
-    excess = float(np.median(ranked[-top:] - level)) / math.log(2)
+    level = ranked[-top - 1] if top < len(ranked) else ranked[0]
+    middle = 0.5 * (ranked[-((top + 1) // 2)] + ranked[-((top + 2) // 2)])
+    excess = (middle - level) / math.log(2)
     spread = (top * excess + _SPREAD_WEIGHT * _SPREAD) / (top + _SPREAD_WEIGHT)
     return PeakLaw(level, top / max(days, 1e-9), max(spread, 0.05))
 
@@ -709,7 +714,7 @@ class Gate:
 
     def _threshold(self) -> float:
         if len(self._peaks) >= _ENOUGH:
-            law = peak_law(self._peaks, (self._seen - self._when[0]) / 86400.0)
+            law = _law(self._peaks, (self._seen - self._when[0]) / 86400.0)
         else:
             looks = 86400.0 * self._looks / self._seen if self._seen > 0 else 1440.0
             law = PeakLaw(0.0, looks, _SPREAD)

@@ -108,16 +108,19 @@ def group(signals: Mapping[str, Signal], *, gap: float) -> tuple[Incident, ...]:
 # Which slice explains it.
 
 LEAST = 200  # calls of a slice before and during, each, for its own share to be taken as it is
+SUPPOSED = 20  # calls like the others, at most, that are supposed beside fewer
 FEWEST = 20  # calls of a slice during, to be looked at
 VALUES = 200  # of a feature that are looked at: the most frequent during
 LEVEL = 0.05  # false discoveries among the slices named
+APART = 3.0  # z by which a pair must be worse than the rest of each of its parents
+GONE = 2.0  # z below which a slice is not worse once a pair is taken out of it
 
 
 class Slice(NamedTuple):
     """A part of the calls in which things got worse than in the rest."""
 
     where: tuple[tuple[str, str], ...]  # feature and value; one or two; all must hold
-    share: float  # of all that got worse, what came from here, mostly in [0, 1]
+    share: float  # of all that got worse, what came from here, in (0, 1]; 1 where all together did not get worse
     before: float  # share of its calls that were bad before, shrunk to that of all where it was seen seldom
     during: float  # the same during
     low: float  # 95 % interval of (during - before), less that of the rest
@@ -161,12 +164,13 @@ def explain(
     before, during: by feature (context, version, error class ...), a value per call; values are compared as text;
     features that only one of them has are left out. bad_before, bad_during: whether each call was bad (failed, or
     ``slow``); most: slices named at most; least: calls from which a slice's own share is taken as it is; below, it is
-    shrunk to the share of all calls before, as if so many calls as are missing had been like those.
+    shrunk to the share of all calls before, as if up to ``SUPPOSED`` more calls had been like those.
 
     How it goes: each slice's change of the share of bad calls is compared with the change in the rest; the slice with
     the greatest z is named if it holds after correction for all slices looked at; then its calls are taken out, and
-    the rest is looked at again. A pair is named only where it beats both of its parents. A slice whose change is at
-    least half explained by a shift of the mix within it (of the values of another feature) is not named, as nothing
+    the rest is looked at again. A pair is named only where it got worse than the rest of each of its parents did, by
+    ``APART``, and a single value is not named where one such pair is all that got worse in it. A slice whose change is
+    at least half explained by a shift of the mix within it (of the values of another feature) is not named, as nothing
     got worse there. Raises ValueError where lengths differ.
     """
     was, now = np.asarray(bad_before, bool), np.asarray(bad_during, bool)
@@ -203,15 +207,17 @@ def explain(
 def _coded(
     name: str, before: Sequence[object] | npt.NDArray[np.generic], during: Sequence[object] | npt.NDArray[np.generic]
 ) -> _Coded:
-    texts = np.array([str(value) for value in during])
-    values, codes, counts = np.unique(texts, return_inverse=True, return_counts=True)
-    kept = np.argsort(-counts, kind="stable")[:VALUES]
-    kept = kept[counts[kept] >= FEWEST]
-    places = np.full(len(values), -1)
-    places[kept] = np.arange(len(kept))
-    labels = tuple(str(values[place]) for place in kept)
+    places: dict[str, int] = {}
+    codes = np.array([places.setdefault(str(value), len(places)) for value in during], dtype=np.int64)
+    values = list(places)
+    counts = np.bincount(codes, minlength=len(values))
+    kept = sorted(range(len(values)), key=lambda each: (-counts[each], values[each]))[:VALUES]
+    labels = tuple(values[place] for place in kept if counts[place] >= FEWEST)
     where = {label: place for place, label in enumerate(labels)}
-    return _Coded(name, labels, np.array([where.get(str(value), -1) for value in before]), places[codes])
+    renamed = np.array([where.get(value, -1) for value in values], dtype=np.int64)
+    return _Coded(
+        name, labels, np.array([where.get(str(value), -1) for value in before], dtype=np.int64), renamed[codes]
+    )
 
 
 class _Counts(NamedTuple):
@@ -244,9 +250,9 @@ def _contrast(
     """Shares of bad calls before and during, and the change against that of the rest with its standard error."""
     all_before, all_bad_before, every, all_bad = whole
     base = all_bad_before / all_before
-    lack_before = np.maximum(least - counts.number_before, 0.0)
+    lack_before = np.clip(least - counts.number_before, 0.0, SUPPOSED)
     p0 = (counts.bad_before + lack_before * base) / (counts.number_before + lack_before)
-    lack = np.maximum(least - counts.number, 0.0)
+    lack = np.clip(least - counts.number, 0.0, SUPPOSED)
     p1 = (counts.bad + lack * p0) / (counts.number + lack)
     rest_before = np.maximum(all_before - counts.number_before, 1.0)
     rest = np.maximum(every - counts.number, 1.0)
@@ -264,6 +270,16 @@ def _contrast(
     return p0, p1, change, np.sqrt(np.maximum(variance, 1e-18))
 
 
+class _Look(NamedTuple):
+    where: tuple[tuple[str, str], ...]
+    z: float
+    counts: tuple[float, float, float, float]  # calls and bad ones before, the same during
+    before: float
+    during: float
+    change: float
+    error: float
+
+
 def _scan(
     coded: Sequence[_Coded],
     was: npt.NDArray[np.bool_],
@@ -276,56 +292,87 @@ def _scan(
     was, now = was[in_before], now[in_during]
     whole = (float(len(was)), float(was.sum()), float(len(now)), float(now.sum()))
     codes = {each.name: (each.before[in_before], each.during[in_during]) for each in coded}
-    looked: list[tuple[float, tuple[tuple[str, str], ...], float, float, float, float, float, float]] = []
-    single: dict[tuple[str, str], float] = {}
+    looked: list[_Look] = []
     for size in (1, 2):
-        for several in combinations(coded, size):
-            cells = [codes[each.name] for each in several]
+        for several in combinations((each for each in coded if each.labels), size):
             width = len(several[-1].labels)
-            if any(not each.labels for each in several):
-                continue
-            if size == 1:
-                joint_before, joint = cells[0]
-                number = width
-            else:
-                joint_before = np.where((cells[0][0] >= 0) & (cells[1][0] >= 0), cells[0][0] * width + cells[1][0], -1)
-                joint = np.where((cells[0][1] >= 0) & (cells[1][1] >= 0), cells[0][1] * width + cells[1][1], -1)
-                number = width * len(several[0].labels)
-            counts = _counted(joint_before, joint, number, was, now)
+            joint_before, joint = codes[several[0].name]
+            if size == 2:
+                cells_before, cells = codes[several[1].name]
+                joint_before = np.where(
+                    (joint_before >= 0) & (cells_before >= 0), joint_before * width + cells_before, -1
+                )
+                joint = np.where((joint >= 0) & (cells >= 0), joint * width + cells, -1)
+            counts = _counted(joint_before, joint, len(several[0].labels) * (width if size == 2 else 1), was, now)
             p0, p1, change, error = _contrast(counts, whole, least)
-            for cell in np.flatnonzero((counts.number >= FEWEST) & ((counts.number < whole[2]) | (size == 1))).tolist():
+            for cell in np.flatnonzero(counts.number >= FEWEST).tolist():
                 places = (cell,) if size == 1 else divmod(cell, width)
                 where = tuple((each.name, each.labels[place]) for each, place in zip(several, places, strict=True))
+                four = (
+                    float(counts.number_before[cell]),
+                    float(counts.bad_before[cell]),
+                    float(counts.number[cell]),
+                    float(counts.bad[cell]),
+                )
                 z = float(change[cell] / error[cell])
-                if size == 1:
-                    single[where[0]] = z
-                elif z <= max(single.get(part, -math.inf) for part in where):
-                    z = min(z, 0.0)  # a pair that says no more than a parent: looked at, and not named
-                worse = float(counts.bad[cell] - counts.number[cell] * p0[cell]) / total if total > 0 else 0.0
                 looked.append(
-                    (
-                        z,
-                        where,
-                        worse,
-                        float(p0[cell]),
-                        float(p1[cell]),
-                        float(change[cell]),
-                        float(error[cell]),
-                        float(counts.number[cell]),
-                    )
+                    _Look(where, z, four, float(p0[cell]), float(p1[cell]), float(change[cell]), float(error[cell]))
                 )
     if not looked:
         return None
-    looked.sort(key=lambda each: -each[0])
-    tails = np.array([0.5 * math.erfc(each[0] / math.sqrt(2)) for each in looked])
+    looked.sort(key=lambda each: -each.z)
+    single = {each.where[0]: each for each in looked if len(each.where) == 1}
+    tails = np.array([0.5 * math.erfc(each.z / math.sqrt(2)) for each in looked])
     corrected = np.minimum.accumulate((tails * len(looked) / np.arange(1, len(looked) + 1))[::-1])[::-1]
-    for (z, where, worse, p0_, p1_, change_, error_, number_), p in zip(looked, corrected.tolist(), strict=True):
-        if p > LEVEL or z <= 0 or worse <= 0:
-            break
-        if _mixed(where, coded, codes, was, now, least):
+    found = [(each, p) for each, p in zip(looked, corrected.tolist(), strict=True) if p <= LEVEL and each.z > 0]
+    apart = {
+        each.where: len(each.where) == 1 or all(_apart(each, single[part], least) for part in each.where)
+        for each, _ in found
+    }
+    for each, p in found:
+        if not apart[each.where]:
             continue
-        return Slice(where, worse, p0_, p1_, change_ - 1.96 * error_, change_ + 1.96 * error_, z, p, int(number_))
+        inner = next(
+            (
+                (pair, q)
+                for pair, q in found
+                if len(each.where) == 1 < len(pair.where)
+                and each.where[0] in pair.where
+                and apart[pair.where]
+                and _gone(each, pair, whole, least)
+            ),
+            (each, p),
+        )
+        best, corrected_p = inner
+        worse = best.counts[3] - best.counts[2] * best.before
+        if worse <= 0 or _mixed(best.where, coded, codes, was, now, least):
+            continue
+        low, high = best.change - 1.96 * best.error, best.change + 1.96 * best.error
+        number = int(best.counts[2])
+        return Slice(
+            best.where, worse / max(total, worse), best.before, best.during, low, high, best.z, corrected_p, number
+        )
     return None
+
+
+def _z(part: tuple[float, ...], whole: tuple[float, float, float, float], least: int) -> float:
+    _, _, change, error = _contrast(_Counts(*(np.array([each]) for each in part)), whole, least)
+    return float(change[0] / error[0])
+
+
+def _apart(pair: _Look, parent: _Look, least: int) -> bool:
+    """Whether a pair got worse than the rest of its parent did; yes where there is hardly a rest during."""
+    if parent.counts[2] - pair.counts[2] < FEWEST:
+        return False  # no telling them apart: the simpler one is named
+    if parent.counts[0] < 1:
+        return pair.counts[3] / pair.counts[2] > 2 * parent.counts[3] / parent.counts[2]
+    return _z(pair.counts, parent.counts, least) > APART
+
+
+def _gone(parent: _Look, pair: _Look, whole: tuple[float, float, float, float], least: int) -> bool:
+    """Whether a slice is no worse than the rest once a pair is taken out of it."""
+    rest = tuple(max(one - other, 0.0) for one, other in zip(parent.counts, pair.counts, strict=True))
+    return rest[2] < FEWEST or _z(rest, whole, least) < GONE
 
 
 def _mixed(
@@ -360,6 +407,63 @@ def _mixed(
         if float(counts.bad.sum() - (counts.number * p0).sum()) < 0.5 * plain:
             return True
     return False
+
+
+class Shift(NamedTuple):
+    """A value of a feature that more calls, or fewer, have than before, and that matters for how many are bad."""
+
+    feature: str
+    value: str
+    before: float  # share of the calls that had it before
+    during: float  # the same during
+    bad: float  # share of its calls that were bad before
+    effect: float  # what the shift does to the share of bad calls, at the shares of bad calls before
+    z: float  # of the shift
+    p: float  # the same, corrected for the number of values looked at (Benjamini-Hochberg)
+
+
+def shifts(
+    before: Mapping[str, Sequence[object] | npt.NDArray[np.generic]],
+    during: Mapping[str, Sequence[object] | npt.NDArray[np.generic]],
+    bad_before: npt.ArrayLike,
+    *,
+    least: int = LEAST,
+) -> tuple[Shift, ...]:
+    """Shifts of the mix by which more calls are bad though no slice got worse, the greatest effect first.
+
+    What ``explain`` does not name on purpose. before, during, bad_before: as for ``explain``; least: calls before from
+    which a value's share of bad calls is taken as it is, and shrunk to that of all below. Values with fewer than
+    ``FEWEST`` calls during, and those that are gone, are not looked at. Empty where there is no such shift.
+    """
+    was = np.asarray(bad_before, bool)
+    looked: list[tuple[str, str, float, float, float, float]] = []
+    for name in (name for name in before if name in during):
+        if len(before[name]) != len(was):
+            raise ValueError(f"feature {name!r} must have a value per call: {len(was)} before, got {len(before[name])}")
+        each = _coded(name, before[name], during[name])
+        number_before, number = len(each.before), len(each.during)
+        if not number_before or not number:
+            continue
+        nobody = np.zeros(number, bool)
+        counts = _counted(each.before, each.during, len(each.labels), was, nobody)
+        lack = np.maximum(least - counts.number_before, 0.0)
+        bad = (counts.bad_before + lack * was.mean()) / (counts.number_before + lack)
+        q0, q1 = counts.number_before / number_before, counts.number / number
+        pooled = (counts.number_before + counts.number + 1) / (number_before + number + 2)
+        error = np.sqrt(pooled * (1 - pooled) * (1 / number_before + 1 / number))
+        for place, label in enumerate(each.labels):
+            z = float((q1[place] - q0[place]) / error[place])
+            looked.append((name, label, float(q0[place]), float(q1[place]), float(bad[place]), z))
+    looked.sort(key=lambda one: -abs(one[5]))
+    tails = np.array([math.erfc(abs(one[5]) / math.sqrt(2)) for one in looked])
+    corrected = np.minimum.accumulate((tails * len(looked) / np.arange(1, len(looked) + 1))[::-1])[::-1]
+    mean = float(was.mean()) if len(was) else 0.0
+    found = [
+        Shift(name, label, q0, q1, bad, (q1 - q0) * (bad - mean), z, p)
+        for (name, label, q0, q1, bad, z), p in zip(looked, corrected.tolist(), strict=True)
+        if p <= LEVEL
+    ]
+    return tuple(sorted((one for one in found if one.effect > 0), key=lambda one: -one.effect))
 
 
 # Whose own doing it is.

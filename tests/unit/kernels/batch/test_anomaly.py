@@ -87,7 +87,7 @@ def test_its_state_is_bounded():
         detector.update(time, value)
         if place % 5000 == 4999:
             sizes.append(sum(len(pattern.counts) + len(pattern.totals) for pattern in detector._patterns))
-    assert max(sizes) <= 3 * 2 * 60_001
+    assert max(sizes) <= 3 * 2 * 15_001
 
 
 def test_what_is_no_number_says_and_teaches_nothing():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poet.kernels.batch.incident import Calls, Signal, culprits, explain, group, slow
+from poet.kernels.batch.incident import Calls, Signal, culprits, explain, group, shifts, slow
 
 
 def test_alarms_that_belong_together_are_one_incident():
@@ -104,6 +104,23 @@ def test_a_shift_of_the_mix_is_no_worsening_of_a_slice():
     now = rng.random(5000) < risky(during)
     assert now[during["context"] == "a"].mean() > 2 * now[during["context"] == "b"].mean()
     assert explain(before, during, was, now) == ()
+
+
+def test_a_shift_of_the_mix_is_told_as_such():
+    def risky(of):
+        return np.where(of["version"] == "2", 0.3, 0.02)
+
+    before, was = calls(5000, 1, risky, (0.9, 0.1))
+    during, now = calls(5000, 2, risky, (0.6, 0.4))
+    assert explain(before, during, was, now) == ()
+    found = shifts(before, during, was)
+    assert (found[0].feature, found[0].value) == ("version", "2")
+    assert sum(each.effect for each in found) == pytest.approx(now.mean() - was.mean(), abs=0.03)
+    assert shifts(before, before, was) == ()
+    assert shifts({}, {}, []) == ()
+    assert shifts({"a": []}, {"a": []}, []) == ()
+    with pytest.raises(ValueError, match="value per call"):
+        shifts({"a": [1]}, {"a": [1]}, [])
 
 
 def test_a_new_version_that_fails_is_named():

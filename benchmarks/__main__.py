@@ -30,6 +30,7 @@ from benchmarks import (
     replay,
     rivals,
     routing,
+    series,
     storage,
     targets,
     traces,
@@ -66,6 +67,7 @@ def main(arguments: list[str]) -> int:
         show("Values per context", contexts.run(seeds=10 if study else 2)),
         show("Declared tunables", tunables.run(seeds=10 if study else 4, study=study)),
         show("Recorded traffic", traces.run(services=200 if study else 40, seeds=10 if study else 1)),
+        show("What time tells", series.run(200 if study else 40)),
         show("Whether it keeps its word", honesty.run(*((10, 100_000) if study else (2, 10_000)))),
     ]
     if study:

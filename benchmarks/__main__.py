@@ -33,6 +33,7 @@ from benchmarks import (
     replay,
     rivals,
     routing,
+    series,
     storage,
     targets,
     traces,
@@ -72,6 +73,7 @@ def main(arguments: list[str]) -> int:
         show("Planted truth", planted.run(200 if study else 40)),
         show("What is out of the ordinary", alerts.run(draws=20 if study else 10, series=20 if study else 5)),
         show("A history at scale", history.run(study=study)),
+        show("What time tells", series.run(200 if study else 40)),
         show("Whether it keeps its word", honesty.run(*((10, 100_000) if study else (2, 10_000)))),
     ]
     if study:

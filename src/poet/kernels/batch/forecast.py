@@ -12,7 +12,9 @@ from poet.kernels.batch.season import Array, Period, numbers, spread
 
 PACES = (0.0, 0.15, 0.4)  # of a profile: what each new cycle weighs; 0: all cycles alike
 MEMORIES = (0.06, 0.3, 1.0)  # of the level: what each new value weighs
-MOST_ORIGINS = 120
+DRIFTS = (0.0, 0.03, 0.15)  # the same of the long mean of a series without seasons
+SHARPNESS = 10  # a candidate that errs by a tenth more counts for a third
+MOST_ORIGINS = 100
 MOST_VALUES = 6000  # older ones are left out
 FAR = 3.0  # standard deviations beyond which a value is drawn in before it is learnt from
 
@@ -34,12 +36,12 @@ def forecast(
 
     A profile of each season, learnt cycle by cycle with odd values drawn in (Gelper, Fried & Croux, J. Forecasting
     2010), and a level about it that is believed the less the further ahead (Gardner & McKenzie, Management Science
-    1985). How fast the profile follows and how long the level remembers are chosen by the mean absolute error from
-    origins within the history; by how much the level is believed at each horizon is a regression over the same.
-    The intervals are quantiles of those errors by horizon, with the rank that makes a conformal interval of them (Vovk,
-    Gammerman & Shafer 2005): of each side, about the middle, and in units of what is usual at the phase. Departure: as
-    errors of neighbouring origins go together, the rank is that of as many errors as there are whole horizons or
-    cycles, and errors of neighbouring horizons are pooled.
+    1985). How fast the profile follows and how long the level remembers is weighed by the mean absolute error from
+    origins within the history – all are mixed, the better ones more (Bates & Granger, Operational Research Quarterly
+    1969). By how much the level is believed at each horizon is a regression over the same.
+    The intervals are quantiles of those errors by horizon, of each side for itself, with the rank that makes them
+    conformal (Vovk, Gammerman & Shafer 2005). Departure: as errors of neighbouring origins go together, the rank is
+    that of half as many errors as there are origins; and errors of neighbouring horizons are pooled.
     """
     if ahead < 1:
         raise ValueError(f"ahead must be 1 or more, got {ahead!r}")
@@ -63,7 +65,7 @@ def forecast(
     reach = np.arange(1, ahead + 1)
     target = origins[:, None] + reach
     truth = np.where(target < n, x[np.minimum(target, n - 1)], np.nan)  # (origins, ahead)
-    for pace in PACES if lengths else (0.0,):
+    for pace in PACES if lengths else DRIFTS:
         base = _profiled(x, lengths, pace, ahead)
         for memory in MEMORIES:
             level_now = _level(x - base[:n], memory)
@@ -76,8 +78,14 @@ def forecast(
             known = np.isfinite(errors)
             cost = float(np.abs(errors[known]).mean()) if known.any() else np.inf
             candidates.append((cost, mean[-1], errors))
-    _, mean, errors = min(candidates, key=lambda each: each[0])
-    low, high = _bounds(errors, x[seen], level, lengths)
+    costs = np.array([each[0] for each in candidates])
+    mean, errors = candidates[int(np.argmin(costs))][1:]
+    if np.isfinite(costs).all() and costs.min() > 0:
+        weights = (costs.min() / costs) ** SHARPNESS
+        weights /= weights.sum()
+        mean = sum((w * each[1] for w, each in zip(weights, candidates, strict=True)), np.zeros(ahead))
+        errors = sum((w * each[2] for w, each in zip(weights, candidates, strict=True)), np.zeros_like(errors))
+    low, high = _bounds(errors, x[seen], level)
     return Forecast(mean, mean + low, mean + high)
 
 
@@ -100,7 +108,7 @@ def _profiled(x: Array, lengths: Sequence[int], pace: float, ahead: int) -> Arra
     longest = max(lengths, default=1)
     left = np.append(x, np.full(longest, np.nan))
     base = np.zeros(n + longest)
-    first = _running_mean(left)
+    first = _running_mean(left) if lengths or not pace else _following(left, pace)
     base += first
     left = left - first
     for place, length in enumerate(lengths):
@@ -121,6 +129,12 @@ def _running_mean(x: Array) -> Array:
     first = float(drawn[int(np.argmax(seen))])
     means = np.where(counts > 0, means, first)
     return np.append(first, means[:-1])
+
+
+def _following(x: Array, pace: float) -> Array:
+    """Before each value the mean of those so far, older ones counting less."""
+    first = _running_mean(x)
+    return np.append(first[0], first[:-1] + _level(x - first, pace)[:-1])
 
 
 def _cyclic(x: Array, length: int, pace: float, *, shrink: float) -> Array:
@@ -190,22 +204,25 @@ def _trust(left: Array, off: Array) -> Array:
     return np.asarray(np.clip(both / (own + prior), 0.0, 1.0))
 
 
-def _bounds(errors: Array, seen: Array, level: float, lengths: Sequence[int]) -> tuple[Array, Array]:
+def _bounds(errors: Array, seen: Array, level: float) -> tuple[Array, Array]:
     """By horizon, how far below and above the forecast a value may be: two of (ahead,)."""
     ahead = errors.shape[1]
     if np.isfinite(errors).sum() < 8:
         wide = 2.0 * float(np.ptp(seen))
         return np.full(ahead, -wide), np.full(ahead, wide)
     tail = (1 - level) / 2
-    low, high = np.zeros(ahead), np.zeros(ahead)
     known = np.asarray(np.isfinite(errors))
-    for h in range(ahead):
-        near = max(2, h // 4)
-        pool = errors[:, max(0, h - near) : h + near + 1]
-        pool = pool[np.isfinite(pool)]
-        if len(pool) < 8 or not known[:, h].any():
-            pool = errors[np.isfinite(errors)]
+    places = np.unique(np.round(np.geomspace(1, ahead, min(ahead, 16))).astype(np.int_)) - 1
+    low, high = np.zeros(len(places)), np.zeros(len(places))
+    for place, h in enumerate(places):
+        near = max(1, int(h) // 4)
+        inside = slice(max(0, int(h) - near), int(h) + near + 1)
+        pool = errors[:, inside][known[:, inside]]
+        if len(pool) < 8:
+            pool = errors[known]
         count = max(4.0, len(pool) / (2 * near + 1) / 2)
         share = max(0.0, tail - (1 - 2 * tail) / (count + 1) / 2)
-        low[h], high[h] = np.quantile(pool, [share, 1 - share])
+        low[place], high[place] = np.quantile(pool, [share, 1 - share])
+    reach = np.arange(ahead)
+    low, high = (np.asarray(np.interp(reach, places, each)) for each in (low, high))
     return np.minimum(low, 0.0), np.maximum(high, 0.0)

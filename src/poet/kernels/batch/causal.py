@@ -27,6 +27,8 @@ import numpy.typing as npt
 
 from poet.kernels.batch.findings import UNKNOWN, Array, Figure, adjusted
 
+Codes = npt.NDArray[np.int64]
+
 LEVEL = 0.9
 RATE = 0.02  # of false discoveries among the effects of a call that are told
 FOLDS = 5
@@ -96,13 +98,13 @@ def effects(
     a, p, r, x, g = _checked(arms, propensities, outcome, features, groups)
     drawn = p < 1.0
     if drawn.any():
-        a, p, r, g = a[drawn], p[drawn], r[drawn], g[drawn]
-        x = x[drawn]
+        a, p, r, x = a[drawn], p[drawn], r[drawn], x[drawn]
+        g = None if g is None else g[drawn]
     names = [int(each) for each in np.unique(a) if each != reference]
     if not names:
         return ()
     rng = np.random.default_rng(seed)
-    folds = _folds(g, rng)
+    folds = _folds(g, len(r), rng)
     base = _arm(a == reference, p, r, x, folds, most_weight)
     found = []
     for name in names:
@@ -137,7 +139,7 @@ def value(
         raise ValueError(f"weights must be >= 0, got {float(w[w < 0][0])!r}")
     known = np.isfinite(w) & np.isfinite(r)
     w, r = w[known], r[known]
-    g = np.arange(len(r)) if groups is None else np.asarray(groups)[known]
+    g = None if groups is None else np.asarray(groups)[known].astype(np.int64)
     n = len(r)
     if n == 0:
         return Value(0, UNKNOWN, UNKNOWN, UNKNOWN, 0.0, math.nan, 0.0, UNKNOWN)
@@ -176,14 +178,14 @@ def _checked(
     outcome: npt.ArrayLike,
     features: npt.ArrayLike | None,
     groups: npt.ArrayLike | None,
-) -> tuple[npt.NDArray[np.int64], Array, Array, Array, npt.NDArray[np.int64]]:
+) -> tuple[Codes, Array, Array, Array, Codes | None]:
     a, p, r = np.asarray(arms), np.asarray(propensities, float), np.asarray(outcome, float)
     n = len(r)
     x = np.zeros((n, 0)) if features is None else np.asarray(features, float)
     x = x[:, None] if x.ndim == 1 else x
-    g = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    g = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     lengths = {
-        "arms": len(a), "propensities": len(p), "outcome": n, "features": len(x), "groups": len(g)
+        "arms": len(a), "propensities": len(p), "outcome": n, "features": len(x), "groups": n if g is None else len(g)
     }  # fmt: skip
     if len(set(lengths.values())) > 1:
         raise ValueError(f"all arrays must be of one length, got {lengths}")
@@ -191,14 +193,16 @@ def _checked(
     if len(wrong):
         raise ValueError(f"propensities must be in (0, 1], got {float(wrong[0])!r}")
     known = np.isfinite(p) & np.isfinite(r) & np.isfinite(a.astype(float)) & (a.astype(float) >= 0)
-    return a[known].astype(np.int64), p[known], r[known], x[known], g[known].astype(np.int64)
+    together = None if g is None else g[known].astype(np.int64)
+    return a[known].astype(np.int64), p[known], r[known], x[known], together
 
 
-def _folds(groups: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Whole groups in each fold."""
+def _folds(groups: Codes | None, n: int, rng: np.random.Generator) -> Codes:
+    """The fold of each row; whole groups in each."""
+    if groups is None:
+        return np.asarray(rng.integers(0, FOLDS, n), np.int64)
     _, place = np.unique(groups, return_inverse=True)
-    count = int(place.max(initial=-1)) + 1
-    return np.asarray((rng.permutation(count) % FOLDS)[place], np.int64)
+    return np.asarray((rng.permutation(int(place.max(initial=-1)) + 1) % FOLDS)[place], np.int64)
 
 
 def _arm(
@@ -206,7 +210,7 @@ def _arm(
     p: Array,
     r: Array,
     x: Array,
-    folds: npt.NDArray[np.int64],
+    folds: Codes,
     most_weight: float | None,
 ) -> _Arm:
     n = len(r)
@@ -260,14 +264,16 @@ def _effective(weights: Array) -> float:
     return float(weights.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
-def _figure(middle: float, influence: Array, groups: npt.NDArray[np.int64], size: float, level: float) -> Figure:
+def _figure(middle: float, influence: Array, groups: Codes | None, size: float, level: float) -> Figure:
     half = _error(influence, groups) * _student(size, level)
     return Figure(middle, middle - half, middle + half)
 
 
-def _error(influence: Array, groups: npt.NDArray[np.int64]) -> float:
+def _error(influence: Array, groups: Codes | None) -> float:
     """Standard error of a mean, by the sums of groups."""
     n = len(influence)
+    if groups is None:
+        return math.sqrt(float(influence @ influence) / max(n - 1, 1) / max(n, 1))
     place = np.unique(groups, return_inverse=True)[1]
     sums = np.bincount(place, influence)
     count = len(sums)
@@ -280,9 +286,7 @@ def _student(size: float, level: float) -> float:
     return float(stdtrit(max(size - 1.0, 1.0), 0.5 + 0.5 * level))
 
 
-def _effect(
-    name: int, reference: int, mine: _Arm, base: _Arm, r: Array, groups: npt.NDArray[np.int64], level: float
-) -> Effect:
+def _effect(name: int, reference: int, mine: _Arm, base: _Arm, r: Array, groups: Codes | None, level: float) -> Effect:
     from scipy.special import stdtr
 
     size = min(_effective(mine.weights), _effective(base.weights))

@@ -184,6 +184,8 @@ def test_the_same_is_told_from_tables_and_on_either_engine(project: Path, ask: A
         ("analyze --from nowhere.parquet", "cannot be read"),
         ("analyze --from x.parquet --apply", "--apply"),
         ("analyze --workers 0", "from 1"),
+        ("analyze --false-alarms 0", "above 0"),
+        ("analyze --costs 1 2 x", "above 0"),
         ("analyze --address ray://head:1", "ray"),
     ],
 )
@@ -191,6 +193,13 @@ def test_what_cannot_be_is_refused_with_what_to_do(project: Path, ask: Ask, line
     code, _, err = ask(line)
     assert code == 2
     assert word in err
+
+
+def test_who_pays_much_for_alarms_gets_fewer(project: Path, ask: Ask) -> None:
+    told = [asked(ask, f"analyze price --costs {costs}") for costs in ("1 1000 0.1", "20 5000 0.03", "1000 1 0.001")]
+    many, some, none = (len(of(each, "incident", "failures")) for each in told)
+    assert many >= some >= 1
+    assert none == 0
 
 
 def test_only_what_is_new_enough_is_looked_at(project: Path, ask: Ask) -> None:

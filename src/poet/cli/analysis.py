@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from poet.cli import views
 from poet.cli.find import find, short_name
@@ -16,6 +16,9 @@ from poet.model.insight import Analysed, Insight, OptimizationInsights
 from poet.model.parameters import ParameterSet
 from poet.seams import FunctionRecord, Store
 from poet.settings import Settings, person
+
+if TYPE_CHECKING:
+    from poet.learning.batch.asked import Asked
 
 NEEDED = ("scipy", "sklearn", "statsmodels", "ruptures")
 FOR_TABLES = ("duckdb", "pyarrow")
@@ -33,6 +36,8 @@ class Analyze:
     engine: str = "local"
     workers: int | None = None
     address: str | None = None
+    alarms: float = 0.01  # false ones per day and series
+    costs: tuple[float, float, float] | None = None  # in their place, see ``learning.batch.asked``
     top: int = 20
     apply: bool = False
     reason: str = ""
@@ -64,8 +69,14 @@ def of_tables(asked: Analyze) -> Document:
 
     with _engine(asked) as (engine, workers):
         parts = job.parts_of_tables(asked.tables, workers, (asked.function,) if asked.function else (), asked.start)
-        told = job.run(parts, engine)
+        told = job.run(parts, engine, _wanted(asked))
     return document(told, asked, shown=", ".join(asked.tables))
+
+
+def _wanted(asked: Analyze) -> Asked:
+    from poet.learning.batch.asked import Asked
+
+    return Asked(alarms=asked.alarms, costs=asked.costs)
 
 
 def of_store(store: Store, settings: Settings, asked: Analyze) -> Document:
@@ -77,10 +88,10 @@ def of_store(store: Store, settings: Settings, asked: Analyze) -> Document:
     only = tuple(str(record.key) for record in wanted)
     calls = sum(record.calls for record in wanted)
     if asked.engine == "local" and (asked.workers == 1 or len(only) == 1 or calls < job.SMALL):
-        told = job.of_open_store(store, only, asked.start)
+        told = job.of_open_store(store, only, asked.start, _wanted(asked))
     else:
         with _engine(asked) as (engine, workers):
-            told = job.run(job.parts_of_store(settings, workers, only, asked.start), engine)
+            told = job.run(job.parts_of_store(settings, workers, only, asked.start), engine, _wanted(asked))
     applied = _applied(store, wanted, told, asked) if asked.apply else []
     names = {str(record.key): short_name(record, records) for record in records}
     return document(told, asked, shown=store.url, names=names, applied=applied)

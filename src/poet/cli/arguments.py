@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -155,6 +156,20 @@ def _add_analyze(parser: _Parser) -> None:
     parser.add_argument("--engine", choices=ENGINES, default="local", help="where it runs (default: this machine)")
     parser.add_argument("--workers", metavar="N", type=_positive, help="processes at work (default: one for each core)")
     parser.add_argument("--address", metavar="URL", help="of a Ray cluster that is there (default: start one here)")
+    parser.add_argument(
+        "--false-alarms",
+        metavar="N",
+        type=_rate,
+        default=0.01,
+        help="per day and series, that incidents may have (default: 0.01)",
+    )
+    parser.add_argument(
+        "--costs",
+        metavar=("ALARM", "MISSED", "PER_DAY"),
+        nargs=3,
+        type=_rate,
+        help="in their place: cost of a false alarm and of a missed incident, and incidents expected per day",
+    )
     parser.add_argument("--top", metavar="N", type=_positive, default=20, help="findings that are shown (default: 20)")
     parser.add_argument("--apply", action="store_true", help="make values live that the history proves to be better")
     parser.add_argument("--reason", metavar="TEXT", default="", help="kept in the history with --apply")
@@ -192,6 +207,16 @@ def _version(text: str) -> int:
         return int(text.removeprefix("v"))
     except ValueError:
         raise argparse.ArgumentTypeError(f"a version is a number such as 3, got {text!r}") from None
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
+    return rate
 
 
 def _positive(text: str) -> int:

@@ -146,6 +146,8 @@ def _analyze(words: object, now: float) -> Analyze:
         engine=getattr(words, "engine", "local"),
         workers=getattr(words, "workers", None),
         address=getattr(words, "address", None),
+        alarms=getattr(words, "false_alarms", 0.01),
+        costs=None if (costs := getattr(words, "costs", None)) is None else (costs[0], costs[1], costs[2]),
         top=getattr(words, "top", 20),
         apply=getattr(words, "apply", False),
         reason=getattr(words, "reason", ""),

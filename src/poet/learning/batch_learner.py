@@ -17,7 +17,7 @@ import numpy as np
 from poet.kernels.batch import changepoint, forecast, season
 from poet.learning.batch import groups, relations
 from poet.learning.batch.analysis import analyse
-from poet.learning.batch.asked import Asked
+from poet.learning.batch.asked import Asked, Costs
 from poet.learning.batch.calls import Array, of_rows
 from poet.learning.batch.over_time import AHEAD_SHARE, DAY, LEVEL
 from poet.learning.batch.threads import single
@@ -41,7 +41,9 @@ class BatchLearner:
 
     objective: what calls are worth; None: as everywhere, with a latency cost derived from each function's own answers.
     live: values in force by function's name, for what is suggested. seed: of all that is drawn. alarms: false alarms
-    per day that each series of a function may have, > 0.
+    per day that each series of a function may have, > 0; or costs: of a false alarm and of a missed incident, in one
+    unit, and incidents expected per day, from which the rate follows.
+    Raises ConfigurationError where one of them is not > 0.
     """
 
     def __init__(
@@ -51,8 +53,9 @@ class BatchLearner:
         live: Mapping[str, Mapping[str, Value]] = MappingProxyType({}),
         seed: int = 0,
         alarms: float = 0.01,
+        costs: Costs | None = None,
     ) -> None:
-        self._asked = Asked(objective or Objective(), seed=seed, alarms=alarms)
+        self._asked = Asked(objective or Objective(), seed=seed, alarms=alarms, costs=costs)
         self._live = live
 
     def analyze_execution_patterns(self, execution_history: Iterable[Mapping[str, Any]]) -> OptimizationInsights:

@@ -34,13 +34,15 @@ PARTS = 4  # that a number's values are cut into, to say which calls suffered
 
 
 def findings(function: str, calls: Calls, points: Points, courses: Sequence[Course], asked: Asked) -> Iterable[Insight]:
-    """All of one function. False alarms: at most ``asked.alarms`` per day and series."""
+    """All of one function. False alarms: ``asked.alarms`` per day and series, or as many as ``asked.costs`` pay for."""
     signals: dict[str, Signal] = {}
     times = points.start + points.step * np.arange(len(points))
     for course in courses:
         if course.subject not in WATCHED or not _odd(course):
             continue
-        sounded = anomaly.alarms(times, course.values, per_day=asked.alarms, hold=HOLD * points.step)
+        wanted = None if asked.costs is not None else asked.alarms
+        hold = HOLD * points.step
+        sounded = anomaly.alarms(times, course.values, per_day=wanted, costs=asked.costs, hold=hold)
         if sounded:
             surprise = anomaly.surprises(times, course.values)
             signals[course.subject] = Signal(times, surprise, min(each.threshold for each in sounded))

@@ -18,6 +18,7 @@ from poet.learning.batch.saying import by, chart, figure, line, moment, share, s
 from poet.model.estimate import Estimate
 from poet.model.insight import Insight
 
+SHORTEST = 60.0  # points from which on seasons and forecasts are told: nobody plans by the second [s]
 AHEAD = 48.0 * 3600.0  # how far forecasts reach at most [s]
 USUAL = 0.95  # quantile of what was; a forecast that is not above it is no news
 AHEAD_SHARE = 0.25  # of what is known
@@ -86,6 +87,8 @@ def findings(function: str, calls: Calls, points: Points, found: Sequence[Course
         drift = None if shifts else _drift(course)
         if drift is not None:
             yield from _trend(function, points, course, drift)
+        if points.step < SHORTEST:
+            continue
         yield from _seasons(function, points, course)
         if drift is not None or _near(course, asked):  # else what is to come was there before
             yield from _to_come(function, points, course, shifts, asked)

@@ -13,7 +13,7 @@ USUAL = 3600.0  # what is taken where the history is long enough for it [s]
 FEWEST_POINTS = 24
 MOST_POINTS = 4000
 FEWEST_CALLS = 5  # at a point, for its latency and its failures to be told
-TYPICAL_CALLS = 20.0  # at a point on average, where finer steps than an hour are taken
+TYPICAL_CALLS = 10.0  # at a point on average, where finer steps than an hour are taken
 EMPTIEST = 0.5  # share of the points that may have too few calls
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poet.kernels.batch.dependence import fit, less, orthogonal
-from poet.kernels.batch.findings import UNKNOWN, Array, Figure, adjusted
+from poet.kernels.batch.findings import LARGEST, UNKNOWN, Array, Figure, adjusted
 from poet.kernels.batch.ranks import Flags, shares, thinned
 
 Codes = npt.NDArray[np.int64]
@@ -209,7 +209,7 @@ class _Features:
         self.known |= finite
         values = column[finite]
         kept = thinned(len(values), 20_000)
-        values = values if kept is None else values[kept]
+        values = np.clip(values if kept is None else values[kept], -LARGEST, LARGEST)
         if len(values) == 0 or values.min() == values.max():
             return
         several = np.unique(values)
@@ -227,6 +227,8 @@ class _Features:
         whole = float(np.std(np.clip(values, *np.quantile(values, (0.01, 0.99))))) or float(np.std(values))
         usual = float(high - low) / 1.349
         spread = usual if 0.1 * whole < usual < whole else whole  # two humps make quartiles wide
+        if not spread > 0:  # too small for squares
+            return
         self.scales.append((k, logged, float(middle), spread))
         self.discrete.append(
             len(several) <= _FEW or float(np.max(np.unique(values, return_counts=True)[1])) > 0.1 * len(values)
@@ -257,6 +259,7 @@ class _Features:
             column = self.raw[rows, k]
             with np.errstate(divide="ignore", invalid="ignore"):
                 column = np.log(column) if logged else column
+            column = np.clip(column, -LARGEST, LARGEST) if not logged else column
             scaled = np.where(np.isfinite(column), (column - middle) / spread, 0.0)
             blocks.append(np.clip(scaled, -_WIDE, _WIDE)[:, None])
         blocks.extend(self._one_hot(each, rows) for each in self.codes)
@@ -673,7 +676,7 @@ def differ(
 
     found = []
     for name, given in outcomes.items():
-        values = np.asarray(given, float)
+        values = np.clip(np.asarray(given, float), -LARGEST, LARGEST)
         cut = None if censored is None or name not in censored else np.asarray(censored[name], bool)
         others = {key: np.asarray(column, float) for key, column in (confounders or {}).items()}
         lengths = {"labels": len(groups), name: len(values), **{key: len(column) for key, column in others.items()}}
@@ -765,7 +768,7 @@ def tailored(
     is gained is not what luck chose. A mean of few rows is drawn to that of its group. Rows of a fifth are summed in
     spans, whose spread gives the interval. Raises ValueError where lengths differ.
     """
-    groups, got = np.asarray(labels, np.int64), np.asarray(utility, float)
+    groups, got = np.asarray(labels, np.int64), np.clip(np.asarray(utility, float), -LARGEST, LARGEST)
     w = np.ones(len(got)) if weights is None else np.asarray(weights, float)
     found = []
     for name, given in parameters.items():
@@ -800,6 +803,7 @@ def _tailored(name: str, groups: Codes, values: Array, got: Array, w: Array, set
         return nothing._replace(note="the parameter never changes")
     if n < 20 * g * s:
         return nothing._replace(note=f"only {n} rows for {g * s} cells")
+    w = w / w.max()
     got = got - np.average(got, weights=w)
     place = group * s + cell
     spans = _PARTS * _SPANS

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from poet.kernels.batch.findings import UNKNOWN, Array, Figure, adjusted
+from poet.kernels.batch.findings import LARGEST, UNKNOWN, Array, Figure, adjusted
 
 Codes = npt.NDArray[np.int64]
 
@@ -138,7 +138,7 @@ def value(
     if (w < 0).any():
         raise ValueError(f"weights must be >= 0, got {float(w[w < 0][0])!r}")
     known = np.isfinite(w) & np.isfinite(r)
-    w, r = w[known], r[known]
+    w, r = w[known], np.clip(r[known], -LARGEST, LARGEST)
     g = None if groups is None else np.asarray(groups)[known].astype(np.int64)
     n = len(r)
     if n == 0:
@@ -194,7 +194,8 @@ def _checked(
         raise ValueError(f"propensities must be in (0, 1], got {float(wrong[0])!r}")
     known = np.isfinite(p) & np.isfinite(r) & np.isfinite(a.astype(float)) & (a.astype(float) >= 0)
     together = None if g is None else g[known].astype(np.int64)
-    return a[known].astype(np.int64), p[known], r[known], x[known], together
+    held = np.clip(r[known], -LARGEST, LARGEST)
+    return a[known].astype(np.int64), p[known], held, np.clip(x[known], -LARGEST, LARGEST), together
 
 
 def _folds(groups: Codes | None, n: int, rng: np.random.Generator) -> Codes:

@@ -5,8 +5,8 @@ but without groups (so that no structure gives one group), by how well groups ar
 of them. ``differ`` asks whether outcomes differ between groups beyond chance, ``tailored`` whether a parameter has
 another best value in each, and what that is worth on rows that it was not chosen by.
 
-k-means is our own: it runs many starts or references in one go, which for a thousand rows is what costs, and loads
-nothing. Sampled rows choose; all rows then move the centres a few times, in blocks.
+k-means is our own (``kmeans``): it runs many starts or references in one go, which for a thousand rows is what costs,
+and loads nothing. Sampled rows choose; all rows then move the centres a few times, in blocks.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from poet.kernels.batch.correlation import held_fixed
 from poet.kernels.batch.dependence import fit, less, orthogonal
-from poet.kernels.batch.findings import UNKNOWN, Array, Figure, adjusted
+from poet.kernels.batch.findings import LARGEST, UNKNOWN, Array, Figure, adjusted
+from poet.kernels.batch.kmeans import Codes, best_of, lloyd, seeded, silhouette, squares
 from poet.kernels.batch.ranks import Flags, shares, thinned
-
-Codes = npt.NDArray[np.int64]
-Single = npt.NDArray[np.float32]
-Few = npt.NDArray[np.uint8]
 
 MOST = 8  # groups
 RATE = 0.02  # of false discoveries among what a call tells
@@ -45,8 +43,6 @@ _MOST_PARTS = 3  # that a group is split into at a time
 _RESAMPLES = 12
 _STARTS = 4
 _FEW_STEPS = 12
-_STEPS = 25
-_SETTLED = 1e-3  # share of rows that may still move when a fit has settled
 _FEW = 10  # distinct numbers up to which a column is drawn from its own values in a reference
 _WIDE = 4.0  # standard deviations to which numbers are held, that one odd value is no group
 _BLOCK = 65_536
@@ -64,9 +60,7 @@ class Clusters(NamedTuple):
     share: tuple[tuple[float, ...], ...]  # how frequent that is in the group, in [0, 1] [1]
     stability: tuple[float, ...]  # mean Jaccard similarity to the nearest group of a resample, in [0, 1] [1]
     stable: tuple[bool, ...]  # only these are told
-    silhouette: (
-        float  # mean simplified silhouette, by distances to centres (Hruschka et al. 2004), in [-1, 1]; NaN for 1
-    )
+    silhouette: float  # mean, by distances to centres (see ``kmeans``), in [-1, 1]; NaN for one group
     gap: (
         Figure  # log of the references' spread within groups over the data's, and +- 2 standard deviations; > 0: groups
     )
@@ -122,21 +116,23 @@ def clusters(
 
     numbers: (n, k), NaN where unknown. categories: each (n,) of whole numbers, below 0 where unknown; as many as may be
     distinct. A number of two values is a category. Give no angles (an hour as sine and cosine has no groups).
-    most: groups at the most, >= 1. sample: rows that choose the number, >= 40. The same seed gives the same groups.
+    most: groups at the most, in [1, 64]. sample: rows that choose the number, >= 40. The same seed, the same groups.
 
     Numbers are standardised by their quartiles (positive ones as logarithms where these are less skewed) and held
     within 4 deviations; unknown ones count as the median. A category is one-hot, scaled so that it has the variance of
-    one number. The number of groups k is that with the largest silhouette (as measured by distances to centres) of
-    those whose spread is below that of reference data by over two standard deviations (Tibshirani, Walther & Hastie
-    2001, "gap statistic"). In a reference numbers are uniform over the box of their principal axes, which is harder to
-    tell from groups than any single hump, and categories and numbers of few values are dealt out anew: what each
-    column shows for itself is no group. Then groups are fitted to resamples (Hennig 2007): a group that is not found
-    again is not stable, and where no two are stable there is one group.
+    one number. The number of groups is that with the largest silhouette of those which leave a smaller share of the
+    spread within groups than in reference data, by over two standard deviations (after Tibshirani, Walther & Hastie
+    2001, "gap statistic"). In a reference numbers are uniform, of the same variance, over a box along their principal
+    axes or their own, which is harder to tell from groups than any single hump; categories and numbers of few values
+    are dealt out anew: what each column shows for itself is no group. Then each group is looked at on its own scale and
+    split further by the same rule, groups with no valley between them are taken together, and what is left is fitted to
+    halves of the rows (after Hennig 2007): a group that is not found again is not stable, and where no two are there is
+    one group.
 
-    Raises ValueError where lengths differ, or ``most`` or ``sample`` is too small.
+    Raises ValueError where lengths differ, or ``most`` or ``sample`` is out of range.
     """
-    if most < 1:
-        raise ValueError(f"most must be >= 1, got {most!r}")
+    if not 1 <= most <= 64:
+        raise ValueError(f"most must be in [1, 64], got {most!r}")
     if sample < _LEAST_ROWS:
         raise ValueError(f"sample must be >= {_LEAST_ROWS}, got {sample!r}")
     features = _Features(numbers, categories)
@@ -158,7 +154,7 @@ def clusters(
     chosen = _merged(x, _split(x, features, chosen, most, rng))
     if len(chosen) < 2:
         return _single(features, "groups run into each other", len(rows))._replace(gap=gap)
-    silhouette = _silhouette(x, chosen, np.argmin(_squares(x, chosen), axis=-1))
+    apart = silhouette(x, chosen, np.argmin(squares(x, chosen), axis=-1))
     stability = _stability(x, chosen, rng, chosen)
     stable = stability >= STABLE
     if stable.sum() < 2:
@@ -172,7 +168,7 @@ def clusters(
     return features.described(
         labels,
         tuple(float(stability[k]) for k in order),
-        silhouette,
+        apart,
         gap,
         len(rows),
     )
@@ -209,7 +205,7 @@ class _Features:
         self.known |= finite
         values = column[finite]
         kept = thinned(len(values), 20_000)
-        values = values if kept is None else values[kept]
+        values = np.clip(values if kept is None else values[kept], -LARGEST, LARGEST)
         if len(values) == 0 or values.min() == values.max():
             return
         several = np.unique(values)
@@ -227,6 +223,8 @@ class _Features:
         whole = float(np.std(np.clip(values, *np.quantile(values, (0.01, 0.99))))) or float(np.std(values))
         usual = float(high - low) / 1.349
         spread = usual if 0.1 * whole < usual < whole else whole  # two humps make quartiles wide
+        if not spread > 0:  # too small for squares
+            return
         self.scales.append((k, logged, float(middle), spread))
         self.discrete.append(
             len(several) <= _FEW or float(np.max(np.unique(values, return_counts=True)[1])) > 0.1 * len(values)
@@ -257,6 +255,7 @@ class _Features:
             column = self.raw[rows, k]
             with np.errstate(divide="ignore", invalid="ignore"):
                 column = np.log(column) if logged else column
+            column = np.clip(column, -LARGEST, LARGEST) if not logged else column
             scaled = np.where(np.isfinite(column), (column - middle) / spread, 0.0)
             blocks.append(np.clip(scaled, -_WIDE, _WIDE)[:, None])
         blocks.extend(self._one_hot(each, rows) for each in self.codes)
@@ -411,98 +410,15 @@ def _single(features: _Features, note: str, rows: int) -> Clusters:
     return full._replace(note=note)
 
 
-def _squares(x: Array, centres: Array) -> Array:
-    """Squared distances: (..., n, d) and (..., k, d) -> (..., n, k)."""
-    cross = x @ np.swapaxes(centres, -1, -2)
-    own = np.einsum("...nd,...nd->...n", x, x)[..., None]
-    theirs = np.einsum("...kd,...kd->...k", centres, centres)[..., None, :]
-    return np.asarray(np.maximum(own - 2.0 * cross + theirs, 0.0))
-
-
-def _seeded(x: Array, k: int, rng: np.random.Generator) -> Array:
-    """Starting centres by k-means++ (Arthur & Vassilvitskii 2007), of several data sets: (b, n, d) -> (b, k, d)."""
-    b, n, d = x.shape
-    lines = np.arange(b)
-    centres: Array = np.empty((b, k, d))
-    centres[:, 0] = x[lines, rng.integers(0, n, b)]
-    own = np.einsum("bnd,bnd->bn", x, x)
-    nearest = np.full((b, n), np.inf)
-    for number in range(1, k):
-        last = centres[:, number - 1]
-        away = own - 2.0 * (x @ last[..., None])[..., 0] + (last * last).sum(axis=-1)[:, None]
-        np.minimum(nearest, np.maximum(away, 0.0), out=nearest)
-        sums = np.cumsum(nearest, axis=1)
-        drawn = rng.random(b) * sums[:, -1]
-        picks = np.minimum((sums < drawn[:, None]).sum(axis=1), n - 1)
-        centres[:, number] = x[lines, picks]
-    return centres
-
-
-def _nearest(flat: Single, centres: Single) -> tuple[Few, Single]:
-    """The nearest centre, (b, n), and its squared distance less the row's own square.
-
-    flat: (b, d, n) rows, turned; centres: (b, k, d). For few groups a pass over each is faster than ``argmin``.
-    """
-    scores: Single = np.asarray((-2.0 * centres) @ flat, np.float32)
-    scores += np.einsum("bkd,bkd->bk", centres, centres)[..., None]
-    least: Single = scores[:, 0].copy()
-    labels: Few = np.zeros(least.shape, np.uint8)
-    for k in range(1, centres.shape[1]):
-        np.copyto(labels, k, where=scores[:, k] < least)
-        np.minimum(least, scores[:, k], out=least)
-    return labels, least
-
-
-def _lloyd(x: npt.ArrayLike, centres: npt.ArrayLike, steps: int = _STEPS) -> tuple[Array, Codes, Array]:
-    """Lloyd's algorithm on several data sets: centres (b, k, d), labels (b, n) and the spread within groups (b,).
-
-    Within it numbers are of single precision, which for features of a few deviations is ample.
-    """
-    rows, at = np.asarray(x, np.float32), np.asarray(centres, np.float32)
-    groups = np.arange(at.shape[1], dtype=np.uint8)[:, None]
-    flat = np.ascontiguousarray(np.swapaxes(rows, -1, -2))
-    labels, _ = _nearest(flat, at)
-    for _ in range(steps):
-        member = (labels[:, None, :] == groups).astype(np.float32)
-        counts = member.sum(axis=-1)[..., None]
-        at = np.where(counts > 0, (member @ rows) / np.maximum(counts, 1.0), at)
-        moved, _ = _nearest(flat, at)
-        same = np.count_nonzero(moved != labels) <= _SETTLED * labels.size
-        labels = moved
-        if same:
-            break
-    labels, least = _nearest(flat, at)
-    own = np.einsum("bdn,bdn->bn", flat, flat)
-    spread = np.maximum(least + own, 0.0).sum(axis=-1, dtype=float)
-    return at.astype(float), labels.astype(np.int64), spread
-
-
-def _best_of(x: Array, k: int, rng: np.random.Generator, starts: int) -> tuple[Array, Codes, float]:
-    """The best of several starts on one data set."""
-    several = np.broadcast_to(x, (starts, *x.shape))
-    centres, labels, spread = _lloyd(several, _seeded(several, k, rng))
-    best = int(np.argmin(spread))
-    return centres[best], labels[best], float(spread[best])
-
-
-def _silhouette(x: Array, centres: Array, labels: Codes) -> float:
-    distances = np.sqrt(_squares(x, centres))
-    rows = np.arange(len(x))
-    own = distances[rows, labels]
-    distances[rows, labels] = np.inf
-    other = distances.min(axis=1)
-    return float(np.mean((other - own) / np.maximum(np.maximum(other, own), 1e-300)))
-
-
 def _chosen(
     x: Array, features: _Features, most: int, least: float, rng: np.random.Generator
 ) -> tuple[Array | None, Figure, str]:
     """Centres of the best number of groups of at least so many rows, or None; the gap; and why there is one."""
     found = []
     for k in range(2, most + 1):
-        centres, labels, spread = _best_of(x, k, rng, _STARTS)
+        centres, labels, spread = best_of(x, k, rng, _STARTS)
         if np.bincount(labels, minlength=k).min() >= least:
-            found.append((_silhouette(x, centres, labels), centres, spread))
+            found.append((silhouette(x, centres, labels), centres, spread))
     if not found:
         return None, UNKNOWN, "no groups of a size that matters"
     found.sort(key=lambda each: -each[0])
@@ -532,7 +448,7 @@ def _split(x: Array, features: _Features, centres: Array, most: int, rng: np.ran
     """
     waiting: list[Array] = list(centres)
     done: list[Array] = []
-    labels = np.argmin(_squares(x, centres), axis=-1)
+    labels = np.argmin(squares(x, centres), axis=-1)
     parts = [x[labels == k] for k in range(len(centres))]
     while waiting:
         centre, part = waiting.pop(), parts.pop()
@@ -546,13 +462,13 @@ def _split(x: Array, features: _Features, centres: Array, most: int, rng: np.ran
         if inner is None:
             done.append(centre)
             continue
-        labels = np.argmin(_squares(near, inner), axis=-1)
+        labels = np.argmin(squares(near, inner), axis=-1)
         for k in range(len(inner)):
             parts.append(part[labels == k])
             waiting.append(parts[-1].mean(axis=0))
     if len(done) == len(centres):
         return centres
-    return np.asarray(_lloyd(x[None], np.array(done)[None])[0][0])
+    return np.asarray(lloyd(x[None], np.array(done)[None])[0][0])
 
 
 def _merged(x: Array, centres: Array) -> Array:
@@ -562,7 +478,7 @@ def _merged(x: Array, centres: Array) -> Array:
     near the middle are counted against those near either centre, within spans of one width.
     """
     while len(centres) > 1:
-        labels = np.argmin(_squares(x, centres), axis=-1)
+        labels = np.argmin(squares(x, centres), axis=-1)
         counts = np.bincount(labels, minlength=len(centres))
         least, pair = _VALLEY, (-1, -1)
         for a in range(len(centres)):
@@ -580,7 +496,7 @@ def _merged(x: Array, centres: Array) -> Array:
         a, b = pair
         both = np.average(centres[[a, b]], axis=0, weights=np.maximum(counts[[a, b]], 1))
         centres = np.vstack((np.delete(centres, [a, b], axis=0), both))
-        centres = _lloyd(x[None], centres[None])[0][0]
+        centres = lloyd(x[None], centres[None])[0][0]
     return centres
 
 
@@ -588,7 +504,7 @@ def _left(references: Array, k: int, rng: np.random.Generator) -> Array:
     """The logarithm of the share of spread that k groups leave within, of each reference; the best of two starts."""
     centred = references - references.mean(axis=1, keepdims=True)
     wholes = np.maximum((centred**2).sum(axis=(1, 2)), 1e-12)
-    twice = [_lloyd(references, _seeded(references, k, rng), _FEW_STEPS)[2] for _ in range(2)]
+    twice = [lloyd(references, seeded(references, k, rng), _FEW_STEPS)[2] for _ in range(2)]
     return np.asarray(np.log(np.maximum(np.minimum(*twice), 1e-12) / wholes))
 
 
@@ -605,18 +521,18 @@ def _stability(x: Array, centres: Array, rng: np.random.Generator, start: Array 
     start: where fits begin; without it at random, the best of three.
     """
     n, k = len(x), len(centres)
-    labels = np.argmin(_squares(x, centres), axis=-1)
+    labels = np.argmin(squares(x, centres), axis=-1)
     half = max(n // 2, 2)
     drawn = np.stack([rng.choice(n, half, replace=False) for _ in range(_RESAMPLES)])
     data = x[drawn]
-    best, _, spread = _lloyd(data, _seeded(data, k, rng) if start is None else np.stack([start] * _RESAMPLES))
+    best, _, spread = lloyd(data, seeded(data, k, rng) if start is None else np.stack([start] * _RESAMPLES))
     for _ in range(2 if start is None else 0):
-        other, _, less_spread = _lloyd(data, _seeded(data, k, rng))
+        other, _, less_spread = lloyd(data, seeded(data, k, rng))
         better = less_spread < spread
         best, spread = np.where(better[:, None, None], other, best), np.minimum(spread, less_spread)
     found = np.zeros((_RESAMPLES, k))
     for number, each in enumerate(best):
-        again = np.argmin(_squares(x, each), axis=-1)
+        again = np.argmin(squares(x, each), axis=-1)
         both = np.bincount(labels * k + again, minlength=k * k).reshape(k, k)
         either = both.sum(axis=1)[:, None] + both.sum(axis=0)[None, :] - both
         found[number] = (both / np.maximum(either, 1)).max(axis=1)
@@ -633,7 +549,7 @@ def _all(features: _Features, centres: Array) -> tuple[Array, Codes]:
         for start in range(0, n, _BLOCK):
             block = slice(start, min(n, start + _BLOCK))
             x = features.of(block)
-            mine = np.argmin(_squares(x, centres), axis=-1)
+            mine = np.argmin(squares(x, centres), axis=-1)
             known = features.known[block]
             mine[~known] = -1
             changed += int((mine != labels[block]).sum())
@@ -669,11 +585,9 @@ def differ(
     (``dependence``). Raises ValueError where lengths differ.
     """
     groups = np.asarray(labels, np.int64)
-    from poet.kernels.batch.correlation import held_fixed
-
     found = []
     for name, given in outcomes.items():
-        values = np.asarray(given, float)
+        values = np.clip(np.asarray(given, float), -LARGEST, LARGEST)
         cut = None if censored is None or name not in censored else np.asarray(censored[name], bool)
         others = {key: np.asarray(column, float) for key, column in (confounders or {}).items()}
         lengths = {"labels": len(groups), name: len(values), **{key: len(column) for key, column in others.items()}}
@@ -765,7 +679,7 @@ def tailored(
     is gained is not what luck chose. A mean of few rows is drawn to that of its group. Rows of a fifth are summed in
     spans, whose spread gives the interval. Raises ValueError where lengths differ.
     """
-    groups, got = np.asarray(labels, np.int64), np.asarray(utility, float)
+    groups, got = np.asarray(labels, np.int64), np.clip(np.asarray(utility, float), -LARGEST, LARGEST)
     w = np.ones(len(got)) if weights is None else np.asarray(weights, float)
     found = []
     for name, given in parameters.items():
@@ -800,6 +714,7 @@ def _tailored(name: str, groups: Codes, values: Array, got: Array, w: Array, set
         return nothing._replace(note="the parameter never changes")
     if n < 20 * g * s:
         return nothing._replace(note=f"only {n} rows for {g * s} cells")
+    w = w / w.max()
     got = got - np.average(got, weights=w)
     place = group * s + cell
     spans = _PARTS * _SPANS

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poet.kernels.batch.dependence import Array, Fit, Spectrum, fit, less, orthogonal, plain, waves
-from poet.kernels.batch.findings import UNKNOWN, Figure, adjusted
+from poet.kernels.batch.findings import LARGEST, UNKNOWN, Figure, adjusted
 from poet.kernels.batch.ranks import Flags, shares, thinned
 
 RATE = 0.02  # of false discoveries among all that is told
@@ -36,6 +36,7 @@ _BENDS_WITH = 4  # degree in a confounder of how a slope changes with it
 _TWIN = 0.95  # correlation, confounders held fixed, from which two causes cannot be told apart
 _MINOR = 1 / 3  # of the straight part's strength, below which a bend is not worth telling
 _ROWS_PER_TERM = 10  # that a test of changes needs
+_LEVEL_RANKS = 1e-9  # ranks that differ by less are level
 _MOST_KEPT = 3  # sets of rows whose terms are kept at a time
 _UNTOLD = 0.2  # p-value, as if rows were independent, from which the dear test is not made
 _GRID = 201
@@ -180,7 +181,7 @@ def _columns(given: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
         column = np.asarray(values, float)
         if column.ndim != 1:
             raise ValueError(f"{name} must be of one dimension, got shape {column.shape}")
-        found[name] = np.where(np.isfinite(column), column, np.nan)
+        found[name] = np.where(np.isfinite(column), np.clip(column, -LARGEST, LARGEST), np.nan)
     return found
 
 
@@ -328,7 +329,7 @@ class _Cause:
         whole = np.column_stack((self.z, *blocks))
         sizes = np.sqrt(np.einsum("ij,ij->j", whole, whole))
         sizes[sizes < 1e-6 * math.sqrt(n)] = 0.0
-        self.sizes, self.whole = sizes, whole / np.where(sizes > 0, sizes, 1.0)
+        self.sizes, self.whole = sizes, np.where(sizes > 0, whole / np.where(sizes > 0, sizes, 1.0), 0.0)
         starts = np.cumsum([1, *(each.shape[1] for each in blocks)])
         self.slices = [np.arange(a, b) for a, b in pairwise(starts.tolist())]
         self.kept = _independent(self.whole)
@@ -357,6 +358,8 @@ class _Cause:
         if got.min() == got.max():
             return _Pair(relation._replace(note="the outcome never changes"), (none, none))
         ranked = self.shared.ranked(outcome, got, censored)
+        if ranked.max() - ranked.min() < _LEVEL_RANKS:
+            return _Pair(relation._replace(note="the outcome is censored throughout"), (none, none))
         y = less(ranked - 0.5, self.basis)
         if float(y @ y) < 1e-6 * float(((ranked - ranked.mean()) ** 2).sum()):
             return _Pair(relation._replace(note="fixed by the confounders and the other causes"), (none, none))

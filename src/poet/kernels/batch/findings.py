@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
+LARGEST = 1e100  # what is larger counts as this: squares must stay finite
+
 
 class Figure(NamedTuple):
     """A value with its interval; NaN where unknown."""

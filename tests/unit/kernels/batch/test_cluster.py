@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poet.kernels.batch.cluster import Clusters, clusters, differ, tailored
+from poet.kernels.batch.kmeans import best_of
 
 
 def planted(seed: int, k: int, n: int = 800) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
@@ -140,10 +141,23 @@ def test_any_input_gives_groups_that_add_up(rows: list[tuple[float, int]], seed:
     assert set(found.labels.tolist()) <= set(range(-1, found.k))
 
 
+def test_k_means_is_as_good_as_scikit_learns() -> None:
+    from sklearn.cluster import KMeans
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 3))
+    for k in (2, 4, 7):
+        _, labels, spread = best_of(x, k, rng, 10)
+        theirs = KMeans(k, n_init=10, random_state=0).fit(x).inertia_
+        assert spread < 1.01 * theirs
+        means = np.array([x[labels == each].mean(axis=0) for each in range(k)])
+        assert spread == pytest.approx(((x - means[labels]) ** 2).sum(), rel=0.01)
+
+
 def test_wrong_input_is_named() -> None:
     with pytest.raises(ValueError, match="one length"):
         clusters(np.ones((3, 1)), [np.ones(2, int)])
-    with pytest.raises(ValueError, match="most must be >= 1, got 0"):
+    with pytest.raises(ValueError, match=r"most must be in \[1, 64\], got 0"):
         clusters(np.ones((3, 1)), most=0)
     with pytest.raises(ValueError, match="sample must be >= 40, got 3"):
         clusters(np.ones((3, 1)), sample=3)

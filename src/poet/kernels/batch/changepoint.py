@@ -63,16 +63,16 @@ def changes(
 
     values: (n,) of equal steps, NaN for a gap; logarithms, where shares are meant. periods: its seasons, as found, or
     lengths [steps]; they are taken out first. least: of a magnitude that is worth telling [unit of the values]. z: by
-    how many of its standard deviations a change must stand out, at least; over the default, one series in some
-    hundreds that has no change shows one by chance. apart: values of a level, at least.
+    how many of its standard deviations a change must stand out, at least; by default fewer than one in
+    300 series that have no change show one. apart: values of a level, at least.
 
     Values are drawn in to what is usual about a running median, so that single odd ones move nothing. The best cut into
     levels is searched for exactly (Jackson et al., IEEE Signal Processing Letters 2005), at a price per change of
     3 log n long-run variances and not of plain ones: autocorrelation is what false regressions come from. Then the
     weakest are put together again as long as one is not clear, or a slope tells as much as a step does. Where each is
     is weighed by likelihood, under autocorrelation of the first order (Bai, Review of Economics and Statistics 1997):
-    ``at`` is about where
-    most of that is near, and its interval the middle 90 %.
+    ``at`` is about where most of that is near, and its interval the middle 90 %. Of changes that are hardly seen those
+    are told that look large by chance: the interval of a magnitude near ``z`` deviations holds the truth less often.
 
     >>> rng = np.random.default_rng(0)
     >>> [found] = changes(np.r_[rng.normal(5, 1, 100), rng.normal(8, 1, 60)])
@@ -182,8 +182,8 @@ def _noise(y: Array, edges: Sequence[int], *, spent: int = 1) -> _Noise:
     """Autocorrelation about the levels between the edges, and what is new in each value.
 
     spent: parameters of each level. The share that the next value has of a deviation is estimated too low from few
-    values, by (1 + 3 r) / n for each level (Kendall 1954), and is raised by that. What autocorrelation of the first
-    order leaves unsaid is told by the variance of means of blocks; the larger counts.
+    values, by (1 + 3 r) / n for each level (Kendall 1954), and is raised by that. What the first order leaves
+    unsaid is told by the autocorrelation of what is new (Andrews & Monahan, Econometrica 1992), where it adds.
     """
     left = np.concatenate([y[a:b] - y[a:b].mean() for a, b in pairwise(edges)] or [np.zeros(0)])
     n, levels = len(left), max(1, len(edges) - 1)
@@ -193,7 +193,7 @@ def _noise(y: Array, edges: Sequence[int], *, spent: int = 1) -> _Noise:
     r = float(left[1:] @ left[:-1]) / total
     follow = float(np.clip(r + spent * levels * (1 + 3 * max(r, 0.0)) / n, 0.0, 0.97))
     fresh = left[1:] - follow * left[:-1]
-    sd = float(np.sqrt(fresh @ fresh / max(1, n - 1 - (spent + 0.0) * levels)))
+    sd = float(np.sqrt(fresh @ fresh / max(1, n - 1 - spent * levels)))
     size = int(max(4, min(n // 8, round(2 * n ** (1 / 3)))))
     if n >= 8 * size:
         # what is new has an autocorrelation of its own where the first order does not say all

@@ -20,7 +20,7 @@ from poet.settings import Settings, person
 if TYPE_CHECKING:
     from poet.learning.batch.asked import Asked
 
-NEEDED = ("scipy", "sklearn", "statsmodels", "ruptures")
+NEEDED = ("scipy", "statsmodels")
 FOR_TABLES = ("duckdb", "pyarrow")
 INSTALL = "pip install 'poet-runtime[batch]'"
 

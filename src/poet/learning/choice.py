@@ -339,7 +339,7 @@ def scored_table(case: Case, world: World, times: Array, others: Sequence[tuple[
     backoffs, ways = zip(*others, strict=True)
     if len(set(ways)) == 1:
         bounds = np.stack([pauses(backoff, case.limits.cap, case.most) for backoff in backoffs], axis=1)
-        return Table(times, others, foreseen(world.times(len(others)), ways[0], grid, bounds))
+        return Table(times, others, foreseen(world, ways[0], grid, bounds))
     bounds = pauses(backoffs[0], case.limits.cap, case.most)
     whole = hedged(world, grid, bounds, Ways.of(*ways))
     return Table(times, others, Outlook(*(part[:, 0] for part in whole)))

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poet.kernels.online.repetition import fading
-from poet.kernels.online.restart import Outlook, World, outlook
+from poet.kernels.online.restart import Outlook, Steps, World, chances, followed, summed
 from poet.kernels.online.survival import KNOTS, WIDTHS, Grid
 
 Array = npt.NDArray[np.float64]
@@ -52,26 +52,25 @@ def hedged(world: World, timeouts: Grid, bounds: Array, ways: Ways) -> Hedged:
     An error of a request that has not faded by the time its first copy is sent hits both, as a permanent one does.
     """
     raced = race(world, ways)
-    n, n_ways, _ = raced.answered.shape
-    rows = World(  # calls whose attempts are independent, by way; the same without copies; calls whose latency repeats
-        np.concatenate([raced.answered.reshape(n * n_ways, -1), world.answered, world.answered]),
-        np.concatenate([raced.failed.reshape(n * n_ways, -1), world.failed, world.failed]),
-        np.concatenate([raced.permanent.ravel(), world.permanent, world.permanent]),
-        np.concatenate([np.repeat(world.persistence, n_ways, axis=0), world.persistence, world.persistence]),
-        np.repeat([0.0, 1.0], [n * (n_ways + 1), n]),
+    if bounds.ndim == 1:
+        bounds = bounds[:, None]
+    fading = world.fading(bounds).T[..., None]  # (n_retries, n, 1)
+    attempt = chances(raced.answered, raced.failed, raced.permanent, timeouts)
+    steps = followed(attempt, fading[..., None], timeouts.times, (1 - attempt.doomed,))
+    copied = summed(attempt, Steps(*(part[:, 0] for part in steps)), bounds[..., None, None])
+    attempt = chances(world.answered, world.failed, world.permanent, timeouts)
+    steps = followed(attempt, fading, timeouts.times, (1 - attempt.doomed,) * 2)
+    alone, alike = (  # without copies; calls whose latency repeats
+        summed(attempt, Steps(*(part[:, kind] for part in steps)), bounds[..., None]) for kind in range(2)
     )
-    if bounds.ndim > 1:
-        bounds = np.concatenate([np.repeat(bounds, n_ways, axis=1), bounds, bounds], axis=1)
-    told = outlook(rows, timeouts, bounds)
-    shape = (len(bounds) + 1, n, n_ways, len(timeouts.times))
-    due = _due(ways, timeouts)[0]  # curves are straight between knots: a copy behind the limit would shine through
-    apart = Outlook(*(np.where(due, part[:, : -2 * n].reshape(shape), part[:, -2 * n : -n, None]) for part in told))
-    alike = Outlook(*(part[:, -n:, None] for part in told))
-    sent, first_alike = (_by_limit(chances, ways, timeouts) for chances in _sent(world, ways))
-    late = 1 - _value(world.answered, timeouts) - _value(world.failed, timeouts)
-    late = (late / np.maximum(1 - _value(world.answered, timeouts), 1e-12))[:, None]
+    due = _due(ways, timeouts)  # curves are straight between knots: a copy behind the limit would shine through
+    apart = Outlook(*(np.where(due[0], mine, part[:, :, None]) for mine, part in zip(copied, alone, strict=True)))
+    alike = Outlook(*(part[:, :, None] for part in alike))
+    sent, first_alike = (_by_limit(chance, due) for chance in _sent(world, ways))
+    left = 1 - _value(world.answered, timeouts)
+    late = ((left - _value(world.failed, timeouts)) / np.maximum(left, 1e-12))[:, None]
     # a retry after a timeout is slow for certain, one after an error as a first attempt is
-    again_alike = late * _due(ways, timeouts).sum(axis=0) + (1 - late) * first_alike
+    again_alike = late * due.sum(axis=0) + (1 - late) * first_alike
     share = world.repeats[:, None, None]
     sent = (1 - share) * apart.requests * sent + share * (first_alike + (alike.requests - 1) * again_alike)
     success, seconds, requests = ((1 - share) * mine + share * other for mine, other in zip(apart, alike, strict=True))
@@ -108,7 +107,7 @@ def copies_sent(world: World, ways: Ways, timeouts: Grid) -> Array:
     """Expected copies of one attempt: (n, n_ways, n_timeouts). It reads the curves at few places only."""
     share = world.repeats[:, None]
     apart, alike = _sent(world, ways)
-    return _by_limit((1 - share) * apart + share * alike, ways, timeouts)
+    return _by_limit((1 - share) * apart + share * alike, _due(ways, timeouts))
 
 
 def _raced(answered: Array, failed: Array, ways: Ways, right: Array, wrong: Array) -> tuple[Array, Array]:
@@ -152,9 +151,9 @@ def _sent(world: World, ways: Ways) -> tuple[Array, Array]:
     return np.maximum([first, second], 0.0), np.maximum([first, alike], 0.0)
 
 
-def _by_limit(sent: Array, ways: Ways, timeouts: Grid) -> Array:
-    """Expected copies of an attempt under each limit: (n, n_ways, n_timeouts)."""
-    result: Array = (sent[..., None] * _due(ways, timeouts)[:, None]).sum(axis=0)
+def _by_limit(sent: Array, due: npt.NDArray[np.bool_]) -> Array:
+    """Expected copies of an attempt under each limit: (n, n_ways, n_timeouts). due: as ``_due`` gives it."""
+    result: Array = (sent[..., None] * due[:, None]).sum(axis=0)
     return result
 
 

@@ -149,11 +149,12 @@ class Grid(NamedTuple):
 def read(curve: Array, grid: Grid) -> tuple[Array, Array]:
     """A distribution function and the mean time spent before it or the limit ends a wait: (..., n_times) each.
 
-    curve: (..., BINS), rising, at the knots; straight between them, flat behind the last.
+    curve: (..., BINS), rising, at the knots; straight between them, flat behind the last. Of the knots only those
+    up to the one behind the longest time need be there.
     Returns ``F(t)`` and the integral of ``1 - F`` from 0 to ``t`` [s].
     """
     waited = np.zeros_like(curve)
-    np.cumsum((1 - 0.5 * (curve[..., 1:] + curve[..., :-1])) * WIDTHS, axis=-1, out=waited[..., 1:])
+    np.cumsum((1 - 0.5 * (curve[..., 1:] + curve[..., :-1])) * WIDTHS[: curve.shape[-1] - 1], axis=-1, out=waited[..., 1:])
     low = curve[..., grid.knot]
     value = low + grid.share * (curve[..., grid.knot + 1] - low)
     within = grid.share * WIDTHS[grid.knot]

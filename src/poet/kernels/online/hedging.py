@@ -8,19 +8,28 @@ slow as the request that it copies and gains nothing; of a call that fails whate
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from poet.kernels.online.repetition import fading
-from poet.kernels.online.restart import Outlook, Steps, World, chances, followed, summed
+from poet.kernels.online.restart import (
+    MOST_ERRORS,
+    Steps,
+    World,
+    chances,
+    fading_each,
+    followed,
+    mixed,
+    summed,
+)
 from poet.kernels.online.survival import KNOTS, WIDTHS, Grid
 
 Array = npt.NDArray[np.float64]
 
 MOST_COPIES = 2
-MOST_ERRORS = 0.98  # share of first attempts that err, as in ``restart.outlook``
 SMOOTH = 1.0  # attempts that an even spread within a bin is worth beside those seen there
 
 
@@ -51,7 +60,7 @@ def hedged(world: World, timeouts: Grid, bounds: Array, ways: Ways) -> Hedged:
     would be due at the limit or behind it is not sent.
     An error of a request that has not faded by the time its first copy is sent hits both, as a permanent one does.
     """
-    raced = race(world, ways)
+    raced = race(world, ways, timeouts)
     if bounds.ndim == 1:
         bounds = bounds[:, None]
     fading = world.fading(bounds).T[..., None]  # (n_retries, n, 1)
@@ -64,14 +73,54 @@ def hedged(world: World, timeouts: Grid, bounds: Array, ways: Ways) -> Hedged:
         summed(attempt, Steps(*(part[:, kind] for part in steps)), bounds[..., None]) for kind in range(2)
     )
     due = _due(ways, timeouts)  # curves are straight between knots: a copy behind the limit would shine through
-    apart = Outlook(*(np.where(due[0], mine, part[:, :, None]) for mine, part in zip(copied, alone, strict=True)))
-    alike = Outlook(*(part[:, :, None] for part in alike))
+    for mine, other in zip(copied, alone, strict=True):
+        np.copyto(mine, other[:, :, None], where=~due[0])
     sent, first_alike = (_by_limit(chance, due) for chance in _sent(world, ways))
     left = 1 - _value(world.answered, timeouts)
     late = ((left - _value(world.failed, timeouts)) / np.maximum(left, 1e-12))[:, None]
     # a retry after a timeout is slow for certain, one after an error as a first attempt is
     again_alike = late * due.sum(axis=0) + (1 - late) * first_alike
+    sent = copied.requests * sent
     share = world.repeats[:, None, None]
+    for mine, other in zip((*copied, sent), (*alike, None), strict=True):
+        mine *= 1 - share
+        if other is not None:
+            mine += (share[:, 0] * other)[:, :, None]
+    sent += share * (first_alike + (alike.requests - 1)[:, :, None] * again_alike)
+    return Hedged(copied.success, copied.seconds, np.add(copied.requests, sent, out=sent))
+
+
+def hedged_each(world: World, timeouts: Grid, bounds: Array, ways: Sequence[tuple[int, float]]) -> Hedged:
+    """The same of timeouts that have pauses and a way to hedge of their own each: (n_retries + 1, n, n_timeouts).
+
+    bounds: (n_retries, n_timeouts); ways: as for ``Ways.of``, one per timeout.
+    """
+    each, times, pauses = Ways.of(*ways), timeouts.times, bounds[:, None]
+    due = _due(each, timeouts, own=True)
+    copied = list(dict.fromkeys(way for way, is_due in zip(ways, due[0].tolist(), strict=True) if is_due))
+    fading = fading_each(world, bounds)
+    alone = chances(world.answered, world.failed, world.permanent, timeouts)
+    if not copied:
+        return Hedged(*mixed(alone, fading, times, world.repeats[:, None], pauses))
+    raced = race(world, Ways.of(*copied), timeouts)
+    knots = _read_at(timeouts)
+    rows = [1 + copied.index(way) if is_due else 0 for way, is_due in zip(ways, due[0].tolist(), strict=True)]
+    curves = (
+        np.concatenate([mine[:, None, knots], copies], axis=1)[:, rows]
+        for mine, copies in ((world.answered, raced.answered), (world.failed, raced.failed))
+    )
+    permanent = np.concatenate([world.permanent[:, None], raced.permanent], axis=1)[:, rows]
+    attempt = chances(*curves, permanent, timeouts, each=True)
+    apart = summed(
+        attempt, Steps(*(part[:, 0] for part in followed(attempt, fading, times, (1 - attempt.doomed,)))), pauses
+    )
+    mended = 1 - alone.doomed
+    alike = summed(alone, Steps(*(part[:, 1] for part in followed(alone, fading, times, (mended, mended)))), pauses)
+    sent, first_alike = ((chance * due[:, None]).sum(axis=0) for chance in _sent(world, each))
+    left = 1 - _value(world.answered, timeouts)
+    late = (left - _value(world.failed, timeouts)) / np.maximum(left, 1e-12)
+    again_alike = late * due.sum(axis=0) + (1 - late) * first_alike
+    share = world.repeats[:, None]
     sent = (1 - share) * apart.requests * sent + share * (first_alike + (alike.requests - 1) * again_alike)
     success, seconds, requests = ((1 - share) * mine + share * other for mine, other in zip(apart, alike, strict=True))
     return Hedged(success, seconds, requests + sent)
@@ -85,22 +134,32 @@ class Race(NamedTuple):
     permanent: Array  # (n, n_ways) share of these failures that no retry mends
 
 
-def race(world: World, ways: Ways) -> Race:
+def race(world: World, ways: Ways, timeouts: Grid | None = None) -> Race:
     """What becomes of the curves of a first attempt whose copies are fresh draws; ``world.repeats`` is left aside.
 
     The copies of an attempt that fails whatever one does, as its cause is there still when they are sent, are not
     followed: it fails with its first request.
+
+    timeouts: the curves are read at these only; all knots behind them but the last are left out.
     """
+    knots = slice(None) if timeouts is None else _read_at(timeouts)
     error = np.minimum(world.failed[:, -1], MOST_ERRORS)[:, None]
     permanent = world.permanent[:, None]
     lasting = permanent + (1 - permanent) * (world.persistence @ fading(ways.delays.times).T)  # (n, n_ways)
     doomed = (lasting * error)[..., None]
-    answered, failed = _raced(
-        world.answered, world.failed, ways, 1 / (1 - doomed), (1 - lasting[..., None]) / (1 - doomed)
-    )
-    failed = lasting[..., None] * world.failed[:, None] + (1 - doomed) * failed
+    lasting = lasting[..., None]
+    answered, failed = _raced(world.answered, world.failed, ways, 1 / (1 - doomed), (1 - lasting) / (1 - doomed), knots)
+    failed *= 1 - doomed
+    failed += lasting * world.failed[:, None, knots]
+    answered *= 1 - doomed
     share = np.minimum(permanent * error / np.maximum(failed[..., -1], 1e-12), 1.0)
-    return Race((1 - doomed) * answered, failed, share)
+    return Race(answered, failed, share)
+
+
+def _read_at(timeouts: Grid) -> npt.NDArray[np.intp]:
+    """The knots up to the one behind the longest of them, and the last one."""
+    behind = int(timeouts.knot.max(initial=0)) + 2
+    return np.append(np.arange(min(behind, len(KNOTS) - 1)), len(KNOTS) - 1)
 
 
 def copies_sent(world: World, ways: Ways, timeouts: Grid) -> Array:
@@ -110,30 +169,46 @@ def copies_sent(world: World, ways: Ways, timeouts: Grid) -> Array:
     return _by_limit((1 - share) * apart + share * alike, _due(ways, timeouts))
 
 
-def _raced(answered: Array, failed: Array, ways: Ways, right: Array, wrong: Array) -> tuple[Array, Array]:
-    """Curves of the attempt, (n, n_ways, BINS) each, from those of each request, all independent: (n, BINS) each.
+def _raced(
+    answered: Array, failed: Array, ways: Ways, right: Array, wrong: Array, knots: slice | npt.NDArray[np.intp]
+) -> tuple[Array, Array]:
+    """Curves of the attempt, (n, n_ways, n_knots) each, from those of each request, all independent: (n, BINS) each.
 
     right, wrong: (n, n_ways, 1) by which the curves of answers and of errors are to be multiplied before.
     """
-    own, lost = right * answered[:, None, :], wrong * failed[:, None, :]
-    start, copies = ways.delays.times[:, None], ways.copies[:, None]
-    shape = (len(answered), len(start), -1)
+    own, lost = right * answered[:, None, knots], wrong * failed[:, None, knots]
+    start, copies, at = ways.delays.times[:, None], ways.copies[:, None], KNOTS[knots]
     early = wrong * _value(failed, ways.delays)[..., None]  # failed before a copy was sent: the attempt is over
-    ages = Grid.of(np.maximum(KNOTS - start, 0.0).ravel())
-    copy = right * _value(answered, ages).reshape(shape)
-    lost_copy = wrong * _value(failed, ages).reshape(shape)
-    unanswered, bad = (1 - early - own) * (1 - copy), (lost - early) * lost_copy
+    gone_first = 1 - early
+    unanswered, bad = gone_first - own, lost - early
+    _joined(unanswered, bad, answered, failed, at - start, right, wrong)
     if (copies > 1).any():
         twice = wrong * _value(failed, Grid.of(2 * ways.delays.times))[..., None]
         gone = (twice - early) * early  # both failed before the second copy was sent
-        ages = Grid.of(np.maximum(KNOTS - 2 * start, 0.0).ravel())
-        copy = right * _value(answered, ages).reshape(shape)
-        lost_copy = wrong * _value(failed, ages).reshape(shape)
-        late = (2 * start <= KNOTS) & (copies > 1)
-        unanswered = np.where(late, gone + (unanswered - gone) * (1 - copy), unanswered)
-        bad = np.where(late, gone + (bad - gone) * lost_copy, bad)
-    copied = (start <= KNOTS) & (copies > 0)
-    return np.where(copied, 1 - early - unanswered, own), np.where(copied, early + bad, lost)
+        late = (2 * start <= at) & (copies > 1)
+        then, bad_then = unanswered - gone, bad - gone
+        _joined(then, bad_then, answered, failed, at - 2 * start, right, wrong)
+        np.copyto(unanswered, then + gone, where=late)
+        np.copyto(bad, bad_then + gone, where=late)
+    copied = (start <= at) & (copies > 0)
+    np.copyto(own, gone_first - unanswered, where=copied)
+    np.copyto(lost, early + bad, where=copied)
+    return own, lost
+
+
+def _joined(
+    unanswered: Array, bad: Array, answered: Array, failed: Array, ages: Array, right: Array, wrong: Array
+) -> None:
+    """Another copy joins, which is as old as ``ages`` [s]: (n_ways, n_knots). Changes the first two."""
+    grid = Grid.of(np.maximum(ages, 0.0).ravel())
+    shape = (len(answered), *ages.shape)
+    come = _value(answered, grid).reshape(shape)
+    come *= right
+    np.subtract(1, come, out=come)
+    unanswered *= come
+    lost = _value(failed, grid).reshape(shape)
+    lost *= wrong
+    bad *= lost
 
 
 def _sent(world: World, ways: Ways) -> tuple[Array, Array]:
@@ -157,20 +232,27 @@ def _by_limit(sent: Array, due: npt.NDArray[np.bool_]) -> Array:
     return result
 
 
-def _due(ways: Ways, timeouts: Grid) -> npt.NDArray[np.bool_]:
-    """Whether each copy is due before the limit: (MOST_COPIES, n_ways, n_timeouts)."""
-    number = np.arange(1, MOST_COPIES + 1)[:, None, None]
-    result: npt.NDArray[np.bool_] = (number * ways.delays.times[:, None] < timeouts.times) & (
-        number <= ways.copies[:, None]
+def _due(ways: Ways, timeouts: Grid, *, own: bool = False) -> npt.NDArray[np.bool_]:
+    """Whether each copy is due before the limit: (MOST_COPIES, n_ways, n_timeouts).
+
+    own: of each way by a timeout of its own: (MOST_COPIES, n_ways).
+    """
+    number = np.arange(1, MOST_COPIES + 1)[:, None]
+    delays, sent = number * ways.delays.times, number <= ways.copies
+    result: npt.NDArray[np.bool_] = (
+        (delays < timeouts.times) & sent if own else (delays[..., None] < timeouts.times) & sent[..., None]
     )
     return result
 
 
 def _value(curve: Array, grid: Grid) -> Array:
     """A curve given at the knots, (n, BINS), at the times of ``grid``: (n, n_times)."""
-    low = curve[:, grid.knot]
-    result: Array = low + grid.share * (curve[:, grid.knot + 1] - low)
-    return result
+    low = curve.take(grid.knot, axis=1)
+    part = curve.take(grid.knot + 1, axis=1)
+    part -= low
+    part *= grid.share
+    part += low
+    return part
 
 
 class Durations(NamedTuple):

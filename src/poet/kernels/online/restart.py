@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from poet.kernels.online.repetition import jittered_fading
-from poet.kernels.online.survival import Grid, read
+from poet.kernels.online.survival import Grid, areas
 
 Array = npt.NDArray[np.float64]
+
+MOST_ERRORS = 0.98  # share of first attempts that err
 
 
 class World(NamedTuple):
@@ -69,20 +71,40 @@ class Chances(NamedTuple):
     doomed: Array  # share of the calls that fail whatever one does
 
 
-def chances(answered: Array, failed: Array, permanent: Array, timeouts: Grid) -> Chances:
+def chances(answered: Array, failed: Array, permanent: Array, timeouts: Grid, *, each: bool = False) -> Chances:
     """Of a first attempt.
 
-    answered, failed: (..., BINS) chance of an answer, and of an error, by each knot; permanent: (...,) share of these
-    errors that no retry mends.
+    answered, failed: (..., n_knots) chance of an answer, and of an error, by each knot; those behind the longest limit
+    but the last may be left out. permanent: (...,) share of these errors that no retry mends.
+    each: curves have a limit of their own each: (n, n_timeouts, n_knots) and (n, n_timeouts).
     """
-    error_share = np.minimum(failed[..., -1:], 0.98)
+    error_share = np.minimum(failed[..., -1:], MOST_ERRORS)
     doomed = permanent[..., None] * error_share
     error = (error_share - doomed) / (1 - doomed)
-    # only what lies before the longest limit is read
-    part = np.s_[..., : int(timeouts.knot.max(initial=0)) + 2]
-    right = read(np.minimum(answered[part] / (1 - error_share), 1.0), timeouts)
-    wrong = read(np.minimum(failed[part] / np.maximum(error_share, 1e-9), 1.0), timeouts)
-    return Chances(*right, *wrong, error, doomed)
+    worth = 1 - error_share, np.maximum(error_share, 1e-9)  # of those that err, and those that do not
+    if (error_share >= MOST_ERRORS).any():  # then the curve of errors reaches its end too early
+        answered, failed = np.minimum(answered / worth[0], 1.0), np.minimum(failed / worth[1], 1.0)
+        worth = np.ones_like(worth[0]), np.ones_like(worth[1])
+    weights = areas(timeouts)
+    parts: list[Array] = []
+    for curve, share in zip((answered, failed), worth, strict=True):
+        before = curve[..., : len(weights)]
+        if each:
+            column = np.arange(len(timeouts.times))
+            low, high = curve[:, column, timeouts.knot], curve[:, column, timeouts.knot + 1]
+            area, share = np.einsum("ijk,kj->ij", before, weights), share[..., 0]
+        else:
+            low, high = curve.take(timeouts.knot, axis=-1), curve.take(timeouts.knot + 1, axis=-1)
+            area = before @ weights
+        high -= low
+        high *= timeouts.share
+        high += low
+        high /= share
+        area /= share
+        parts += [np.minimum(high, 1.0, out=high), np.subtract(timeouts.times, area, out=area)]
+    if each:
+        error, doomed = error[..., 0], doomed[..., 0]
+    return Chances(*parts, error, doomed)
 
 
 class Steps(NamedTuple):
@@ -160,10 +182,29 @@ def outlook(world: World, timeouts: Grid, bounds: Array) -> Outlook:
         [0, bound] [s]. One guess goes with any number of columns.
     """
     attempt = chances(world.answered, world.failed, world.permanent, timeouts)
-    mended = 1 - attempt.doomed
-    repeats = world.repeats[:, None]
-    shares = ((1 - repeats) * mended, repeats * mended) if repeats.any() else (mended,)
     if bounds.ndim == 1:
         bounds = bounds[:, None]
-    steps = followed(attempt, world.fading(bounds).T[..., None], timeouts.times, shares)
-    return summed(attempt, Steps(*(part.sum(axis=1) for part in steps)), bounds[..., None])
+    return mixed(attempt, world.fading(bounds).T[..., None], timeouts.times, world.repeats[:, None], bounds[..., None])
+
+
+def outlook_each(world: World, timeouts: Grid, bounds: Array) -> Outlook:
+    """The same of timeouts that have pauses of their own each: (n_retries, n_timeouts)."""
+    attempt = chances(world.answered, world.failed, world.permanent, timeouts)
+    return mixed(attempt, fading_each(world, bounds), timeouts.times, world.repeats[:, None], bounds[:, None])
+
+
+def fading_each(world: World, bounds: Array) -> Array:
+    """Share of an error's persistence left at each retry of each of some plans: (n_retries, n, n_plans).
+
+    bounds: (n_retries, n_plans).
+    """
+    left: Array = jittered_fading(bounds) @ world.persistence.T
+    return left.swapaxes(1, 2)
+
+
+def mixed(attempt: Chances, fading: Array, times: Array, repeats: Array, bounds: Array) -> Outlook:
+    """The outlook of all kinds of calls together. Arguments as for ``followed`` and ``summed``."""
+    mended = 1 - attempt.doomed
+    shares = ((1 - repeats) * mended, repeats * mended) if repeats.any() else (mended,)
+    steps = followed(attempt, fading, times, shares)
+    return summed(attempt, Steps(*(part.sum(axis=1) for part in steps)), bounds)

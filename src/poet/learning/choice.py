@@ -199,9 +199,11 @@ class Table(NamedTuple):
 
     def plan(self, place: int) -> Plan:
         """The candidate at a flat index."""
-        retries, row, column = np.unravel_index(place, self.outlook.success.shape)
-        backoff, way = self.others[int(row)]
-        return Plan(float(self.timeouts[column]), int(retries), backoff, *way)
+        _, n_others, n_timeouts = self.outlook.success.shape
+        row, column = divmod(place, n_timeouts)
+        retries, row = divmod(row, n_others)
+        backoff, way = self.others[row]
+        return Plan(float(self.timeouts[column]), retries, backoff, *way)
 
     def place(self, plan: Plan) -> tuple[int, int, int]:
         """Where ``plan`` stands. Raises ValueError where it does not."""
@@ -393,7 +395,7 @@ def _ranked(case: Case, tables: Sequence[Table], reach: float, few: int) -> _Ran
         if math.isfinite(extra):
             dreamt = max(dreamt, float(np.where(could, utility, -np.inf).max()))
         worth = np.where(fits, utility, -np.inf).ravel()
-        for place in np.argsort(-worth)[: BACKOFFS_ALIKE * few].tolist():
+        for place in _greatest(worth, BACKOFFS_ALIKE * few):
             plan, score = table.plan(place), float(worth[place])
             kind = (plan.timeout, plan.retries, plan.way)
             if math.isfinite(score) and plan != case.live and score > found.get(kind, (-math.inf,))[0]:
@@ -404,6 +406,18 @@ def _ranked(case: Case, tables: Sequence[Table], reach: float, few: int) -> _Ran
         return _Ranking([case.live], -math.inf, floor, asked, bound=math.isfinite(dreamt))
     bound = dreamt - best[0][0] > case.least
     return _Ranking([plan for _, plan in best], best[0][0], floor, asked, bound=bound, forced=forced)
+
+
+def _greatest(worth: Array, few: int) -> list[int]:
+    """Where the ``few`` greatest are, the greatest first; of those that are alike the first."""
+    if few < len(worth):
+        places = np.flatnonzero(worth >= np.partition(worth, -few)[-few])
+        if len(places) > 4 * few:  # most cannot be had
+            places = places[worth[places] > -np.inf]
+    else:
+        places = np.arange(len(worth))
+    chosen: list[int] = places[np.argsort(-worth[places], kind="stable")[:few]].tolist()
+    return chosen
 
 
 def _utility(case: Case, table: Table) -> Array:

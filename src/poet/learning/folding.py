@@ -139,8 +139,7 @@ def gained(
     expected = float(picture.repeats @ repetition.REPEATS)
     dependent = 1.0 - DEPENDENT * expected
     retried = _retried(noted, call, starts)
-    made = [Copy._make(each) for each in FORMAT.iter_unpack(copies)]
-    made = [copy._replace(call=copy.call - first) for copy in made if copy.call >= first]
+    made = [Copy(of - first, *rest) for of, *rest in FORMAT.iter_unpack(copies) if of >= first]
     after_errors = [sequence for attempts in retried if (sequence := _sequence(attempts, Outcome.ERROR))]
     after_timeouts = [
         (attempts, sequence) for attempts in retried if (sequence := _sequence(attempts, Outcome.TIMEOUT))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from poet.kernels.online.bins import BINS, EDGES, bin_of, position
 from poet.kernels.online.ewma import Ewma
+from poet.kernels.pieces import between
 from poet.learning.checks import count, number, numbers
 from poet.learning.notes import (
     ACCOUNT,
@@ -293,9 +294,11 @@ class Evidence:
             return
         from poet.learning import gains
 
+        between()
         if self.strain is not None:
             self._strained(self.strain)
         gain = self._waiting()
+        between()
         untold = gain if not self._foreign else self._waiting(self._foreign)
         suspected = self._suspected()
         levels = _risen(self._levels, gain)

@@ -477,12 +477,11 @@ def _optima(case: Case, times: Array, plan: Plan, seen: int, rng: np.random.Gene
     }
     between()
     if len(limits.backoffs) > 1 and plan.retries:
-        choices = len(limits.backoffs)
-        each = np.stack([pauses(backoff, limits.cap, plan.retries) for backoff in limits.backoffs], axis=1)
-        one = Grid.of(np.array([plan.timeout]))
-        each_way = foreseen(world.times(choices), plan.way, one, np.tile(each, (1, OPTIMA)))
-        scores = case.judged(Outlook(*(table[-1, :, 0] for table in each_way)), by_success=False)
-        spans["backoff"] = np.array(limits.backoffs), scores.reshape(OPTIMA, choices)
+        choices = [plan._replace(backoff=backoff) for backoff in limits.backoffs]
+        spans["backoff"] = (
+            np.array(limits.backoffs),
+            case.judged(scored(world, choices, limits.cap), by_success=False).T,
+        )
     between()
     if limits.hedging is not None and plan.hedges:
         delays = [each for each in KNOTS[1:].tolist() if limits.hedging.low <= each <= limits.hedging.high]

@@ -313,6 +313,7 @@ class Evidence:
             levels[WORSE] = 0.0
         self._levels, self._alert = levels, 0.0
         self._settle(gain)
+        between()
         self._remember(gain, suspected)
         if untold.calls or untold.fresh:
             self._gain = untold if self._gain is None else gains.composed(self._gain, untold, self._pace)

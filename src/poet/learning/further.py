@@ -31,6 +31,7 @@ def value(case: Case, rng: np.random.Generator) -> float:
     world = drawn_worlds(case.picture, DRAWS, max(plan.timeout for plan in plans), rng)
     between()
     outlook = scored(world, plans, case.limits.cap)
+    between()
     worth = case.judged(outlook, by_success=False)  # (n_plans, n_draws)
     success, extra = outlook.success.mean(axis=1), outlook.requests.mean(axis=1) - 1.0
     allowed = extra <= case.limits.extra_beside(float(extra[0])) + 1e-9

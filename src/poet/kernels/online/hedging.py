@@ -26,6 +26,7 @@ from poet.kernels.online.restart import (
     summed,
 )
 from poet.kernels.online.survival import KNOTS, WIDTHS, Grid
+from poet.kernels.pieces import between
 
 Array = npt.NDArray[np.float64]
 
@@ -61,6 +62,7 @@ def hedged(world: World, timeouts: Grid, bounds: Array, ways: Ways) -> Hedged:
     An error of a request that has not faded by the time its first copy is sent hits both, as a permanent one does.
     """
     raced = race(world, ways, timeouts)
+    between()
     if bounds.ndim == 1:
         bounds = bounds[:, None]
     fading = world.fading(bounds).T[..., None]  # (n_retries, n, 1)
@@ -69,6 +71,7 @@ def hedged(world: World, timeouts: Grid, bounds: Array, ways: Ways) -> Hedged:
     copied = summed(attempt, Steps(*(part[:, 0] for part in steps)), bounds[..., None, None])
     attempt = chances(world.answered, world.failed, world.permanent, timeouts)
     steps = followed(attempt, fading, timeouts.times, (1 - attempt.doomed,) * 2)
+    between()
     alone, alike = (  # without copies; calls whose latency repeats
         summed(attempt, Steps(*(part[:, kind] for part in steps)), bounds[..., None]) for kind in range(2)
     )
@@ -103,6 +106,7 @@ def hedged_each(world: World, timeouts: Grid, bounds: Array, ways: Sequence[tupl
     if not copied:
         return Hedged(*mixed(alone, fading, times, world.repeats[:, None], pauses))
     raced = race(world, Ways.of(*copied), timeouts)
+    between()
     knots = _read_at(timeouts)
     rows = [1 + copied.index(way) if is_due else 0 for way, is_due in zip(ways, due[0].tolist(), strict=True)]
     curves = (
@@ -114,6 +118,7 @@ def hedged_each(world: World, timeouts: Grid, bounds: Array, ways: Sequence[tupl
     apart = summed(
         attempt, Steps(*(part[:, 0] for part in followed(attempt, fading, times, (1 - attempt.doomed,)))), pauses
     )
+    between()
     mended = 1 - alone.doomed
     alike = summed(alone, Steps(*(part[:, 1] for part in followed(alone, fading, times, (mended, mended)))), pauses)
     sent, first_alike = ((chance * due[:, None]).sum(axis=0) for chance in _sent(world, each))
@@ -181,6 +186,7 @@ def _raced(
     early = wrong * _value(failed, ways.delays)[..., None]  # failed before a copy was sent: the attempt is over
     gone_first = 1 - early
     unanswered, bad = gone_first - own, lost - early
+    between()
     _joined(unanswered, bad, answered, failed, at - start, right, wrong)
     if (copies > 1).any():
         twice = wrong * _value(failed, Grid.of(2 * ways.delays.times))[..., None]

@@ -81,6 +81,7 @@ def scored(world: World, plans: Sequence[Plan], cap: float) -> Outlook:
     retries = np.array([plan.retries for plan in plans])
     bounds = np.stack([pauses(plan.backoff, cap, int(retries.max())) for plan in plans], axis=1)
     timeouts = Grid.of(np.array([plan.timeout for plan in plans]))
+    whole: Sequence[Array]
     if any(plan.hedges for plan in plans):
         whole = hedged_each(world, timeouts, bounds, [plan.way for plan in plans])
     else:

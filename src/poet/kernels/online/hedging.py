@@ -17,7 +17,6 @@ import numpy.typing as npt
 from poet.kernels.online.repetition import fading
 from poet.kernels.online.restart import (
     MOST_ERRORS,
-    Steps,
     World,
     chances,
     fading_each,
@@ -25,7 +24,7 @@ from poet.kernels.online.restart import (
     mixed,
     summed,
 )
-from poet.kernels.online.survival import KNOTS, WIDTHS, Grid
+from poet.kernels.online.survival import KNOTS, WIDTHS, Grid, areas
 from poet.kernels.pieces import between
 
 Array = npt.NDArray[np.float64]
@@ -61,20 +60,19 @@ def hedged(world: World, timeouts: Grid, bounds: Array, ways: Ways) -> Hedged:
     would be due at the limit or behind it is not sent.
     An error of a request that has not faded by the time its first copy is sent hits both, as a permanent one does.
     """
-    raced = race(world, ways, timeouts)
+    raced, weights = race(world, ways, timeouts), areas(timeouts)
     between()
     if bounds.ndim == 1:
         bounds = bounds[:, None]
     fading = world.fading(bounds).T[..., None]  # (n_retries, n, 1)
-    attempt = chances(raced.answered, raced.failed, raced.permanent, timeouts)
+    attempt = chances(raced.answered, raced.failed, raced.permanent, timeouts, weights=weights)
     steps = followed(attempt, fading[..., None], timeouts.times, (1 - attempt.doomed,))
-    copied = summed(attempt, Steps(*(part[:, 0] for part in steps)), bounds[..., None, None])
-    attempt = chances(world.answered, world.failed, world.permanent, timeouts)
+    copied = summed(attempt, steps.of(0), bounds[..., None, None])
+    attempt = chances(world.answered, world.failed, world.permanent, timeouts, weights=weights)
     steps = followed(attempt, fading, timeouts.times, (1 - attempt.doomed,) * 2)
     between()
-    alone, alike = (  # without copies; calls whose latency repeats
-        summed(attempt, Steps(*(part[:, kind] for part in steps)), bounds[..., None]) for kind in range(2)
-    )
+    # without copies; calls whose latency repeats
+    alone, alike = (summed(attempt, steps.of(kind), bounds[..., None]) for kind in range(2))
     due = _due(ways, timeouts)  # curves are straight between knots: a copy behind the limit would shine through
     for mine, other in zip(copied, alone, strict=True):
         np.copyto(mine, other[:, :, None], where=~due[0])
@@ -85,10 +83,10 @@ def hedged(world: World, timeouts: Grid, bounds: Array, ways: Ways) -> Hedged:
     again_alike = late * due.sum(axis=0) + (1 - late) * first_alike
     sent = copied.requests * sent
     share = world.repeats[:, None, None]
-    for mine, other in zip((*copied, sent), (*alike, None), strict=True):
+    for mine, other in zip(copied, alike, strict=True):
         mine *= 1 - share
-        if other is not None:
-            mine += (share[:, 0] * other)[:, :, None]
+        mine += (share[:, 0] * other)[:, :, None]
+    sent *= 1 - share
     sent += share * (first_alike + (alike.requests - 1)[:, :, None] * again_alike)
     return Hedged(copied.success, copied.seconds, np.add(copied.requests, sent, out=sent))
 
@@ -101,26 +99,24 @@ def hedged_each(world: World, timeouts: Grid, bounds: Array, ways: Sequence[tupl
     each, times, pauses = Ways.of(*ways), timeouts.times, bounds[:, None]
     due = _due(each, timeouts, own=True)
     copied = list(dict.fromkeys(way for way, is_due in zip(ways, due[0].tolist(), strict=True) if is_due))
-    fading = fading_each(world, bounds)
-    alone = chances(world.answered, world.failed, world.permanent, timeouts)
+    fading, weights = fading_each(world, bounds), areas(timeouts)
+    alone = chances(world.answered, world.failed, world.permanent, timeouts, weights=weights)
     if not copied:
         return Hedged(*mixed(alone, fading, times, world.repeats[:, None], pauses))
     raced = race(world, Ways.of(*copied), timeouts)
     between()
     knots = _read_at(timeouts)
     rows = [1 + copied.index(way) if is_due else 0 for way, is_due in zip(ways, due[0].tolist(), strict=True)]
-    curves = (
+    answered, failed = (
         np.concatenate([mine[:, None, knots], copies], axis=1)[:, rows]
         for mine, copies in ((world.answered, raced.answered), (world.failed, raced.failed))
     )
     permanent = np.concatenate([world.permanent[:, None], raced.permanent], axis=1)[:, rows]
-    attempt = chances(*curves, permanent, timeouts, each=True)
-    apart = summed(
-        attempt, Steps(*(part[:, 0] for part in followed(attempt, fading, times, (1 - attempt.doomed,)))), pauses
-    )
+    attempt = chances(answered, failed, permanent, timeouts, weights=weights, each=True)
+    apart = summed(attempt, followed(attempt, fading, times, (1 - attempt.doomed,)).of(0), pauses)
     between()
     mended = 1 - alone.doomed
-    alike = summed(alone, Steps(*(part[:, 1] for part in followed(alone, fading, times, (mended, mended)))), pauses)
+    alike = summed(alone, followed(alone, fading, times, (mended, mended)).of(1), pauses)
     sent, first_alike = ((chance * due[:, None]).sum(axis=0) for chance in _sent(world, each))
     left = 1 - _value(world.answered, timeouts)
     late = (left - _value(world.failed, timeouts)) / np.maximum(left, 1e-12)

@@ -71,11 +71,20 @@ class Chances(NamedTuple):
     doomed: Array  # share of the calls that fail whatever one does
 
 
-def chances(answered: Array, failed: Array, permanent: Array, timeouts: Grid, *, each: bool = False) -> Chances:
+def chances(
+    answered: Array,
+    failed: Array,
+    permanent: Array,
+    timeouts: Grid,
+    *,
+    weights: Array | None = None,
+    each: bool = False,
+) -> Chances:
     """Of a first attempt.
 
     answered, failed: (..., n_knots) chance of an answer, and of an error, by each knot; those behind the longest limit
     but the last may be left out. permanent: (...,) share of these errors that no retry mends.
+    weights: ``survival.areas`` of the timeouts, where they are at hand.
     each: curves have a limit of their own each: (n, n_timeouts, n_knots) and (n, n_timeouts).
     """
     error_share = np.minimum(failed[..., -1:], MOST_ERRORS)
@@ -85,7 +94,8 @@ def chances(answered: Array, failed: Array, permanent: Array, timeouts: Grid, *,
     if (error_share >= MOST_ERRORS).any():  # then the curve of errors reaches its end too early
         answered, failed = np.minimum(answered / worth[0], 1.0), np.minimum(failed / worth[1], 1.0)
         worth = np.ones_like(worth[0]), np.ones_like(worth[1])
-    weights = areas(timeouts)
+    if weights is None:
+        weights = areas(timeouts)
     parts: list[Array] = []
     for curve, share in zip((answered, failed), worth, strict=True):
         before = curve[..., : len(weights)]
@@ -104,7 +114,8 @@ def chances(answered: Array, failed: Array, permanent: Array, timeouts: Grid, *,
         parts += [np.minimum(high, 1.0, out=high), np.subtract(timeouts.times, area, out=area)]
     if each:
         error, doomed = error[..., 0], doomed[..., 0]
-    return Chances(*parts, error, doomed)
+    right, right_seconds, wrong, wrong_seconds = parts
+    return Chances(right, right_seconds, wrong, wrong_seconds, error, doomed)
 
 
 class Steps(NamedTuple):
@@ -113,6 +124,10 @@ class Steps(NamedTuple):
     going: Array  # chance that it is made
     success: Array  # chance that it brings the answer
     seconds: Array  # what it adds to the expected duration, the pause before it left out [s]
+
+    def of(self, kind: int) -> Steps:
+        """Those of one kind of calls: without that axis."""
+        return Steps(*(part[:, kind] for part in self))
 
 
 def followed(attempt: Chances, fading: Array, times: Array, shares: tuple[Array | float, ...]) -> Steps:

@@ -382,6 +382,7 @@ class Evidence:
             found = found.told(gain)
         elif now:
             found = found.told(gain, anew=now != suspected)
+        between()
         if found.trial and self.quiet <= regimes.TRIAL:
             known = found.known()
             if known is not None:

@@ -15,6 +15,7 @@ from poet.kernels.online.bins import BINS, FINE, bin_of
 from poet.kernels.online.ewma import Ewma, mean, observe_all
 from poet.kernels.online.hedging import Durations
 from poet.kernels.online.survival import KNOTS, WIDTHS, Array, Grid, Hazards, read
+from poet.kernels.pieces import between
 from poet.learning.gains import NOTHING, Gain
 from poet.learning.notes import (
     ACCOUNT,
@@ -144,7 +145,9 @@ def gained(
     after_timeouts = [
         (attempts, sequence) for attempts in retried if (sequence := _sequence(attempts, Outcome.TIMEOUT))
     ]
+    between()
     repeats, repeated = _of_repeats(after_timeouts, made, picture)
+    between()
     near = bins[starts] + (place[starts] > FINE // 2)
     likely = picture.likely[kinds[starts], :, near]
     ages = n_calls - 1 - call[starts]

@@ -192,6 +192,7 @@ def _raced(
         _joined(then, bad_then, answered, failed, at - 2 * start, right, wrong)
         np.copyto(unanswered, then + gone, where=late)
         np.copyto(bad, bad_then + gone, where=late)
+    between()
     copied = (start <= at) & (copies > 0)
     np.copyto(own, gone_first - unanswered, where=copied)
     np.copyto(lost, early + bad, where=copied)
@@ -203,6 +204,7 @@ def _joined(
 ) -> None:
     """Another copy joins, which is as old as ``ages`` [s]: (n_ways, n_knots). Changes the first two."""
     grid = Grid.of(np.maximum(ages, 0.0).ravel())
+    between()
     shape = (len(answered), *ages.shape)
     come = _value(answered, grid).reshape(shape)
     come *= right

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from poet.kernels.online.bins import BINS, EDGES, RATIO, bin_of, readable
 from poet.kernels.online.hedging import Ways, hedged
 from poet.kernels.online.restart import Outlook, World, pauses
 from poet.kernels.online.survival import KNOTS, Array, Grid
+from poet.kernels.pieces import between
 from poet.learning.folding import Picture
 from poet.learning.guesses import Plan, drawn_worlds, foreseen, mean_world, rising, scored
 from poet.model.estimate import Estimate
@@ -199,9 +199,11 @@ class Table(NamedTuple):
 
     def plan(self, place: int) -> Plan:
         """The candidate at a flat index."""
-        retries, row, column = np.unravel_index(place, self.outlook.success.shape)
-        backoff, way = self.others[int(row)]
-        return Plan(float(self.timeouts[column]), int(retries), backoff, *way)
+        _, n_others, n_timeouts = self.outlook.success.shape
+        row, column = divmod(place, n_timeouts)
+        retries, row = divmod(row, n_others)
+        backoff, way = self.others[row]
+        return Plan(float(self.timeouts[column]), retries, backoff, *way)
 
     def place(self, plan: Plan) -> tuple[int, int, int]:
         """Where ``plan`` stands. Raises ValueError where it does not."""
@@ -327,19 +329,14 @@ def _cautious(best: Plan, live: Plan, times: Array) -> Iterator[Plan]:
         yield best._replace(timeout=float(times[int(np.argmin(np.abs(times - timeout)))]))
 
 
-def _breathe() -> None:
-    """Let other threads run: a look takes milliseconds, and calls wait for the interpreter meanwhile."""
-    time.sleep(0)
-
-
 def scored_table(case: Case, world: World, times: Array, others: Sequence[tuple[float, tuple[int, float]]]) -> Table:
     """Score all of them: others that differ in backoff, or in their way to hedge, but not in both."""
-    _breathe()
+    between()
     grid = Grid.of(times)
     backoffs, ways = zip(*others, strict=True)
     if len(set(ways)) == 1:
         bounds = np.stack([pauses(backoff, case.limits.cap, case.most) for backoff in backoffs], axis=1)
-        return Table(times, others, foreseen(world.times(len(others)), ways[0], grid, bounds))
+        return Table(times, others, foreseen(world, ways[0], grid, bounds))
     bounds = pauses(backoffs[0], case.limits.cap, case.most)
     whole = hedged(world, grid, bounds, Ways.of(*ways))
     return Table(times, others, Outlook(*(part[:, 0] for part in whole)))
@@ -359,6 +356,7 @@ class _Ranking(NamedTuple):
 
 def _ranked(case: Case, tables: Sequence[Table], reach: float, few: int) -> _Ranking:
     """The best ``few`` of all candidates. The live one is in the first table."""
+    between()
     possible = [candidates_of(case, table) for table in tables]
     if not any(fits.any() for fits in possible):  # within the bounds no copy is ever due, and they cannot be tuned
         possible = [_bounded(case, table) for table in tables]
@@ -393,7 +391,7 @@ def _ranked(case: Case, tables: Sequence[Table], reach: float, few: int) -> _Ran
         if math.isfinite(extra):
             dreamt = max(dreamt, float(np.where(could, utility, -np.inf).max()))
         worth = np.where(fits, utility, -np.inf).ravel()
-        for place in np.argsort(-worth)[: BACKOFFS_ALIKE * few].tolist():
+        for place in _greatest(worth, BACKOFFS_ALIKE * few):
             plan, score = table.plan(place), float(worth[place])
             kind = (plan.timeout, plan.retries, plan.way)
             if math.isfinite(score) and plan != case.live and score > found.get(kind, (-math.inf,))[0]:
@@ -404,6 +402,18 @@ def _ranked(case: Case, tables: Sequence[Table], reach: float, few: int) -> _Ran
         return _Ranking([case.live], -math.inf, floor, asked, bound=math.isfinite(dreamt))
     bound = dreamt - best[0][0] > case.least
     return _Ranking([plan for _, plan in best], best[0][0], floor, asked, bound=bound, forced=forced)
+
+
+def _greatest(worth: Array, few: int) -> list[int]:
+    """Where the ``few`` greatest are, the greatest first; of those that are alike the first."""
+    if few < len(worth):
+        places = np.flatnonzero(worth >= np.partition(worth, -few)[-few])
+        if len(places) > 4 * few:  # most cannot be had
+            places = places[worth[places] > -np.inf]
+    else:
+        places = np.arange(len(worth))
+    chosen: list[int] = places[np.argsort(-worth[places], kind="stable")[:few]].tolist()
+    return chosen
 
 
 def _utility(case: Case, table: Table) -> Array:
@@ -443,15 +453,16 @@ def _scores(case: Case, plans: Sequence[Plan], n: int, rng: np.random.Generator,
 
     The best of many looks better than it is; fresh draws know nothing of the many.
     """
-    _breathe()
+    between()
     world = drawn_worlds(case.picture, n, max(plan.timeout for plan in plans), rng)
-    _breathe()
+    between()
     return case.judged(scored(world, plans, case.limits.cap), by_success=by_success)
 
 
 def _optima(case: Case, times: Array, plan: Plan, seen: int, rng: np.random.Generator) -> dict[str, Estimate]:
     """For each parameter the values that each of some draws would choose for it, the others being as in ``plan``."""
     limits = case.limits
+    between()
     place = int(np.searchsorted(times, plan.timeout))
     times = times[max(0, place - AROUND) : place + AROUND + 1]
     world = drawn_worlds(case.picture, OPTIMA, float(times[-1]), rng)
@@ -464,13 +475,14 @@ def _optima(case: Case, times: Array, plan: Plan, seen: int, rng: np.random.Gene
         "timeout": times[whole[plan.retries].argmax(axis=-1)],
         "retries": fewest + at_timeout.argmax(axis=0),
     }
+    between()
     if len(limits.backoffs) > 1 and plan.retries:
-        choices = len(limits.backoffs)
-        each = np.stack([pauses(backoff, limits.cap, plan.retries) for backoff in limits.backoffs], axis=1)
-        one = Grid.of(np.array([plan.timeout]))
-        each_way = foreseen(world.times(choices), plan.way, one, np.tile(each, (1, OPTIMA)))
-        scores = case.judged(Outlook(*(table[-1, :, 0] for table in each_way)), by_success=False)
-        spans["backoff"] = np.array(limits.backoffs), scores.reshape(OPTIMA, choices)
+        choices = [plan._replace(backoff=backoff) for backoff in limits.backoffs]
+        spans["backoff"] = (
+            np.array(limits.backoffs),
+            case.judged(scored(world, choices, limits.cap), by_success=False).T,
+        )
+    between()
     if limits.hedging is not None and plan.hedges:
         delays = [each for each in KNOTS[1:].tolist() if limits.hedging.low <= each <= limits.hedging.high]
         delays = [each for each in delays if plan.hedges * each < plan.timeout][-MOST_DELAYS:] or [plan.hedge_delay]
@@ -478,6 +490,7 @@ def _optima(case: Case, times: Array, plan: Plan, seen: int, rng: np.random.Gene
         part = hedged(world, Grid.of(np.array([plan.timeout])), bounds, ways)
         scores = case.judged(Outlook(*(table[plan.retries, :, :, 0] for table in part)), by_success=False)
         spans["hedge_delay"] = np.array(delays), scores
+    between()
     told = {name: estimate(draws, seen)._replace(value=getattr(plan, name)) for name, draws in found.items()}
     alike = ALIKE * case.wish.objective.value
     for name, (values, scores) in spans.items():

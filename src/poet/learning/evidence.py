@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 import struct
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from poet.kernels.online.bins import BINS, bin_of, position
+from poet.kernels.online.bins import BINS, EDGES, bin_of, position
 from poet.kernels.online.ewma import Ewma
+from poet.kernels.pieces import between
 from poet.learning.checks import count, number, numbers
 from poet.learning.notes import (
     ACCOUNT,
@@ -42,7 +44,7 @@ from poet.learning.notes import (
 )
 from poet.learning.recent import Recent
 from poet.learning.strain import Strain
-from poet.model.execution import Execution, Outcome
+from poet.model.execution import Attempt, Execution, Outcome
 
 if TYPE_CHECKING:
     from poet.kernels.online.hedging import Durations
@@ -70,6 +72,7 @@ _RESTED = 0.25  # share of an alarm's evidence below which nothing speaks of a c
 _SLOWLY = 3.0  # that errors have become far fewer is said by every call without one: it counts so many times less
 _KINDS_OF_CHANGE = (MEMORIES, MEMORIES + len(SHIFTS) // 2, FAR_MORE, FAR_FEWER, WORSE)  # where each begins
 _CUT_OFF = (Outcome.TIMEOUT, Outcome.CANCELLED)
+_SHED = Outcome.SHED  # asked of every call
 
 # Of thousands of functions few are busy at a time. A picture takes 35 kB and is drawn in 0.1 ms; it is asked for at
 # every look. A watch takes 15 kB and is asked for by every execution; whose has no place here draws one a round.
@@ -176,53 +179,79 @@ class Evidence:
 
     def observe(self, executions: Iterable[Execution]) -> None:
         """Note calls, oldest first. Odd values are left out; nothing raises. A call that was not made is none."""
-        pack, kind_of = FORMAT.pack, KIND
+        pack, kind_of, recent = FORMAT.pack, KIND, self._recent
         alerts = self._alerts()
         ends = math.inf if self.strain is None else self.strain.ends
         for execution in executions:
-            if was_shed(execution):
+            attempts = execution.attempts
+            if len(attempts) == 1:  # as most are
+                outcome, seconds, waited, hedge = attempts[0]
+                if outcome == _SHED:
+                    continue
+                plain = not hedge and 0 <= seconds < math.inf
+            elif was_shed(execution):
                 continue
+            else:
+                plain = False
             self.calls += 1
             call = self._block
-            self._block += 1
-            first = True
-            attempts = execution.attempts
-            for outcome, seconds, waited, hedge in (
-                attempts if len(attempts) < MOST_ATTEMPTS else attempts[:MOST_ATTEMPTS]
-            ):
-                if outcome == Outcome.SHED:
-                    continue  # not made
-                if hedge:
-                    self._copied(call, outcome, seconds, waited)
-                    continue
-                if not 0 <= seconds < math.inf:
-                    first = False
-                    continue
-                bin_ = bin_of(seconds)
+            self._block = call + 1
+            if plain:
+                bin_ = bisect_right(EDGES, seconds)
                 kind = kind_of[outcome]
                 fine = position(seconds, bin_) if kind == CENSORED else 0
                 pause = 0 if not waited > 0 else int(waited * 1000 + 0.5) if waited < 65 else 65000
                 self._notes += pack(call, outcome, bin_, fine, pause)
-                if first:
-                    first = False
-                    if alerts is not None and (kind != CENSORED or outcome in _CUT_OFF):
-                        alert = self._alert + alerts[BINS * kind + bin_]
-                        self._alert = alert if alert > 0.0 else 0.0
-                    if self._recent is not None and seconds >= self.near:
-                        self._marked(self._recent, mark(seconds, kind == CENSORED))
-                if kind == ANSWER and len(self._answers) < FIRST_ANSWERS:
-                    self._answers.append(seconds)
+                if alerts is not None and (kind != CENSORED or outcome in _CUT_OFF):
+                    alert = self._alert + alerts[BINS * kind + bin_]
+                    self._alert = alert if alert > 0.0 else 0.0
+                if recent is not None and seconds >= self.near:
+                    self._marked(recent, mark(seconds, kind == CENSORED))
                 if seconds > self.longest:
                     self.longest = float(seconds)
+                if kind == ANSWER and len(self._answers) < FIRST_ANSWERS:
+                    self._answers.append(seconds)
+            else:
+                self._noted(call, attempts, alerts)
             if (
-                self._block >= BLOCK
+                call + 1 >= BLOCK
                 or self._alert > _HEARD
                 or self.calls >= ends
-                or max(len(self._notes), len(self._copies)) >= _FULL
+                or len(self._notes) >= _FULL
+                or len(self._copies) >= _FULL
             ):
                 self.fold()
-                alerts = self._alerts()
+                alerts, recent = self._alerts(), self._recent
                 ends = math.inf if self.strain is None else self.strain.ends
+
+    def _noted(self, call: int, attempts: Sequence[Attempt], alerts: array[float] | None) -> None:
+        """Note the attempts of a call, however many and however odd."""
+        first = True
+        for outcome, seconds, waited, hedge in attempts if len(attempts) < MOST_ATTEMPTS else attempts[:MOST_ATTEMPTS]:
+            if outcome == _SHED:
+                continue  # not made
+            if hedge:
+                self._copied(call, outcome, seconds, waited)
+                continue
+            if not 0 <= seconds < math.inf:
+                first = False
+                continue
+            bin_ = bin_of(seconds)
+            kind = KIND[outcome]
+            fine = position(seconds, bin_) if kind == CENSORED else 0
+            pause = 0 if not waited > 0 else int(waited * 1000 + 0.5) if waited < 65 else 65000
+            self._notes += FORMAT.pack(call, outcome, bin_, fine, pause)
+            if first:
+                first = False
+                if alerts is not None and (kind != CENSORED or outcome in _CUT_OFF):
+                    alert = self._alert + alerts[BINS * kind + bin_]
+                    self._alert = alert if alert > 0.0 else 0.0
+                if self._recent is not None and seconds >= self.near:
+                    self._marked(self._recent, mark(seconds, kind == CENSORED))
+            if kind == ANSWER and len(self._answers) < FIRST_ANSWERS:
+                self._answers.append(seconds)
+            if seconds > self.longest:
+                self.longest = float(seconds)
 
     def _copied(self, call: int, outcome: Outcome, seconds: float, waited: float) -> None:
         """Note a hedge: how long it took, and how slow the request was that it copies."""
@@ -238,12 +267,16 @@ class Evidence:
 
     def _alerts(self) -> array[float] | None:
         """By what every first attempt is judged; None: nothing is known yet."""
-        return None if self._kept is None else self._watched(self._kept).alert
+        kept = self._kept
+        return None if kept is None else (_WATCHES.get(kept) or self._watched(kept)).alert
 
     def _watched(self, kept: Kept) -> Watch:
-        from poet.learning import folding
+        found = _WATCHES.get(kept)
+        if found is None:
+            from poet.learning import folding
 
-        return _WATCHES.get(kept) or _WATCHES.put(kept, folding.watch(self._drawn(kept), self._limit))
+            found = _WATCHES.put(kept, folding.watch(self._drawn(kept), self._limit))
+        return found
 
     def _alarmed(self, levels: Sequence[float]) -> bool:
         """Whether ``levels`` say that what was known is out of date."""
@@ -261,9 +294,11 @@ class Evidence:
             return
         from poet.learning import gains
 
+        between()
         if self.strain is not None:
             self._strained(self.strain)
         gain = self._waiting()
+        between()
         untold = gain if not self._foreign else self._waiting(self._foreign)
         suspected = self._suspected()
         levels = _risen(self._levels, gain)
@@ -278,6 +313,7 @@ class Evidence:
             levels[WORSE] = 0.0
         self._levels, self._alert = levels, 0.0
         self._settle(gain)
+        between()
         self._remember(gain, suspected)
         if untold.calls or untold.fresh:
             self._gain = untold if self._gain is None else gains.composed(self._gain, untold, self._pace)
@@ -346,6 +382,7 @@ class Evidence:
             found = found.told(gain)
         elif now:
             found = found.told(gain, anew=now != suspected)
+        between()
         if found.trial and self.quiet <= regimes.TRIAL:
             known = found.known()
             if known is not None:

@@ -15,6 +15,7 @@ from poet.kernels.online.bins import BINS, FINE, bin_of
 from poet.kernels.online.ewma import Ewma, mean, observe_all
 from poet.kernels.online.hedging import Durations
 from poet.kernels.online.survival import KNOTS, WIDTHS, Array, Grid, Hazards, read
+from poet.kernels.pieces import between
 from poet.learning.gains import NOTHING, Gain
 from poet.learning.notes import (
     ACCOUNT,
@@ -139,13 +140,14 @@ def gained(
     expected = float(picture.repeats @ repetition.REPEATS)
     dependent = 1.0 - DEPENDENT * expected
     retried = _retried(noted, call, starts)
-    made = [Copy._make(each) for each in FORMAT.iter_unpack(copies)]
-    made = [copy._replace(call=copy.call - first) for copy in made if copy.call >= first]
+    made = [Copy(of - first, *rest) for of, *rest in FORMAT.iter_unpack(copies) if of >= first]
     after_errors = [sequence for attempts in retried if (sequence := _sequence(attempts, Outcome.ERROR))]
     after_timeouts = [
         (attempts, sequence) for attempts in retried if (sequence := _sequence(attempts, Outcome.TIMEOUT))
     ]
+    between()
     repeats, repeated = _of_repeats(after_timeouts, made, picture)
+    between()
     near = bins[starts] + (place[starts] > FINE // 2)
     likely = picture.likely[kinds[starts], :, near]
     ages = n_calls - 1 - call[starts]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from poet.kernels.online.bins import RATIO
+from poet.kernels.pieces import between
 from poet.learning.choice import Case
 from poet.learning.guesses import Plan, drawn_worlds, mean_world, scored
 from poet.seams import Probe
@@ -24,10 +25,13 @@ APART, SHARE = 100, 8  # calls from one reckoning to the next, at least; and the
 
 def value(case: Case, rng: np.random.Generator) -> float:
     """Expected gain per call over the live plan, if all were known [utility], >= 0."""
+    between()
     live = case.live
     plans = [live, *around(case)]
     world = drawn_worlds(case.picture, DRAWS, max(plan.timeout for plan in plans), rng)
+    between()
     outlook = scored(world, plans, case.limits.cap)
+    between()
     worth = case.judged(outlook, by_success=False)  # (n_plans, n_draws)
     success, extra = outlook.success.mean(axis=1), outlook.requests.mean(axis=1) - 1.0
     allowed = extra <= case.limits.extra_beside(float(extra[0])) + 1e-9
@@ -39,6 +43,7 @@ def value(case: Case, rng: np.random.Generator) -> float:
 
 def cost(case: Case, probe: Probe) -> float:
     """What learning costs per call: what its probes wait and send, and computing [utility], >= 0."""
+    between()
     objective, live = case.wish.objective, case.live
     plans = [live, live._replace(retries=live.retries + 1), live._replace(timeout=live.timeout * probe.stretch)]
     outlook = scored(mean_world(case.picture), plans, case.limits.cap)

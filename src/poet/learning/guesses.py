@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from poet.kernels.online import repetition, survival
 from poet.kernels.online.bins import EDGES
-from poet.kernels.online.hedging import Ways, hedged
-from poet.kernels.online.restart import Outlook, World, outlook, pauses
+from poet.kernels.online.hedging import Ways, hedged, hedged_each
+from poet.kernels.online.restart import Outlook, World, outlook, outlook_each, pauses
 from poet.kernels.online.survival import Array, Grid
 from poet.learning.folding import Picture
 
@@ -77,28 +77,17 @@ def foreseen(world: World, way: tuple[int, float], grid: Grid, bounds: Array) ->
 
 
 def scored(world: World, plans: Sequence[Plan], cap: float) -> Outlook:
-    """What each of ``plans`` gives in each guess: (n_plans, n). cap: of all pauses [s].
-
-    Plans that have the backoff in common, and hedge or do not, are scored together.
-    """
-    found = [np.empty((len(plans), len(world.persistence))) for _ in Outlook._fields]
-    groups: dict[tuple[bool, float], list[int]] = {}
-    for place, plan in enumerate(plans):
-        groups.setdefault((plan.hedges > 0, plan.backoff), []).append(place)
-    for (copied, backoff), places in groups.items():
-        times, columns = distinct(np.array([plans[place].timeout for place in places]))
-        retries = [plans[place].retries for place in places]
-        bounds = pauses(backoff, cap, max(retries))
-        whole: Sequence[Array]
-        if copied:
-            ways = list(dict.fromkeys(plans[place].way for place in places))
-            rows = [ways.index(plans[place].way) for place in places]
-            whole = [part[retries, :, rows, columns] for part in hedged(world, Grid.of(times), bounds, Ways.of(*ways))]
-        else:
-            whole = [part[retries, :, columns] for part in outlook(world, Grid.of(times), bounds)]
-        for part, table in zip(found, whole, strict=True):
-            part[places] = table
-    return Outlook(*found)
+    """What each of ``plans`` gives in each guess: (n_plans, n). cap: of all pauses [s]."""
+    retries = np.array([plan.retries for plan in plans])
+    bounds = np.stack([pauses(plan.backoff, cap, int(retries.max())) for plan in plans], axis=1)
+    timeouts = Grid.of(np.array([plan.timeout for plan in plans]))
+    whole: Sequence[Array]
+    if any(plan.hedges for plan in plans):
+        whole = hedged_each(world, timeouts, bounds, [plan.way for plan in plans])
+    else:
+        whole = outlook_each(world, timeouts, bounds)
+    column = np.arange(len(plans))
+    return Outlook(*(part[retries, :, column] for part in whole))
 
 
 def rising(times: Iterable[float]) -> Array:

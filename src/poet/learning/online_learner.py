@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from poet.errors import ConfigurationError
 from poet.kernels.online.bins import EDGES
 from poet.kernels.online.convergence import Convergence, looked
+from poet.kernels.pieces import between
 from poet.learning.checks import count, number
 from poet.learning.evidence import Evidence
 from poet.learning.notes import FIRST_ANSWERS, RECORD_KEEP
@@ -500,6 +501,7 @@ class OnlineLearner:
         self._live = self._plan_of(live)
         evidence.limit = self._live[0]
         evidence.fold()
+        between()
         changed = self._changed
         wish = self._wish(fix=True)
         before = self._plan(live)
@@ -511,6 +513,7 @@ class OnlineLearner:
         strain = self._strain
         listening = strain if strain is not None and strain.listening else None
         picture, tried, limits = evidence.picture(), before, self._limits(live)
+        between()
         if listening is not None:  # neither retries nor copies are in use; is the timeout too short?
             tried = before._replace(retries=0, hedges=0, hedge_delay=0.0)
             limits = choice.Limits(before.timeout, max(before.timeout, limits.high), 0, 0, (), self._cap)

@@ -23,6 +23,7 @@ from poet.kernels.online.hedging import Ways
 from poet.kernels.online.repetition import REPEATS
 from poet.kernels.online.restart import World, pauses
 from poet.kernels.online.survival import Array, Grid
+from poet.kernels.pieces import between
 from poet.learning import choice
 from poet.learning.choice import Case, Decision, Limits, Table, Verdict, Wish
 from poet.learning.folding import Picture
@@ -193,6 +194,7 @@ def _surveyed(case: Case, target: _Target, world: World, times: Array, reach: fl
 
 def _judged(case: Case, target: _Target, world: World, table: Table) -> _Judged:
     """Which share of the calls misses, for each candidate of ``table``."""
+    between()
     possible, unknown = choice.candidates_of(case, table), np.full(table.outlook.success.shape, np.nan)
     if target.latency is None:
         doomed = float(world.permanent[0] * min(world.failed[0, -1], 0.98))
@@ -216,6 +218,7 @@ def _calls(case: Case, world: World, table: Table, columns: npt.NDArray[np.intp]
 
 def _followed(case: Case, world: World, guess: npt.NDArray[np.intp], plans: Sequence[Plan], most: int) -> Calls:
     """The calls of one plan each in one guess each, with 0 .. ``most`` retries."""
+    between()
     ways = list(dict.fromkeys(plan.way for plan in plans))
     backoffs = dict.fromkeys(plan.backoff for plan in plans)
     each = {backoff: pauses(backoff, case.limits.cap, most) for backoff in backoffs}
@@ -229,6 +232,7 @@ def _followed(case: Case, world: World, guess: npt.NDArray[np.intp], plans: Sequ
 
 def _ranked(case: Case, target: _Target, world: World, tables: Sequence[_Judged], reach: float) -> _Best:
     """The best of all candidates. The live one is in the first table."""
+    between()
     first = tables[0]
     now = first.table.place(case.live)
     spent = float(first.table.outlook.requests[now]) - 1.0
@@ -332,6 +336,7 @@ def _drawn(
     rng: np.random.Generator,
 ) -> _Draws:
     """The share of misses and the worth of each plan by ``n`` draws, of the times by the first ``timed`` of them."""
+    between()
     world = _presumed(drawn_worlds(case.picture, n, max(plan.timeout for plan in plans), rng), case)
     outlook = scored(world, plans, case.limits.cap)
     few = World(*(part[:timed] for part in world))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from poet.errors import StaleParameters, StoreAway, StoreError, UnknownFunction
+from poet.kernels.pieces import in_pieces
 from poet.model.execution import Execution
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
@@ -24,6 +25,7 @@ SPOOL = 10  # how many buffers of executions wait for a store that takes none, b
 NEWS = 0.02  # what was seen goes to the others when it is this share of all that was seen ...
 NEWS_AFTER = 15.0  # ... or after this time [s]
 EXCHANGE_REST = 0.25  # where others learn, too, a look waits so long for what they know [s]
+PIECE = 0.3e-3  # of learning, after which other threads are given the interpreter [s]
 UPKEEP_EVERY = 3600.0  # time from one upkeep of the store to the next [s]
 UPKEEP_AFTER = 0.3  # share of that time until the first one
 
@@ -55,6 +57,21 @@ class Faults:
             self._logged.add(kind)
         if not known:
             complain("%s (calls go on; counted from now on, not logged again)", text)
+
+
+class GivingWay:
+    """Lets other threads run now and then: called between pieces of work, it does so where enough were done."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self.times = 0  # that it did so
+
+    def __call__(self) -> None:
+        """A piece has ended."""
+        if time.perf_counter() - self._last >= PIECE:
+            time.sleep(0)  # for as long as the system takes to come back: whoever waits has taken the interpreter then
+            self._last = time.perf_counter()
+            self.times += 1
 
 
 class Trainer:
@@ -210,7 +227,7 @@ class Trainer:
             return
         if executions:
             self._remind(trainee, learner, executions)
-            self._guarded("learning", lambda: learner.update(executions))
+            self._learn(lambda: learner.update(executions))
             trainee.taught = True
         self._rescore(trainee, pairs)
         self._look(trainee, learner, now=all_of_it)
@@ -260,7 +277,7 @@ class Trainer:
         """Take up what the learner suggests, where it should look at what it knows."""
         if not self.applies or trainee.standing.paused or not self._may_look(trainee, learner, now=now):
             return
-        suggestion = self._guarded("learning", lambda: learner.suggest(trainee.standing.live))
+        suggestion = self._learn(lambda: learner.suggest(trainee.standing.live))
         if suggestion is not None:
             self._publish(trainee, suggestion)
         self.deliver(trainee)
@@ -489,6 +506,13 @@ class Trainer:
                 return
             self._away = True
         self.faults.add(where, error)
+
+    def _learn(self, step: Callable[[], T]) -> T | None:
+        """Run it guarded and, in a thread of our own, in pieces, as calls wait for the interpreter meanwhile."""
+        if threading.current_thread() is not self._thread:
+            return self._guarded("learning", step)
+        with in_pieces(GivingWay()):
+            return self._guarded("learning", step)
 
     def _guarded(self, where: str, step: Callable[[], T]) -> T | None:
         try:

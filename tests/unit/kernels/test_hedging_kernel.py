@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poet.kernels.online.bins import EDGES
-from poet.kernels.online.hedging import Durations, Ways, copies_sent, hedged, magnified, race
+from poet.kernels.online.hedging import Durations, Ways, copies_sent, hedged, hedged_each, magnified, race
 from poet.kernels.online.repetition import PERSISTENCE, fading
-from poet.kernels.online.restart import World, outlook, pauses
+from poet.kernels.online.restart import World, outlook, outlook_each, pauses
 from poet.kernels.online.survival import KNOTS, Grid
 
 CALLS = 20_000
@@ -290,3 +290,36 @@ def test_where_all_answers_come_at_one_moment_the_place_is_known_to_that_moment(
 def test_nothing_seen_is_an_even_spread() -> None:
     times = np.array([0.01, 0.5])
     assert magnified(times, of([])).share == pytest.approx(Grid.of(times).share)
+
+
+plans = st.tuples(st.floats(0.02, 60.0), st.sampled_from([0.0, 0.1, 2.0]), st.integers(0, 2), st.floats(0.01, 5.0))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(plans, min_size=1, max_size=5), st.floats(0, 0.6), st.floats(0, 1), st.sampled_from([0.0, 0.3, 1.0]))
+def test_plans_side_by_side_give_what_each_gives_alone(
+    told: list[tuple[float, float, int, float]], error: float, permanent: float, repeats: float
+) -> None:
+    several = (world(error, permanent, repeats, lasting=0.5), world(0.1, 0.2, 0.4))
+    both = World(*(np.concatenate(pair) for pair in zip(*several, strict=True)))
+    timeouts = Grid.of(np.array([timeout for timeout, *_ in told]))
+    bounds = np.stack([pauses(backoff, 8.0, 3) for _, backoff, *_ in told], axis=1)
+    ways = [(copies, delay) for *_, copies, delay in told]
+    together, unhedged = hedged_each(both, timeouts, bounds, ways), outlook_each(both, timeouts, bounds)
+    for place, (timeout, backoff, copies, delay) in enumerate(told):
+        one, each = Grid.of(np.array([timeout])), pauses(backoff, 8.0, 3)
+        for mine, alone in zip(together, hedged(both, one, each, Ways.of((copies, delay))), strict=True):
+            assert mine[:, :, place] == pytest.approx(alone[:, :, 0, 0], abs=1e-9)
+        for mine, alone in zip(unhedged, outlook(both, one, each), strict=True):
+            assert mine[:, :, place] == pytest.approx(alone[:, :, 0], abs=1e-9)
+
+
+def test_the_curves_of_a_race_are_the_same_where_they_are_read_at_short_limits_only() -> None:
+    one, ways, timeouts = world(0.2, 0.3, 0.1), Ways.of((1, 0.3), (2, 0.3), (0, 1.0)), Grid.of(np.array([0.4, 2.0]))
+    whole, part = race(one, ways), race(one, ways, timeouts)
+    knots = part.answered.shape[-1] - 1
+    assert knots < len(KNOTS) - 1
+    for long, short in ((whole.answered, part.answered), (whole.failed, part.failed)):
+        assert np.array_equal(short[..., :-1], long[..., :knots])
+        assert np.array_equal(short[..., -1], long[..., -1])
+    assert np.array_equal(whole.permanent, part.permanent)

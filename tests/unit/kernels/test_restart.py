@@ -137,3 +137,10 @@ def test_a_draw_does_not_look_at_its_neighbours() -> None:
         for part, alone in zip(together, outlook(one, grid, bounds), strict=True):
             assert part[:, index] == pytest.approx(alone[:, 0])
     assert a.answered.shape == (1, BINS)
+
+
+def test_one_guess_goes_with_any_number_of_pauses() -> None:
+    one, grid = world(0.2, 0.3, 0.15, 0.2, 0.01), Grid.of(np.array([0.2, 2.0]))
+    several = np.stack([pauses(backoff, 8.0, 3) for backoff in (0.0, 0.1, 3.0)], axis=1)
+    for mine, repeated in zip(outlook(one, grid, several), outlook(one.times(3), grid, several), strict=True):
+        assert mine == pytest.approx(repeated)

@@ -15,6 +15,7 @@ from poet.kernels.online.survival import (
     KNOTS,
     Array,
     Grid,
+    areas,
     hazards,
     incidence,
     kaplan_meier,
@@ -138,3 +139,12 @@ def test_a_quantile_lies_between_its_knots() -> None:
     middle = quantile(curve, 0.5)
     assert middle is not None
     assert KNOTS[40] < middle <= KNOTS[41]
+
+
+@given(attempts, st.lists(st.floats(0.0, 5000.0), min_size=1, max_size=4))
+def test_areas_give_the_integral_that_reading_a_curve_does(sample: list[tuple[int, int]], times: list[float]) -> None:
+    answered = incidence(*posterior_mean(hazards(table(sample))))[0]
+    grid = Grid.of(np.array(times))
+    weights = areas(grid)
+    area = answered[:, : len(weights)] @ weights
+    assert grid.times - area == pytest.approx(read(answered, grid)[1], rel=1e-9, abs=1e-12)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from houses import House, Script
 from poet.app import build
 from poet.decorator import bind
 from poet.errors import StoreUnavailable
+from poet.kernels import pieces
 from poet.model.execution import Execution, Feedback, Record
 from poet.model.explanation import Explanation
 from poet.model.function import FunctionKey
@@ -25,6 +28,7 @@ from poet.stores.sqlite import SqliteStore
 from poet.testing.clock import VirtualClock
 from poet.training.late import PATIENCE, RECENT, WAITING
 from poet.training.trainee import Inbox
+from poet.training.trainer import PIECE, GivingWay
 
 
 class ScriptedLearner:
@@ -465,3 +469,31 @@ def test_scores_that_never_found_their_execution_are_told_of_at_the_end(caplog: 
     fetch.poet.feedback(0.5, "other-3")
     house.agent.close()
     assert "feedback on execution other-3" in caplog.text
+
+
+def test_learning_gives_way_now_and_then_but_not_at_every_piece() -> None:
+    way, began, calls = GivingWay(), time.perf_counter(), 0
+    while time.perf_counter() - began < 10 * PIECE:
+        way()
+        calls += 1
+    assert 1 <= way.times <= min(10, calls)
+
+
+def test_only_the_trainers_own_thread_learns_in_pieces() -> None:
+    hooked: list[bool] = []
+
+    class Watching(ScriptedLearner):
+        def update(self, executions: Sequence[Execution]) -> None:
+            hooked.append(pieces._between.hook is not None)
+            super().update(executions)
+
+    house, fetch = house_with(Watching())
+    house.agent.flush()
+    trainer = house.agent.trainer
+    thread = threading.Thread(target=trainer.flush)
+    trainer._thread = thread
+    fetch()
+    thread.start()
+    thread.join()
+    trainer._thread = None
+    assert hooked == [False, True]

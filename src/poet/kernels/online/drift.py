@@ -30,14 +30,13 @@ def shifted(answers: Array, alive: Array, shifts: Sequence[int], *, most: float)
     smooth[1:] += 0.25 * answers[:-1]
     smooth[:-1] += 0.25 * answers[1:]
     before = np.log(smooth + FLOOR / size), np.log(alive + FLOOR)
+    places = np.arange(size) - np.array(shifts)[:, None]
+    within = np.minimum(np.maximum(places, 0), size - 1)
+    moved = np.where(places == within, smooth[within], 0.0) + FLOOR / size
     told = np.empty((2, len(shifts), size))
-    for row, shift in enumerate(shifts):
-        places = np.arange(size) - shift
-        inside = (places >= 0) & (places < size)
-        moved = np.where(inside, smooth[places.clip(0, size - 1)], 0.0), alive[places.clip(0, size - 1)]
-        told[0, row] = np.log(moved[0] + FLOOR / size) - before[0]
-        told[1, row] = np.log(moved[1] + FLOOR) - before[1]
-    np.clip(told, -most, most, out=told)
+    np.subtract(np.log(moved), before[0], out=told[0])
+    np.subtract(before[1][within], before[1], out=told[1])
+    np.minimum(np.maximum(told, -most, out=told), most, out=told)
     return told[0], told[1]
 
 

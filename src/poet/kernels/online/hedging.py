@@ -8,19 +8,28 @@ slow as the request that it copies and gains nothing; of a call that fails whate
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from poet.kernels.online.repetition import fading
-from poet.kernels.online.restart import Outlook, World, outlook
-from poet.kernels.online.survival import KNOTS, WIDTHS, Grid
+from poet.kernels.online.restart import (
+    MOST_ERRORS,
+    World,
+    chances,
+    fading_each,
+    followed,
+    mixed,
+    summed,
+)
+from poet.kernels.online.survival import KNOTS, WIDTHS, Grid, areas
+from poet.kernels.pieces import between
 
 Array = npt.NDArray[np.float64]
 
 MOST_COPIES = 2
-MOST_ERRORS = 0.98  # share of first attempts that err, as in ``restart.outlook``
 SMOOTH = 1.0  # attempts that an even spread within a bin is worth beside those seen there
 
 
@@ -51,28 +60,68 @@ def hedged(world: World, timeouts: Grid, bounds: Array, ways: Ways) -> Hedged:
     would be due at the limit or behind it is not sent.
     An error of a request that has not faded by the time its first copy is sent hits both, as a permanent one does.
     """
-    raced = race(world, ways)
-    n, n_ways, _ = raced.answered.shape
-    rows = World(  # calls whose attempts are independent, by way; the same without copies; calls whose latency repeats
-        np.concatenate([raced.answered.reshape(n * n_ways, -1), world.answered, world.answered]),
-        np.concatenate([raced.failed.reshape(n * n_ways, -1), world.failed, world.failed]),
-        np.concatenate([raced.permanent.ravel(), world.permanent, world.permanent]),
-        np.concatenate([np.repeat(world.persistence, n_ways, axis=0), world.persistence, world.persistence]),
-        np.repeat([0.0, 1.0], [n * (n_ways + 1), n]),
-    )
-    if bounds.ndim > 1:
-        bounds = np.concatenate([np.repeat(bounds, n_ways, axis=1), bounds, bounds], axis=1)
-    told = outlook(rows, timeouts, bounds)
-    shape = (len(bounds) + 1, n, n_ways, len(timeouts.times))
-    due = _due(ways, timeouts)[0]  # curves are straight between knots: a copy behind the limit would shine through
-    apart = Outlook(*(np.where(due, part[:, : -2 * n].reshape(shape), part[:, -2 * n : -n, None]) for part in told))
-    alike = Outlook(*(part[:, -n:, None] for part in told))
-    sent, first_alike = (_by_limit(chances, ways, timeouts) for chances in _sent(world, ways))
-    late = 1 - _value(world.answered, timeouts) - _value(world.failed, timeouts)
-    late = (late / np.maximum(1 - _value(world.answered, timeouts), 1e-12))[:, None]
+    raced, weights = race(world, ways, timeouts), areas(timeouts)
+    between()
+    if bounds.ndim == 1:
+        bounds = bounds[:, None]
+    fading = world.fading(bounds).T[..., None]  # (n_retries, n, 1)
+    attempt = chances(raced.answered, raced.failed, raced.permanent, timeouts, weights=weights)
+    steps = followed(attempt, fading[..., None], timeouts.times, (1 - attempt.doomed,))
+    copied = summed(attempt, steps.of(0), bounds[..., None, None])
+    attempt = chances(world.answered, world.failed, world.permanent, timeouts, weights=weights)
+    steps = followed(attempt, fading, timeouts.times, (1 - attempt.doomed,) * 2)
+    between()
+    # without copies; calls whose latency repeats
+    alone, alike = (summed(attempt, steps.of(kind), bounds[..., None]) for kind in range(2))
+    due = _due(ways, timeouts)  # curves are straight between knots: a copy behind the limit would shine through
+    for mine, other in zip(copied, alone, strict=True):
+        np.copyto(mine, other[:, :, None], where=~due[0])
+    sent, first_alike = (_by_limit(chance, due) for chance in _sent(world, ways))
+    left = 1 - _value(world.answered, timeouts)
+    late = ((left - _value(world.failed, timeouts)) / np.maximum(left, 1e-12))[:, None]
     # a retry after a timeout is slow for certain, one after an error as a first attempt is
-    again_alike = late * _due(ways, timeouts).sum(axis=0) + (1 - late) * first_alike
+    again_alike = late * due.sum(axis=0) + (1 - late) * first_alike
+    sent = copied.requests * sent
     share = world.repeats[:, None, None]
+    for mine, other in zip(copied, alike, strict=True):
+        mine *= 1 - share
+        mine += (share[:, 0] * other)[:, :, None]
+    sent *= 1 - share
+    sent += share * (first_alike + (alike.requests - 1)[:, :, None] * again_alike)
+    return Hedged(copied.success, copied.seconds, np.add(copied.requests, sent, out=sent))
+
+
+def hedged_each(world: World, timeouts: Grid, bounds: Array, ways: Sequence[tuple[int, float]]) -> Hedged:
+    """The same of timeouts that have pauses and a way to hedge of their own each: (n_retries + 1, n, n_timeouts).
+
+    bounds: (n_retries, n_timeouts); ways: as for ``Ways.of``, one per timeout.
+    """
+    each, times, pauses = Ways.of(*ways), timeouts.times, bounds[:, None]
+    due = _due(each, timeouts, own=True)
+    copied = list(dict.fromkeys(way for way, is_due in zip(ways, due[0].tolist(), strict=True) if is_due))
+    fading, weights = fading_each(world, bounds), areas(timeouts)
+    alone = chances(world.answered, world.failed, world.permanent, timeouts, weights=weights)
+    if not copied:
+        return Hedged(*mixed(alone, fading, times, world.repeats[:, None], pauses))
+    raced = race(world, Ways.of(*copied), timeouts)
+    between()
+    knots = _read_at(timeouts)
+    rows = [1 + copied.index(way) if is_due else 0 for way, is_due in zip(ways, due[0].tolist(), strict=True)]
+    answered, failed = (
+        np.concatenate([mine[:, None, knots], copies], axis=1)[:, rows]
+        for mine, copies in ((world.answered, raced.answered), (world.failed, raced.failed))
+    )
+    permanent = np.concatenate([world.permanent[:, None], raced.permanent], axis=1)[:, rows]
+    attempt = chances(answered, failed, permanent, timeouts, weights=weights, each=True)
+    apart = summed(attempt, followed(attempt, fading, times, (1 - attempt.doomed,)).of(0), pauses)
+    between()
+    mended = 1 - alone.doomed
+    alike = summed(alone, followed(alone, fading, times, (mended, mended)).of(1), pauses)
+    sent, first_alike = ((chance * due[:, None]).sum(axis=0) for chance in _sent(world, each))
+    left = 1 - _value(world.answered, timeouts)
+    late = (left - _value(world.failed, timeouts)) / np.maximum(left, 1e-12)
+    again_alike = late * due.sum(axis=0) + (1 - late) * first_alike
+    share = world.repeats[:, None]
     sent = (1 - share) * apart.requests * sent + share * (first_alike + (alike.requests - 1) * again_alike)
     success, seconds, requests = ((1 - share) * mine + share * other for mine, other in zip(apart, alike, strict=True))
     return Hedged(success, seconds, requests + sent)
@@ -86,55 +135,84 @@ class Race(NamedTuple):
     permanent: Array  # (n, n_ways) share of these failures that no retry mends
 
 
-def race(world: World, ways: Ways) -> Race:
+def race(world: World, ways: Ways, timeouts: Grid | None = None) -> Race:
     """What becomes of the curves of a first attempt whose copies are fresh draws; ``world.repeats`` is left aside.
 
     The copies of an attempt that fails whatever one does, as its cause is there still when they are sent, are not
     followed: it fails with its first request.
+
+    timeouts: the curves are read at these only; all knots behind them but the last are left out.
     """
+    knots = slice(None) if timeouts is None else _read_at(timeouts)
     error = np.minimum(world.failed[:, -1], MOST_ERRORS)[:, None]
     permanent = world.permanent[:, None]
     lasting = permanent + (1 - permanent) * (world.persistence @ fading(ways.delays.times).T)  # (n, n_ways)
     doomed = (lasting * error)[..., None]
-    answered, failed = _raced(
-        world.answered, world.failed, ways, 1 / (1 - doomed), (1 - lasting[..., None]) / (1 - doomed)
-    )
-    failed = lasting[..., None] * world.failed[:, None] + (1 - doomed) * failed
+    lasting = lasting[..., None]
+    answered, failed = _raced(world.answered, world.failed, ways, 1 / (1 - doomed), (1 - lasting) / (1 - doomed), knots)
+    failed *= 1 - doomed
+    failed += lasting * world.failed[:, None, knots]
+    answered *= 1 - doomed
     share = np.minimum(permanent * error / np.maximum(failed[..., -1], 1e-12), 1.0)
-    return Race((1 - doomed) * answered, failed, share)
+    return Race(answered, failed, share)
+
+
+def _read_at(timeouts: Grid) -> npt.NDArray[np.intp]:
+    """The knots up to the one behind the longest of them, and the last one."""
+    behind = int(timeouts.knot.max(initial=0)) + 2
+    return np.append(np.arange(min(behind, len(KNOTS) - 1)), len(KNOTS) - 1)
 
 
 def copies_sent(world: World, ways: Ways, timeouts: Grid) -> Array:
     """Expected copies of one attempt: (n, n_ways, n_timeouts). It reads the curves at few places only."""
     share = world.repeats[:, None]
     apart, alike = _sent(world, ways)
-    return _by_limit((1 - share) * apart + share * alike, ways, timeouts)
+    return _by_limit((1 - share) * apart + share * alike, _due(ways, timeouts))
 
 
-def _raced(answered: Array, failed: Array, ways: Ways, right: Array, wrong: Array) -> tuple[Array, Array]:
-    """Curves of the attempt, (n, n_ways, BINS) each, from those of each request, all independent: (n, BINS) each.
+def _raced(
+    answered: Array, failed: Array, ways: Ways, right: Array, wrong: Array, knots: slice | npt.NDArray[np.intp]
+) -> tuple[Array, Array]:
+    """Curves of the attempt, (n, n_ways, n_knots) each, from those of each request, all independent: (n, BINS) each.
 
     right, wrong: (n, n_ways, 1) by which the curves of answers and of errors are to be multiplied before.
     """
-    own, lost = right * answered[:, None, :], wrong * failed[:, None, :]
-    start, copies = ways.delays.times[:, None], ways.copies[:, None]
-    shape = (len(answered), len(start), -1)
+    own, lost = right * answered[:, None, knots], wrong * failed[:, None, knots]
+    start, copies, at = ways.delays.times[:, None], ways.copies[:, None], KNOTS[knots]
     early = wrong * _value(failed, ways.delays)[..., None]  # failed before a copy was sent: the attempt is over
-    ages = Grid.of(np.maximum(KNOTS - start, 0.0).ravel())
-    copy = right * _value(answered, ages).reshape(shape)
-    lost_copy = wrong * _value(failed, ages).reshape(shape)
-    unanswered, bad = (1 - early - own) * (1 - copy), (lost - early) * lost_copy
+    gone_first = 1 - early
+    unanswered, bad = gone_first - own, lost - early
+    between()
+    _joined(unanswered, bad, answered, failed, at - start, right, wrong)
     if (copies > 1).any():
         twice = wrong * _value(failed, Grid.of(2 * ways.delays.times))[..., None]
         gone = (twice - early) * early  # both failed before the second copy was sent
-        ages = Grid.of(np.maximum(KNOTS - 2 * start, 0.0).ravel())
-        copy = right * _value(answered, ages).reshape(shape)
-        lost_copy = wrong * _value(failed, ages).reshape(shape)
-        late = (2 * start <= KNOTS) & (copies > 1)
-        unanswered = np.where(late, gone + (unanswered - gone) * (1 - copy), unanswered)
-        bad = np.where(late, gone + (bad - gone) * lost_copy, bad)
-    copied = (start <= KNOTS) & (copies > 0)
-    return np.where(copied, 1 - early - unanswered, own), np.where(copied, early + bad, lost)
+        late = (2 * start <= at) & (copies > 1)
+        then, bad_then = unanswered - gone, bad - gone
+        _joined(then, bad_then, answered, failed, at - 2 * start, right, wrong)
+        np.copyto(unanswered, then + gone, where=late)
+        np.copyto(bad, bad_then + gone, where=late)
+    between()
+    copied = (start <= at) & (copies > 0)
+    np.copyto(own, gone_first - unanswered, where=copied)
+    np.copyto(lost, early + bad, where=copied)
+    return own, lost
+
+
+def _joined(
+    unanswered: Array, bad: Array, answered: Array, failed: Array, ages: Array, right: Array, wrong: Array
+) -> None:
+    """Another copy joins, which is as old as ``ages`` [s]: (n_ways, n_knots). Changes the first two."""
+    grid = Grid.of(np.maximum(ages, 0.0).ravel())
+    between()
+    shape = (len(answered), *ages.shape)
+    come = _value(answered, grid).reshape(shape)
+    come *= right
+    np.subtract(1, come, out=come)
+    unanswered *= come
+    lost = _value(failed, grid).reshape(shape)
+    lost *= wrong
+    bad *= lost
 
 
 def _sent(world: World, ways: Ways) -> tuple[Array, Array]:
@@ -152,26 +230,33 @@ def _sent(world: World, ways: Ways) -> tuple[Array, Array]:
     return np.maximum([first, second], 0.0), np.maximum([first, alike], 0.0)
 
 
-def _by_limit(sent: Array, ways: Ways, timeouts: Grid) -> Array:
-    """Expected copies of an attempt under each limit: (n, n_ways, n_timeouts)."""
-    result: Array = (sent[..., None] * _due(ways, timeouts)[:, None]).sum(axis=0)
+def _by_limit(sent: Array, due: npt.NDArray[np.bool_]) -> Array:
+    """Expected copies of an attempt under each limit: (n, n_ways, n_timeouts). due: as ``_due`` gives it."""
+    result: Array = (sent[..., None] * due[:, None]).sum(axis=0)
     return result
 
 
-def _due(ways: Ways, timeouts: Grid) -> npt.NDArray[np.bool_]:
-    """Whether each copy is due before the limit: (MOST_COPIES, n_ways, n_timeouts)."""
-    number = np.arange(1, MOST_COPIES + 1)[:, None, None]
-    result: npt.NDArray[np.bool_] = (number * ways.delays.times[:, None] < timeouts.times) & (
-        number <= ways.copies[:, None]
+def _due(ways: Ways, timeouts: Grid, *, own: bool = False) -> npt.NDArray[np.bool_]:
+    """Whether each copy is due before the limit: (MOST_COPIES, n_ways, n_timeouts).
+
+    own: of each way by a timeout of its own: (MOST_COPIES, n_ways).
+    """
+    number = np.arange(1, MOST_COPIES + 1)[:, None]
+    delays, sent = number * ways.delays.times, number <= ways.copies
+    result: npt.NDArray[np.bool_] = (
+        (delays < timeouts.times) & sent if own else (delays[..., None] < timeouts.times) & sent[..., None]
     )
     return result
 
 
 def _value(curve: Array, grid: Grid) -> Array:
     """A curve given at the knots, (n, BINS), at the times of ``grid``: (n, n_times)."""
-    low = curve[:, grid.knot]
-    result: Array = low + grid.share * (curve[:, grid.knot + 1] - low)
-    return result
+    low = curve.take(grid.knot, axis=1)
+    part = curve.take(grid.knot + 1, axis=1)
+    part -= low
+    part *= grid.share
+    part += low
+    return part
 
 
 class Durations(NamedTuple):

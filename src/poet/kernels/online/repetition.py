@@ -106,14 +106,16 @@ def after_timeouts(sequences: Sequence[Sequence[tuple[bool, float]]]) -> Array:
     sequences: per call what followed its first timeout, retry by retry: whether an answer came, and the chance that a
         fresh attempt would have had; up to and with the first answer.
     """
-    result = np.empty((len(sequences), len(REPEATS)))
-    for row, sequence in enumerate(sequences):
+    found = []
+    for sequence in sequences:
         fresh, all_out = 1.0, True
         for answered, chance in sequence:
             likely = min(0.98, max(0.02, chance))
             fresh *= likely if answered else 1 - likely
             all_out &= not answered
-        result[row] = (1 - REPEATS) * fresh + REPEATS * all_out
+        found.append((fresh, all_out))
+    fresh_, none = np.array(found, dtype=float).reshape(-1, 2).T[..., None]
+    result = (1 - REPEATS) * fresh_ + REPEATS * none
     logs: Array = np.log(result + 1e-4)  # no single answer proves that latency never repeats
     return logs
 

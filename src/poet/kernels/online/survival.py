@@ -21,6 +21,8 @@ Array = npt.NDArray[np.float64]
 
 KNOTS: Array = np.array((0.0, *EDGES))  # (BINS,) [s]
 WIDTHS: Array = np.diff(KNOTS)  # (BINS - 1,) [s]
+_HALVES: Array = np.append(0.0, 0.5 * WIDTHS)  # (BINS,) half of the width of the bin before each knot [s]
+_SPANS: Array = _HALVES + np.append(0.5 * WIDTHS, 0.0)  # (BINS,) the same on both sides of it [s]
 
 ANSWER, ERROR, CENSORED = range(3)  # rows of a table of counts
 
@@ -149,16 +151,34 @@ class Grid(NamedTuple):
 def read(curve: Array, grid: Grid) -> tuple[Array, Array]:
     """A distribution function and the mean time spent before it or the limit ends a wait: (..., n_times) each.
 
-    curve: (..., BINS), rising, at the knots; straight between them, flat behind the last.
+    curve: (..., BINS), rising, at the knots; straight between them, flat behind the last. Of the knots only those
+    up to the one behind the longest time need be there.
     Returns ``F(t)`` and the integral of ``1 - F`` from 0 to ``t`` [s].
     """
     waited = np.zeros_like(curve)
-    np.cumsum((1 - 0.5 * (curve[..., 1:] + curve[..., :-1])) * WIDTHS, axis=-1, out=waited[..., 1:])
+    np.cumsum(
+        (1 - 0.5 * (curve[..., 1:] + curve[..., :-1])) * WIDTHS[: curve.shape[-1] - 1], axis=-1, out=waited[..., 1:]
+    )
     low = curve[..., grid.knot]
     value = low + grid.share * (curve[..., grid.knot + 1] - low)
     within = grid.share * WIDTHS[grid.knot]
     behind = grid.times - KNOTS[grid.knot] - within  # the last edge
     return value, waited[..., grid.knot] + within * (1 - 0.5 * (low + value)) + behind * (1 - value)
+
+
+def areas(grid: Grid) -> Array:
+    """Weights by which a curve given at the knots sums up to its integral from 0 to each time: (n_knots, n_times) [s].
+
+    Only the knots up to the one behind the longest time have a row. For many curves and few times that is quicker than
+    ``read``, and the same up to rounding.
+    """
+    size, n_times = int(grid.knot.max(initial=0)) + 2, len(grid.times)
+    weights: Array = np.where(np.arange(size)[:, None] < grid.knot, _SPANS[:size, None], 0.0)
+    column, within = np.arange(n_times), grid.share * WIDTHS[grid.knot]
+    behind = grid.times - KNOTS[grid.knot] - within  # the last edge
+    weights[grid.knot, column] = _HALVES[grid.knot] + within * (1 - 0.5 * grid.share)
+    weights[grid.knot + 1, column] = 0.5 * within * grid.share + behind
+    return weights
 
 
 def kaplan_meier(answers: Array, errors: Array, at_risk: Array) -> Array:

@@ -30,6 +30,10 @@ UNMODELLED = 0.08
 FURTHER = 2  # retries beyond the live ones that are looked at
 SCREEN = 40  # paired draws for the best few
 ALIKE = 1e-4  # of a success's value: by so little less a pause or a delay is as good as the best
+# Share of the draws one of whose best values the interval of a parameter holds. Set so that on simulated services it
+# holds the truth as often as it says: draws know too little of what retries meet, and doubt too much how long errors
+# last.
+HOLDING: Mapping[str, float] = {"retries": 0.95, "backoff": 0.6}
 OPTIMA = 24  # draws whose own optima make the interval of each parameter
 CONFIRM = 128  # fresh draws for the chosen one: the best of many looks better than it is
 FEW = 6  # candidates that are worth drawing for
@@ -468,13 +472,11 @@ def _optima(case: Case, times: Array, plan: Plan, seen: int, rng: np.random.Gene
     world = drawn_worlds(case.picture, OPTIMA, float(times[-1]), rng)
     bounds = pauses(plan.backoff, limits.cap, case.most)
     whole = case.judged(foreseen(world, plan.way, Grid.of(times), bounds), by_success=False)
-    spans: dict[str, tuple[Array, Array]] = {}
     fewest = _fewest(case)
     at_timeout = whole[fewest : min(limits.most, case.most) + 1, :, int(np.searchsorted(times, plan.timeout))]
-    found = {
-        "timeout": times[whole[plan.retries].argmax(axis=-1)],
-        "retries": fewest + at_timeout.argmax(axis=0),
-    }
+    number = np.arange(fewest, fewest + len(at_timeout), dtype=float)
+    spans = {"retries": (number, at_timeout.T)}
+    found = {"timeout": times[whole[plan.retries].argmax(axis=-1)]}
     between()
     if len(limits.backoffs) > 1 and plan.retries:
         choices = [plan._replace(backoff=backoff) for backoff in limits.backoffs]
@@ -494,23 +496,48 @@ def _optima(case: Case, times: Array, plan: Plan, seen: int, rng: np.random.Gene
     told = {name: estimate(draws, seen)._replace(value=getattr(plan, name)) for name, draws in found.items()}
     alike = ALIKE * case.wish.objective.value
     for name, (values, scores) in spans.items():
-        told[name] = _spanned(getattr(plan, name), values, scores, alike, seen)
+        good = scores >= scores.max(axis=1, keepdims=True) - alike
+        value = float(getattr(plan, name))
+        if name == "hedge_delay":
+            told[name] = _spanned(value, values, good, seen)
+            continue
+        low, high = _holding(value, values, good, HOLDING[name])
+        if name == "backoff" and low == values[0]:
+            low = 0.0  # shorter ones were not tried
+        if name == "retries" and high == values[-1]:
+            high = max(high, float(limits.most))  # nor were more
+        told[name] = Estimate(value, min(low, value), max(high, value), seen, LEVEL)
     return told
 
 
-def _spanned(value: float, values: Array, scores: Array, alike: float, seen: int) -> Estimate:
-    """``value``, with the span of those that are the best, or as good to ``alike``, by draws: (n_draws, n_values).
+def _spanned(value: float, values: Array, good: npt.NDArray[np.bool_], seen: int) -> Estimate:
+    """``value``, with the span of those that are the best, or about as good, by draws: ``good``, (n_draws, n_values).
 
     values: that were tried, rising. Such optima are flat: which of several alike is the best in a draw says little, and
     the best may lie between two that were tried, or before the first.
     """
-    good = scores >= scores.max(axis=1, keepdims=True) - alike
     lows, highs = values[good.argmax(axis=1)], values[::-1][good[:, ::-1].argmax(axis=1)]
     low = quantile(sorted(lows.tolist()), (1 - LEVEL) / 2)
     high = quantile(sorted(highs.tolist()), (1 + LEVEL) / 2)
     low = max((each for each in values.tolist() if each < low), default=0.0)
     high = min((each for each in values.tolist() if each > high), default=high)
     return Estimate(value, min(low, value), max(high, value), seen, LEVEL)
+
+
+def _holding(value: float, values: Array, good: npt.NDArray[np.bool_], share: float) -> tuple[float, float]:
+    """The shortest run of values about ``value`` that holds a good one of enough draws: its first and its last.
+
+    values: that were tried, rising; good: (n_draws, n_values), at least one in each draw; share: of the draws, in
+    (0, 1]. Of several as short ones the one that holds most.
+    """
+    before = np.pad(good.cumsum(axis=1), ((0, 0), (1, 0)))  # how many of the good ones are smaller
+    held = (before[:, None, 1:] > before[:, :-1, None]).mean(axis=0)  # (n_first, n_last)
+    first, last = np.indices(held.shape)
+    place = min(int(np.searchsorted(values, value)), len(values) - 1)
+    fits = (first <= place) & (last >= place) & (held >= share - 1e-9)
+    length = np.where(fits, last - first - held, math.inf)
+    low, high = np.unravel_index(int(length.argmin()), held.shape)
+    return float(values[low]), float(values[high])
 
 
 def _doubted(gain: Estimate) -> Estimate:

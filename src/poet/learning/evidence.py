@@ -63,6 +63,9 @@ _SLACK = 64  # single durations beyond those that count, so that they need not b
 _HEARD = 4.0  # evidence for something having changed that makes it worth counting it exactly [nats]
 _WATCH = 6.0  # evidence for "much worse" that makes it worth looking at once [nats]
 _ALARM = 12.5  # evidence for a change [nats]: by chance, once in exp(12.5) = 270,000 calls or more seldom, for each
+# What is watched is judged by a picture that is itself a guess, the worse the fewer calls it rests on: what looks like
+# a change is then mostly that the first calls were no fair sample.
+_UNFAIR = 50.0
 _LAGS = 22.0  # the same, of the shortest memory against another
 _STALE = 2.0  # evidence against a memory that makes it stale once there is an alarm [nats]
 _ALARM_AFTER = 20  # calls that come first
@@ -280,8 +283,9 @@ class Evidence:
 
     def _alarmed(self, levels: Sequence[float]) -> bool:
         """Whether ``levels`` say that what was known is out of date."""
+        alarm = _ALARM * (1.0 + _UNFAIR / max(self.quiet, 1))
         return (
-            (max(levels[MEMORIES:WORSE]) > _ALARM or max(levels[:MEMORIES]) > _LAGS)
+            (max(levels[MEMORIES:WORSE]) > alarm or max(levels[:MEMORIES]) > _LAGS)
             and self.calls > _ALARM_AFTER
             and self.quiet > _ALARM_PAUSE
         )
@@ -326,7 +330,11 @@ class Evidence:
             self.urgent = 2
         if strain.stale(self.calls) and self._kept is not None:
             picture = self._drawn(self._kept)
-            strain.knows((picture.weights @ picture.answered).tolist(), self._limit, self.calls)
+            weights = picture.weights.copy()
+            weights[0] = 0.0  # the shortest memory follows every cluster, and what is usual is what is so for long
+            weights /= max(float(weights.sum()), 1e-12)
+            usual = weights @ picture.answered if weights.any() else picture.weights @ picture.answered
+            strain.knows(usual.tolist(), self._limit, self.calls)
 
     def _waiting(self, first: int = 0) -> Gain:
         """What the calls that wait, from the ``first`` on, teach."""

@@ -232,7 +232,8 @@ def read(facts: Mapping[str, Any], blob: bytes) -> Gain:
             raise ValueError("a number is out of range")
     end = start + 2 * count(facts["cells"], CELLS)
     cells = np.frombuffer(blob[start:end], np.uint16)
-    counts = np.frombuffer(blob[end:], np.float32).astype(float).reshape(MEMORIES, len(cells))
+    with np.errstate(invalid="ignore"):  # what is no number is refused below
+        counts = np.frombuffer(blob[end:], np.float32).astype(float).reshape(MEMORIES, len(cells))
     if not (np.diff(cells.astype(int), prepend=-1, append=CELLS) > 0).all():
         raise ValueError("a table of counts has no such cells")
     if not ((counts >= 0) & (counts <= _MOST)).all() or any((part < 0).any() for part in (least, refused, spent)):

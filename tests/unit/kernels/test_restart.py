@@ -144,3 +144,13 @@ def test_one_guess_goes_with_any_number_of_pauses() -> None:
     several = np.stack([pauses(backoff, 8.0, 3) for backoff in (0.0, 0.1, 3.0)], axis=1)
     for mine, repeated in zip(outlook(one, grid, several), outlook(one.times(3), grid, several), strict=True):
         assert mine == pytest.approx(repeated)
+
+
+def test_chances_that_come_to_more_than_one_count_as_one() -> None:
+    """Draws of answers and of errors are made apart: where a service never fails, both together may be a little more."""
+    exact = world(error=1e-5, permanent=0.0, persists=0.5, repeats=0.0, hang=0.0)
+    over = exact._replace(answered=exact.answered / exact.answered[0, -1])
+    long = Grid.of(np.array([1.0, 30.0, 1800.0]))
+    told, truth = (outlook(each, long, pauses(0.1, 60.0, 1)) for each in (over, exact))
+    np.testing.assert_allclose(told.seconds, truth.seconds, rtol=1e-4)
+    assert (told.success <= 1.0).all()

@@ -297,3 +297,30 @@ def test_the_last_retry_is_not_given_up_for_next_to_nothing() -> None:
 
 def _given(seen: Picture, plan: Plan) -> Outlook:
     return scored(mean_world(seen), [plan], 8.0)
+
+
+# --- intervals -------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.integers(1, 8).flatmap(
+        lambda n: st.lists(st.lists(st.booleans(), min_size=n, max_size=n).filter(any), min_size=1, max_size=12)
+    ),
+    st.floats(0.05, 1.0),
+    st.data(),
+)
+def test_an_interval_is_the_shortest_run_that_holds_a_good_value_of_enough_draws(
+    good: list[list[bool]], share: float, data: st.DataObject
+) -> None:
+    table, n = np.array(good), len(good[0])
+    values = np.arange(n, dtype=float)
+    value = data.draw(st.integers(0, n - 1))
+    low, high = choice._holding(float(value), values, table, share)
+
+    def holds(first: int, last: int) -> bool:
+        return bool(table[:, first : last + 1].any(axis=1).mean() >= share - 1e-9)
+
+    assert low <= value <= high
+    assert holds(int(low), int(high))
+    shorter = [(i, i + int(high - low) - 1) for i in range(n) if i <= value <= i + int(high - low) - 1 < n]
+    assert not any(holds(first, last) for first, last in shorter)

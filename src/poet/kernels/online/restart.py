@@ -91,7 +91,8 @@ def chances(
     doomed = permanent[..., None] * error_share
     error = (error_share - doomed) / (1 - doomed)
     worth = 1 - error_share, np.maximum(error_share, 1e-9)  # of those that err, and those that do not
-    if (error_share >= MOST_ERRORS).any():  # then the curve of errors reaches its end too early
+    # where the curve of errors reaches its end too early, or both together come to more than there is
+    if (error_share >= MOST_ERRORS).any() or (answered[..., -1:] > worth[0] * (1 + 1e-12)).any():
         answered, failed = np.minimum(answered / worth[0], 1.0), np.minimum(failed / worth[1], 1.0)
         worth = np.ones_like(worth[0]), np.ones_like(worth[1])
     if weights is None:

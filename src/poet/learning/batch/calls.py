@@ -175,7 +175,7 @@ def _of_rows(rows: Sequence[Mapping[str, Any]]) -> Read:
                 good,
                 not good and "timeout" in error.lower(),
                 _span(made),
-                version if isinstance(version, int) else -1,
+                version if isinstance(version, int) and 0 <= version < 2**62 else -1,
                 _number(row.get("score")),
                 bool(row.get("draw") or row.get("randomised")),
                 odds if 0 < odds <= 1 else math.nan,

@@ -15,6 +15,11 @@ Regret per call: of the made-up ones against the best option of each call, by tr
 the one option that is best over all 1000 calls, by what was recorded. So it may be negative. Each seed shuffles the
 recorded rows anew, or draws a new environment. Seeds below 1000 were looked at while the learner was made; those from
 1000 on were not, and the bars are held against these.
+
+What could be reached at all: of the recorded ones also what ours loses where it is told after each call what *every*
+option would have scored, and need explore nothing; and of two models what any learner loses that knows nothing of the
+call and does not prefer one of the two beforehand, even where it is told both means (``least_regret``: of scores of 0
+and 1 with these means, which is near what was recorded and not the same).
 """
 
 from __future__ import annotations
@@ -172,7 +177,10 @@ def _nine(name: str) -> list[Call]:
     return calls
 
 
-def two_models(seed: int, name: str = "llm_routing/dev_routellm.csv.gz") -> World:
+TWO = "llm_routing/dev_routellm.csv.gz"
+
+
+def two_models(seed: int, name: str = TWO) -> World:
     """Which of two models answers a question."""
     calls = _two(name)
     order = np.random.default_rng(seed).permutation(len(calls))[:CALLS]
@@ -249,6 +257,37 @@ class Delayed(Ours):
             self.tuner.update(self._waiting)
             self._waiting = []
             self._renew()
+
+
+class Told(Ours):
+    """The mixture, told after each call what every option would have scored; so it chooses what seems best."""
+
+    def __init__(self, arms: int, seed: int) -> None:
+        super().__init__(arms, seed, temper=1e-9)
+
+    def learn(self, call: Call, arm: int, score: float) -> None:
+        told = zip(self._names, call.means, strict=True)
+        self.tuner.update([Trial({"model": name}, float(mean), call.context) for name, mean in told])
+
+
+def least_regret(high: float, low: float, calls: int) -> float:
+    """The least regret per call with two options whose scores are 0 or 1, of means ``high`` and ``low``, in (0, 1).
+
+    Of any learner that is told both means, not which option has which, and nothing of the call: on average over both
+    cases, each as likely beforehand. Then all that was seen comes down to how many more successes, and how many more
+    failures, the first had than the second, and what is best follows backwards from the last call (Bellman 1957).
+    """
+    lost = np.zeros((2 * calls + 1, 2 * calls + 1))  # till the end, by surplus of successes and of failures
+    for done in range(calls - 1, -1, -1):
+        surplus = np.arange(-done, done + 1)
+        odds = surplus[:, None] * math.log(high / low) + surplus[None, :] * math.log((1 - high) / (1 - low))
+        first = 0.5 * (1.0 + np.tanh(0.5 * odds))  # probability that the first is the better one
+        one, two = low + first * (high - low), high - first * (high - low)  # what they succeed with
+        lost = np.minimum(
+            (1.0 - first) * (high - low) + one * lost[2:, 1:-1] + (1.0 - one) * lost[1:-1, 2:],
+            first * (high - low) + two * lost[:-2, 1:-1] + (1.0 - two) * lost[1:-1, :-2],
+        )
+    return float(lost[0, 0]) / calls
 
 
 class Thompson:
@@ -427,6 +466,14 @@ def run(seeds: int = 5, rivals: int | None = None, calls: int = 20_000) -> Itera
             bars = BARS[name] if name in BARS and rival == OURS else None
             holds = None if bars is None else all(m <= bar for m, bar in zip(means, bars, strict=True))
             yield Row(f"{name}: {rival}", _bar(bars) if bars else "", said, holds)
+    for name in BARS:
+        if _there():
+            _, said = _said([life(WORLDS[name], Told, FRESH + seed) for seed in range(seeds)])
+            yield Row(f"{name}: {OURS}, told what every option would have scored", "", said)
+    if _there():
+        low, high = sorted(np.mean([call.means for call in _two(TWO)], axis=0))
+        bounds = " / ".join(f"{least_regret(high, low, mark):.4f}" for mark in MARKS[:2])
+        yield Row("0/1 scores of two models' means, 50 / 300: least of all told both, not whose", "", bounds)
     for name, bars in BARS.items():
         if _there():
             means, said = _said([life(WORLDS[name], CHOOSERS[OURS], seed) for seed in range(5)])

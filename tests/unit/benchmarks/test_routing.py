@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks.routing import CHOOSERS, DELAYED, MARKS, OURS, Call, World, irrelevant, life, linear, play, threshold
+from benchmarks.routing import (
+    CHOOSERS,
+    DELAYED,
+    MARKS,
+    OURS,
+    Call,
+    Told,
+    World,
+    irrelevant,
+    least_regret,
+    life,
+    linear,
+    play,
+    threshold,
+)
 
 
 def test_who_always_takes_the_best_regrets_nothing() -> None:
@@ -33,3 +47,23 @@ def test_every_chooser_learns_the_better_option(name: str) -> None:
 def test_lives_of_one_seed_are_the_same() -> None:
     for name in (OURS, DELAYED):
         assert life(irrelevant, CHOOSERS[name], 3) == life(irrelevant, CHOOSERS[name], 3)
+
+
+def test_who_is_told_what_every_option_would_have_scored_regrets_less() -> None:
+    assert life(irrelevant, Told, 3)[0] < 0.5 * life(irrelevant, CHOOSERS[OURS], 3)[0]
+
+
+def test_the_least_regret_is_that_of_the_best_plan() -> None:
+    """Against all plans of six calls, by what each might have seen."""
+
+    def lost(one: float, two: float, calls: int) -> float:
+        """one, two: how likely it is that what was seen came so, and the first, or second, option is the better one."""
+        if not calls:
+            return 0.0
+        high, low = 0.7, 0.5
+        first = lost(one * high, two * low, calls - 1) + lost(one * (1 - high), two * (1 - low), calls - 1)
+        second = lost(one * low, two * high, calls - 1) + lost(one * (1 - low), two * (1 - high), calls - 1)
+        return min(two * (high - low) + first, one * (high - low) + second)
+
+    assert least_regret(0.7, 0.5, 6) == pytest.approx(lost(0.5, 0.5, 6) / 6)
+    assert least_regret(0.7, 0.5, 1) == pytest.approx(0.1)

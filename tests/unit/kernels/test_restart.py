@@ -147,7 +147,7 @@ def test_one_guess_goes_with_any_number_of_pauses() -> None:
 
 
 def test_chances_that_come_to_more_than_one_count_as_one() -> None:
-    """Draws of answers and of errors are made apart: where a service never fails, both together may be a little more."""
+    """Answers and errors are drawn apart: where a service never fails, both together may be a little more."""
     exact = world(error=1e-5, permanent=0.0, persists=0.5, repeats=0.0, hang=0.0)
     over = exact._replace(answered=exact.answered / exact.answered[0, -1])
     long = Grid.of(np.array([1.0, 30.0, 1800.0]))

@@ -33,6 +33,14 @@ from poet.model.insight import (
 from poet.model.objective import Objective
 from poet.model.tunable import Value
 
+__all__ = [
+    "BatchLearner",
+    "ContextCluster",
+    "OptimizationInsights",
+    "PatternRecognitionEngine",
+    "TemporalPatterns",
+]
+
 FEWEST_VALUES = 8  # of a series
 
 

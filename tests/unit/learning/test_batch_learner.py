@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poet import Objective
+from poet.learning.batch import groups
 from poet.learning.batch_learner import BatchLearner, PatternRecognitionEngine
 from poet.model.insight import OptimizationInsights
 
@@ -149,11 +150,26 @@ ROW = st.fixed_dictionaries(
 @settings(deadline=None, max_examples=25)
 def test_no_history_is_a_fault(rows: list[dict[str, Any]], times: int) -> None:
     told = analyse([{**row, "timestamp": row["timestamp"] + 7 * k} for k in range(times) for row in rows])
+    assert not [said for each in told.functions for said in each.untold if "fault" in said]
     for each in told:
         assert math.isfinite(each.worth)
         assert each.effect.low <= each.effect.value <= each.effect.high
         assert each.sentence
         assert each.action
+
+
+def test_a_fault_of_ours_in_one_function_spares_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = groups.findings
+
+    def broken(function: str, *rest: Any) -> Any:
+        return whole(function, *rest) if function == "g" else 1 / 0
+
+    monkeypatch.setattr(groups, "findings", broken)
+    rows = history(300)
+    told = BatchLearner().analyze_execution_patterns([{"function": name, **row} for name in "fg" for row in rows])
+    f, g = told.functions
+    assert "please report it: ZeroDivisionError" in f.untold[0]
+    assert not [said for said in g.untold if "fault" in said]
 
 
 # --- single looks ----------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from poet.learning.batch import effects, groups, incidents, over_time, relations
 from poet.learning.batch.asked import Asked
 from poet.learning.batch.calls import Calls, Read
-from poet.learning.batch.points import FEWEST_POINTS, Points, points, step_for
+from poet.learning.batch.points import FEWEST_POINTS, points, step_for
 from poet.model.insight import Analysed, Insight, ranked
 
 FEWEST_CALLS = 20
@@ -25,14 +24,21 @@ class Found(NamedTuple):
 
 
 def analyse(function: str, read: Read, asked: Asked) -> Found:
-    """function: its full name. Never raises for what a history holds."""
+    """function: its full name. Never raises: a fault of ours is told as what could not be found out."""
     calls = read.calls
     n = len(calls)
     first, last = (float(calls.started[0]), float(calls.started[-1])) if n else (0.0, 0.0)
     looked_at = Analysed(function, n, first, last, 0.0, read.left_out, ())
     if n < FEWEST_CALLS:
         return Found((), looked_at._replace(untold=(f"{n} calls are too few: it takes {FEWEST_CALLS}",)))
-    asked = asked.scaled(calls)
+    try:
+        return _analysed(function, calls, asked.scaled(calls), looked_at)
+    except Exception as error:  # noqa: BLE001 - one function's fault must not end the analysis of a thousand
+        said = f"a fault of the analysis, please report it: {type(error).__name__}: {error}"
+        return Found((), looked_at._replace(untold=(said,)))
+
+
+def _analysed(function: str, calls: Calls, asked: Asked, looked_at: Analysed) -> Found:
     untold: list[str] = []
     found: list[Insight] = []
     step = step_for(calls)
@@ -45,17 +51,8 @@ def analyse(function: str, read: Read, asked: Asked) -> Found:
         found += incidents.findings(function, calls, series, courses, asked)
     some = _sample(calls, asked.seed)
     for look in (effects.findings, relations.findings, groups.findings):
-        found += _looked(look, function, some, series, asked, untold)
+        found += look(function, some, series, asked, untold)
     return Found(ranked(found), looked_at._replace(step=step, untold=tuple(untold)))
-
-
-Look = Callable[[str, Calls, "Points | None", Asked, list[str]], Iterable[Insight]]
-
-
-def _looked(
-    look: Look, function: str, calls: Calls, series: Points | None, asked: Asked, untold: list[str]
-) -> list[Insight]:
-    return list(look(function, calls, series, asked, untold))
 
 
 def _too_short(calls: Calls) -> str:

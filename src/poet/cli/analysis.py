@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from poet.cli import views
+from poet.cli.bounds import check_bounds
 from poet.cli.find import find, short_name
 from poet.cli.views import Document
 from poet.errors import ConfigurationError, StaleParameters
@@ -129,7 +130,7 @@ def _applied(
         insight = best[0]  # most at stake
         assert insight.proposal is not None
         standing = store.standing(record.key)
-        why = _held(record, standing.paused is not None and bool(standing.paused), insight, dict(standing.pinned))
+        why = _held(record, bool(standing.paused), insight, dict(standing.pinned))
         values = {**standing.live, **insight.proposal.values}
         if why is None and values == dict(standing.live):
             why = "it holds already"
@@ -169,13 +170,10 @@ def _held(record: FunctionRecord, paused: bool, insight: Insight, pinned: dict[s
     held = sorted(pinned.keys() & insight.proposal.values.keys())
     if held:
         return f"pinned: {', '.join(held)}"
-    for name, value in insight.proposal.values.items():
-        if name in record.choices and value not in record.choices[name]:
-            return f"{name} has no such option any more: {value}"
-        if name in record.space and isinstance(value, int | float):
-            low, high = record.space[name]
-            if not low <= value <= high:
-                return f"{name} must be in [{low:g}, {high:g}], got {value!r}"
+    try:
+        check_bounds(insight.proposal.values, record.space, record.choices)
+    except ConfigurationError as error:
+        return str(error)
     return None
 
 

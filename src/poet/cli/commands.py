@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from poet.cli import views
+from poet.cli.bounds import check_bounds
 from poet.cli.find import find, short_name
 from poet.cli.views import Document
 from poet.cli.words import TIMES
@@ -17,7 +18,7 @@ from poet.model.explanation import Explanation
 from poet.model.fixed import base_of, spelt, spread
 from poet.model.function import FunctionKey
 from poet.model.parameters import Change, Standing
-from poet.model.tunable import Choice, Real, Value
+from poet.model.tunable import Value
 from poet.seams import FunctionRecord, Store
 from poet.settings import person, upkeep_at
 
@@ -277,21 +278,6 @@ def parse_values(
             raise ConfigurationError(f"{name} must be one of {', '.join(options)}, got {said}")
         values[spelt(name)] = options[said] if options else _parse(base, said, known[base])
     return values
-
-
-def check_bounds(
-    values: Mapping[str, Value],
-    space: Mapping[str, Sequence[float]],
-    choices: Mapping[str, Sequence[Value]] = MappingProxyType({}),
-) -> None:
-    """Raises ConfigurationError, with the nearest right value, where a value is outside its declared bounds."""
-    for name, value in values.items():
-        base = base_of(name)
-        if base in choices:
-            Choice(*choices[base]).check(name, value)
-        elif base in space and isinstance(value, int | float):
-            low, high = space[base]
-            Real(low, high).check(name, value)
 
 
 def _parse(name: str, said: str, like: Value) -> Value:

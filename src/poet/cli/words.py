@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from datetime import datetime, tzinfo
 
+from poet.model.figures import figures
 from poet.model.tunable import Value
 
 TIMES = frozenset({"timeout", "backoff", "hedge_delay", "deadline"})  # parameters that are spans [s]
@@ -58,21 +59,8 @@ def span(x: float) -> str:
     if not math.isfinite(x):
         return NOTHING if math.isnan(x) else f"{x} s"
     if x != 0 and abs(x) < 0.9995:
-        return f"{_figures(x * 1000)} ms"
-    return f"{_figures(x)} s"
-
-
-def _figures(x: float) -> str:
-    """Three figures, never in powers of ten.
-
-    >>> _figures(1234.5), _figures(99.96), _figures(0.5)
-    ('1234', '100', '0.5')
-    """
-    if x == 0 or not math.isfinite(x):
-        return f"{x:g}"
-    places = max(0, 2 - math.floor(math.log10(abs(x))))
-    shown = f"{x:.{places}f}"
-    return shown.rstrip("0").rstrip(".") if "." in shown else shown
+        return f"{figures(x * 1000)} ms"
+    return f"{figures(x)} s"
 
 
 def share(x: float | None) -> str:
@@ -109,7 +97,7 @@ def count(n: int) -> str:
     """
     for unit, letter in ((1_000_000_000, "G"), (1_000_000, "M")):
         if n >= unit:
-            return f"{_figures(n / unit)}{letter}"
+            return f"{figures(n / unit)}{letter}"
     return f"{n // 1000}k" if n >= 100_000 else str(n)
 
 

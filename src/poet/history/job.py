@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from poet.history.sources import Part, StorePart, TablePart, of_store
-from poet.learning.batch.analysis import Found, analyse
+from poet.learning.batch.analysis import Found, analyse, together
 from poet.learning.batch.asked import Asked
 from poet.learning.batch.calls import Read
 from poet.learning.batch.threads import single
-from poet.model.insight import OptimizationInsights, ranked
+from poet.model.insight import OptimizationInsights
 from poet.model.objective import Objective
 from poet.seams import Engine, FunctionRecord, Store
 from poet.settings import Settings
@@ -57,7 +57,7 @@ def parts_of_store(settings: Settings, workers: int, only: Sequence[str] = (), s
 def run(parts: Sequence[Part], engine: Engine, asked: Asked | None = None) -> OptimizationInsights:
     """All findings of all parts: the same whatever the engine and the number of parts."""
     tasks = [Task(part, asked or Asked()) for part in parts]
-    return _together(found for part in engine.map(do, tasks) for found in part)
+    return together(found for part in engine.map(do, tasks) for found in part)
 
 
 def of_open_store(
@@ -65,11 +65,4 @@ def of_open_store(
 ) -> OptimizationInsights:
     """All findings of a store that is open, in this process."""
     with single():
-        return _together(_one(asked or Asked(), *each) for each in of_store(store, tuple(only), since))
-
-
-def _together(found: Iterator[Found]) -> OptimizationInsights:
-    told = sorted(found, key=lambda each: each.looked_at.function)
-    return OptimizationInsights(
-        ranked([insight for each in told for insight in each.insights]), tuple(each.looked_at for each in told)
-    )
+        return together(_one(asked or Asked(), *each) for each in of_store(store, tuple(only), since))

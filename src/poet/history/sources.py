@@ -16,14 +16,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from poet.errors import ConfigurationError, PoetError
-from poet.learning.batch.calls import TWICE, Coded, Entries, Loose, Read, of_executions, read, unwritten
+from poet.learning.batch.calls import SILENT, TWICE, Coded, Entries, Loose, Read, of_executions, read, unwritten
 from poet.seams import FunctionRecord, Store
 from poet.settings import Settings
 
 MEMORY = "1GB"  # what DuckDB may take for one part; beyond that it goes to disk
 ROWS = 1_000_000  # of one function that are looked at: the newest
 BATCH = 100_000  # rows that are read at a time
-NOT_MADE = {"shed": "not made", "cancelled": "cancelled by the caller"}  # outcomes that say nothing of a service
 
 
 class Unreadable(PoetError):
@@ -156,13 +155,16 @@ def _of_table(table: Any) -> Read:
     left: dict[str, int] = {}
     ids = _codes(table["id"])[0]
     again = np.zeros(len(ids), np.bool_)
-    again[1:] = ids[1:] == ids[:-1]
+    again[1:] = (ids[1:] == ids[:-1]) & (ids[1:] >= 0)  # without an id there is no telling
     outcome, outcomes = _codes(table["outcome"])
-    kind = np.array([outcomes.index(word) if word in outcomes else -2 for word in NOT_MADE])
-    for reason, code in zip(NOT_MADE.values(), kind.tolist(), strict=True):
-        left[reason] = int(((outcome == code) & ~again).sum())
+    silent = np.zeros(len(ids), np.bool_)
+    for kind, reason in SILENT.items():
+        word = kind.name.lower()
+        mine = outcome == outcomes.index(word) if word in outcomes else np.zeros(len(ids), np.bool_)
+        left[reason] = int((mine & ~again).sum())
+        silent |= mine
     left[TWICE] = int(again.sum())
-    table = table.filter(_loaded("pyarrow").array(~(again | np.isin(outcome, kind))))
+    table = table.filter(_loaded("pyarrow").array(~(again | silent)))
     outcome, outcomes = _codes(table["outcome"])
     words = np.array([*outcomes, ""], object)[outcome]
     good = (words == "success") | (words == "late")

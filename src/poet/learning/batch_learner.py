@@ -16,10 +16,11 @@ import numpy as np
 
 from poet.kernels.batch import changepoint, forecast, season
 from poet.learning.batch import groups, relations
-from poet.learning.batch.analysis import analyse
-from poet.learning.batch.asked import Asked, Costs
+from poet.learning.batch.analysis import analyse, together
+from poet.learning.batch.asked import LEVEL, Asked, Costs
 from poet.learning.batch.calls import Array, of_rows
-from poet.learning.batch.over_time import AHEAD_SHARE, DAY, LEVEL
+from poet.learning.batch.over_time import AHEAD_SHARE
+from poet.learning.batch.points import DAY
 from poet.learning.batch.threads import single
 from poet.model.estimate import Estimate
 from poet.model.insight import (
@@ -28,7 +29,6 @@ from poet.model.insight import (
     Season,
     Shift,
     TemporalPatterns,
-    ranked,
 )
 from poet.model.objective import Objective
 from poet.model.tunable import Value
@@ -79,15 +79,13 @@ class BatchLearner:
         """
         read, lost = of_rows(execution_history)
         with single():
-            found = [
-                analyse(name, calls, replace(self._asked, live=self._live.get(name, {})))
-                for name, calls in read.items()
-            ]
-        return OptimizationInsights(
-            ranked([insight for each in found for insight in each.insights]),
-            tuple(each.looked_at for each in found),
-            lost,
-        )
+            return together(
+                [
+                    analyse(name, calls, replace(self._asked, live=self._live.get(name, {})))
+                    for name, calls in read.items()
+                ],
+                lost,
+            )
 
 
 class PatternRecognitionEngine:

@@ -765,11 +765,22 @@ def alarms(
     times, values, probation: as for ``surprises``; per_day, costs, hold: as for ``Gate``. Empty where
     nothing is out of the ordinary, or too little was seen.
     """
-    at, _ = _series(times, values)
+    return sounded(times, surprises(times, values, probation=probation), per_day=per_day, costs=costs, hold=hold)
+
+
+def sounded(
+    times: npt.ArrayLike,
+    surprise: npt.ArrayLike,
+    *,
+    per_day: float | None = None,
+    costs: tuple[float, float, float] | None = None,
+    hold: float = 3600.0,
+) -> tuple[Alarm, ...]:
+    """The same where surprises are at hand, as ``surprises`` gives them."""
+    at, said = _series(times, surprise)
     gate = Gate(per_day=per_day, costs=costs, hold=hold)
-    surprise = surprises(times, values, probation=probation)
     return tuple(
-        Alarm(place, float(at[place]), float(surprise[place]), gate.threshold)
+        Alarm(place, float(at[place]), float(said[place]), gate.threshold)
         for place in np.argsort(at, kind="stable").tolist()
-        if math.isfinite(at[place]) and gate.update(float(at[place]), float(surprise[place]))
+        if math.isfinite(at[place]) and gate.update(float(at[place]), float(said[place]))
     )

@@ -20,6 +20,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from poet.kernels.batch.findings import adjusted
+
 Array = npt.NDArray[np.float64]
 
 
@@ -322,8 +324,7 @@ def _scan(
         return None
     looked.sort(key=lambda each: -each.z)
     single = {each.where[0]: each for each in looked if len(each.where) == 1}
-    tails = np.array([0.5 * math.erfc(each.z / math.sqrt(2)) for each in looked])
-    corrected = np.minimum.accumulate((tails * len(looked) / np.arange(1, len(looked) + 1))[::-1])[::-1]
+    corrected = adjusted([0.5 * math.erfc(each.z / math.sqrt(2)) for each in looked])
     found = [(each, p) for each, p in zip(looked, corrected.tolist(), strict=True) if p <= LEVEL and each.z > 0]
     apart = {
         each.where: len(each.where) == 1 or all(_apart(each, single[part], least) for part in each.where)
@@ -455,8 +456,7 @@ def shifts(
             z = float((q1[place] - q0[place]) / error[place])
             looked.append((name, label, float(q0[place]), float(q1[place]), float(bad[place]), z))
     looked.sort(key=lambda one: -abs(one[5]))
-    tails = np.array([math.erfc(abs(one[5]) / math.sqrt(2)) for one in looked])
-    corrected = np.minimum.accumulate((tails * len(looked) / np.arange(1, len(looked) + 1))[::-1])[::-1]
+    corrected = adjusted([math.erfc(abs(one[5]) / math.sqrt(2)) for one in looked])
     mean = float(was.mean()) if len(was) else 0.0
     found = [
         Shift(name, label, q0, q1, bad, (q1 - q0) * (bad - mean), z, p)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from poet.learning.batch import effects, groups, incidents, over_time, relations
 from poet.learning.batch.asked import Asked
 from poet.learning.batch.calls import Calls, Read
 from poet.learning.batch.points import FEWEST_POINTS, points, step_for
-from poet.model.insight import Analysed, Insight, ranked
+from poet.model.insight import Analysed, Insight, OptimizationInsights, ranked
 
 FEWEST_CALLS = 20
 SAMPLE = 20_000  # calls that are looked at one by one, evenly spread over all
@@ -50,8 +51,9 @@ def _analysed(function: str, calls: Calls, asked: Asked, looked_at: Analysed) ->
         found += over_time.findings(function, calls, series, courses, asked)
         found += incidents.findings(function, calls, series, courses, asked)
     some = _sample(calls, asked.seed)
-    for look in (effects.findings, relations.findings, groups.findings):
-        found += look(function, some, series, asked, untold)
+    found += effects.findings(function, some, asked)
+    found += relations.findings(function, some, series, asked, untold)
+    found += groups.findings(function, some, asked, untold)
     return Found(ranked(found), looked_at._replace(step=step, untold=tuple(untold)))
 
 
@@ -71,3 +73,13 @@ def _sample(calls: Calls, seed: int) -> Calls:
         return calls
     chosen = np.random.default_rng([seed, n]).choice(n, SAMPLE, replace=False)
     return calls.take(np.sort(chosen))
+
+
+def together(found: Iterable[Found], left_out: Mapping[str, int] | None = None) -> OptimizationInsights:
+    """What came of all functions; left_out: rows that belong to none, by reason."""
+    told = sorted(found, key=lambda each: each.looked_at.function)
+    return OptimizationInsights(
+        ranked([insight for each in told for insight in each.insights]),
+        tuple(each.looked_at for each in told),
+        left_out or {},
+    )

@@ -13,6 +13,8 @@ from poet.learning.batch.calls import Calls
 from poet.model.objective import Objective
 from poet.model.tunable import Value
 
+LEVEL = 0.9  # of all intervals
+
 Costs = tuple[float, float, float]
 """Of a false alarm, > 0, and of a missed incident, > 0, in one unit; and incidents per day that are expected, > 0."""
 

@@ -21,13 +21,8 @@ Array = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.int64]
 
-NO_TIME, NO_OUTCOME, TWICE, CLOCK, NOT_MADE = (
-    "without a time",
-    "without an outcome",
-    "told twice",
-    "with a clock far off",
-    "not made",
-)
+NO_TIME, NO_OUTCOME, TWICE, CLOCK = "without a time", "without an outcome", "told twice", "with a clock far off"
+SILENT = {Outcome.SHED: "not made", Outcome.CANCELLED: "cancelled by the caller"}  # what says nothing of a service
 MOST_NAMES = 64  # parameters, and features, that are looked at: the most frequent
 FAR = 10.0  # times the span of nearly all calls beyond which a moment is taken for a clock that is wrong
 NEARLY_ALL = 0.005  # share of the calls at each end that may lie anywhere
@@ -165,7 +160,7 @@ def _of_rows(rows: Sequence[Mapping[str, Any]]) -> Read:
         attempts = row.get("attempts")
         made = float(len(attempts)) if isinstance(attempts, Sequence) and not isinstance(attempts, str) else attempts
         version = row.get("version")
-        odds = _number(row.get("propensity"))
+        odds = number(row.get("propensity"))
         parameters.add(len(kept), row.get("parameters"))
         context.add(len(kept), row.get("context"))
         kept.append(
@@ -176,7 +171,7 @@ def _of_rows(rows: Sequence[Mapping[str, Any]]) -> Read:
                 not good and "timeout" in error.lower(),
                 _span(made),
                 version if isinstance(version, int) and 0 <= version < 2**62 else -1,
-                _number(row.get("score")),
+                number(row.get("score")),
                 bool(row.get("draw") or row.get("randomised")),
                 odds if 0 < odds <= 1 else math.nan,
                 "" if good else error,
@@ -191,8 +186,8 @@ def of_executions(executions: Iterable[Execution], versions: Mapping[int, Mappin
     kept: list[_Kept] = []
     parameters, context = _Gathered(), _Gathered()
     for each in executions:
-        if each.outcome in (Outcome.SHED, Outcome.CANCELLED):
-            left[NOT_MADE if each.outcome is Outcome.SHED else "cancelled by the caller"] += 1
+        if each.outcome in SILENT:
+            left[SILENT[each.outcome]] += 1
             continue
         good = each.outcome.good
         used = versions.get(each.version)
@@ -343,7 +338,7 @@ def _column(entries: Entries, mine: Bools, n: int) -> Column:
     values = [entries.values[code] for code in used.tolist()]
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         column = np.full(n, np.nan)
-        column[rows] = np.array([_number(value) for value in values])[np.searchsorted(used, codes)]
+        column[rows] = np.array([number(value) for value in values])[np.searchsorted(used, codes)]
         return column
     order = sorted(range(len(values)), key=lambda i: (type(values[i]).__name__, str(values[i])))
     place = np.empty(len(values), np.int64)
@@ -365,21 +360,21 @@ def unwritten(text: str) -> Value:
 # --- single values ---------------------------------------------------------------------------------------------------
 
 
-def _number(value: object) -> float:
+def number(value: object) -> float:
     """``value`` as a float; NaN where it is no finite number."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return math.nan
     try:
-        number = float(value)
+        told = float(value)
     except OverflowError:
         return math.nan
-    return number if math.isfinite(number) else math.nan
+    return told if math.isfinite(told) else math.nan
 
 
 def _span(value: object) -> float:
     """``value`` as a float >= 0; NaN where it is none."""
-    number = _number(value)
-    return number if number >= 0 else math.nan
+    told = number(value)
+    return told if told >= 0 else math.nan
 
 
 def _moment(value: object) -> float:
@@ -391,4 +386,4 @@ def _moment(value: object) -> float:
             return math.nan
     if isinstance(value, datetime):
         return value.timestamp()
-    return _number(value)
+    return number(value)

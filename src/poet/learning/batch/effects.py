@@ -11,21 +11,20 @@ import numpy as np
 from poet.kernels.batch import causal
 from poet.kernels.batch.causal import Effect
 from poet.kernels.batch.findings import adjusted
-from poet.learning.batch.asked import Asked
+from poet.learning.batch.asked import LEVEL, Asked
 from poet.learning.batch.calls import Array, Calls, Coded, Codes, Column
-from poet.learning.batch.points import Points
-from poet.learning.batch.saying import figure, share
+from poet.learning.batch.outcomes import worths
+from poet.learning.batch.saying import share
 from poet.model.estimate import Estimate
+from poet.model.figures import figures
 from poet.model.insight import Insight, Proposal
 from poet.model.tunable import Value
 
 RATE = 0.05  # of false discoveries among the effects that are told
-LEVEL = 0.9
 FEWEST = 30  # calls that were dealt out by lot
 BLOCK = 500  # calls, one after the other, within which the lot's odds are taken for the same where they were not logged
 MOST_LEVELS = 6  # values of a number that are arms of their own; more are put together
 BINS = 4  # into so many arms
-SCORED = 0.5  # share of the calls from which on their scores are what counts
 
 
 class Arms(NamedTuple):
@@ -35,13 +34,12 @@ class Arms(NamedTuple):
     values: tuple[Value, ...]  # of each arm; of a number that was put together its median
 
 
-def findings(function: str, calls: Calls, series: Points | None, asked: Asked, untold: list[str]) -> Iterable[Insight]:
+def findings(function: str, calls: Calls, asked: Asked) -> Iterable[Insight]:
     """All of one function: for each parameter the best value against the usual one, where they differ."""
-    del series
     if int(calls.tried.sum()) < FEWEST:
         return
     told = calls.take(_by_lot(calls))
-    outcome, unit = _outcome(told, asked)
+    outcome, unit = worths(told, asked)
     found: list[tuple[str, Arms, int, Effect]] = []
     for name, column in told.parameters.items():
         arms = _arms(column)
@@ -104,16 +102,6 @@ def _odds(codes: Codes, calls: Calls) -> Array:
     return np.where(np.isfinite(calls.odds), calls.odds, odds)
 
 
-def _outcome(calls: Calls, asked: Asked) -> tuple[Array, str]:
-    """What a call was worth."""
-    scored = np.isfinite(calls.score)
-    if float(scored.mean()) >= SCORED:
-        return calls.score, "score"
-    cost = asked.latency_cost * np.nan_to_num(calls.seconds)
-    more = asked.objective.attempt_cost * (np.nan_to_num(calls.requests, nan=1.0) - 1.0)
-    return np.asarray(asked.value * calls.good - cost - more, np.float64), "utility per call"
-
-
 def _told(
     function: str, calls: Calls, name: str, arms: Arms, usual: int, effect: Effect, unit: str, asked: Asked
 ) -> Insight:
@@ -126,7 +114,7 @@ def _told(
         "effect",
         name,
         f"{name} {_said(new)} instead of {_said(old)} {'gains' if better else 'costs'} "
-        f"{figure(abs(gain.value))} {unit} [{figure(gain.low)} to {figure(gain.high)}]; it was dealt out by lot "
+        f"{figures(abs(gain.value))} {unit} [{figures(gain.low)} to {figures(gain.high)}]; it was dealt out by lot "
         f"({share(taken)} of these calls), so that it is the cause",
         f"Make it live: poet analyze --apply, or poet pin {name}={_said(new)}." if better else f"Keep {_said(old)}.",
         gain,
@@ -148,7 +136,7 @@ def _told(
 
 
 def _said(value: Value) -> str:
-    return figure(value) if isinstance(value, float) else str(value)
+    return figures(value) if isinstance(value, float) else str(value)
 
 
 def _plain(value: Value, live: Value | None) -> Value:

@@ -10,23 +10,21 @@ import numpy as np
 
 from poet.kernels.batch import cluster
 from poet.kernels.batch.cluster import Clusters, Difference, Tailored
-from poet.learning.batch.asked import Asked
-from poet.learning.batch.calls import Array, Calls, Coded, Column, columns_of
-from poet.learning.batch.points import Points
-from poet.learning.batch.saying import figure, share, span
+from poet.learning.batch.asked import LEVEL, Asked
+from poet.learning.batch.calls import Calls, Coded, Column, columns_of
+from poet.learning.batch.outcomes import FEWEST, outcomes, worths
+from poet.learning.batch.saying import share, span
 from poet.model.estimate import Estimate
+from poet.model.figures import figures
 from poet.model.insight import ContextCluster, Insight, Proposal
 from poet.model.tunable import Value
 
-FEWEST = 100  # calls
 SAMPLE = 400  # calls that choose the number of groups: the structure that is worth telling shows in these
-LEVEL = 0.9
 TOLD = 2  # features by which a group is described: those that set it apart most
 
 
-def findings(function: str, calls: Calls, series: Points | None, asked: Asked, untold: list[str]) -> Iterable[Insight]:
+def findings(function: str, calls: Calls, asked: Asked, untold: list[str]) -> Iterable[Insight]:
     """All of one function: groups that fare differently, and parameters that want other values in each."""
-    del series
     if not calls.context:
         return
     if len(calls) < FEWEST:
@@ -35,46 +33,21 @@ def findings(function: str, calls: Calls, series: Points | None, asked: Asked, u
     found, names = _clusters(calls.context, asked.seed)
     if found.k == 1:
         return
-    outcomes, censored = _outcomes(calls)
-    for each in cluster.differ(found.labels, outcomes, censored=censored):
+    fared, censored = outcomes(calls)
+    for each in cluster.differ(found.labels, fared, censored=censored):
         if each.found:
             yield _apart(function, calls, found, names, each, asked)
     numbers = {name: column for name, column in calls.parameters.items() if not isinstance(column, Coded)}
-    for told in cluster.tailored(found.labels, numbers, _worth(calls, asked)):
+    for told in cluster.tailored(found.labels, numbers, worths(calls, asked)[0]):
         if told.pays:
             yield _own_values(function, calls, found, names, told)
 
 
 def _clusters(context: Mapping[str, Column], seed: int) -> tuple[Clusters, tuple[list[str], list[str]]]:
-    numbers = [name for name, column in context.items() if not isinstance(column, Coded)]
-    texts = [name for name, column in context.items() if isinstance(column, Coded)]
-    table = np.stack([_numbers(context[name]) for name in numbers], axis=1) if numbers else None
-    codes = [column.codes for column in context.values() if isinstance(column, Coded)]
-    return cluster.clusters(table, codes, seed=seed, sample=SAMPLE), (numbers, texts)
-
-
-def _numbers(column: Column) -> Array:
-    assert not isinstance(column, Coded)
-    return column
-
-
-def _outcomes(calls: Calls) -> tuple[dict[str, Array], dict[str, Array]]:
-    outcomes: dict[str, Array] = {}
-    told = (calls.good | calls.censored) & (calls.seconds > 0)
-    if told.sum() >= FEWEST:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            outcomes["latency"] = np.where(told, np.log10(calls.seconds), np.nan)
-    outcomes["failures"] = (~calls.good).astype(np.float64)
-    if np.isfinite(calls.score).sum() >= FEWEST:
-        outcomes["score"] = calls.score
-    return outcomes, {"latency": calls.censored.astype(np.float64)} if "latency" in outcomes else {}
-
-
-def _worth(calls: Calls, asked: Asked) -> Array:
-    scored = np.isfinite(calls.score)
-    if float(scored.mean()) >= 0.5:
-        return calls.score
-    return np.asarray(asked.value * calls.good - asked.latency_cost * np.nan_to_num(calls.seconds), np.float64)
+    numbers = {name: column for name, column in context.items() if not isinstance(column, Coded)}
+    texts = {name: column.codes for name, column in context.items() if isinstance(column, Coded)}
+    table = np.stack(list(numbers.values()), axis=1) if numbers else None
+    return cluster.clusters(table, list(texts.values()), seed=seed, sample=SAMPLE), (list(numbers), list(texts))
 
 
 def _described(calls: Calls, found: Clusters, names: tuple[list[str], list[str]], group: int) -> str:
@@ -105,7 +78,7 @@ def _centre(
 
 
 def _said(value: Value) -> str:
-    return f"about {figure(value)}" if isinstance(value, float) else f"= {value}"
+    return f"about {figures(value)}" if isinstance(value, float) else f"= {value}"
 
 
 def _apart(
@@ -115,7 +88,7 @@ def _apart(
     middle = [_plain(told, x) for x in told.median] if of_times else [each.value for each in told.mean]
     order = sorted(range(len(told.groups)), key=lambda i: middle[i])
     best, worst = (order[0], order[-1]) if told.outcome != "score" else (order[-1], order[0])
-    say = {"latency": span, "failures": share, "score": figure}[told.outcome]
+    say = {"latency": span, "failures": share, "score": figures}[told.outcome]
     groups = "; ".join(
         f"{_described(calls, found, names, told.groups[i])}: "
         f"{say(middle[i]) if math.isfinite(middle[i]) else 'no answer'} "
@@ -159,7 +132,7 @@ def _own_values(
     told: Tailored,
 ) -> Insight:
     groups = "; ".join(
-        f"{_described(calls, found, names, group)}: {figure(best)}"
+        f"{_described(calls, found, names, group)}: {figures(best)}"
         for group, best in zip(told.groups, told.best, strict=True)
     )
     gain = Estimate(*told.gain, told.n, LEVEL)
@@ -171,8 +144,8 @@ def _own_values(
         "cluster",
         told.parameter,
         f"{told.parameter} is best at another value in each group of contexts: {groups}; one for all: "
-        f"{figure(told.common)}; values of their own gain {figure(gain.value)} per call "
-        f"[{figure(gain.low)} to {figure(gain.high)}]",
+        f"{figures(told.common)}; values of their own gain {figures(gain.value)} per call "
+        f"[{figures(gain.low)} to {figures(gain.high)}]",
         "Let learning tell these contexts apart (context=), which gives each group its own value where that pays.",
         gain,
         "utility per call",

@@ -12,12 +12,13 @@ import numpy.typing as npt
 
 from poet.kernels.batch import anomaly, incident, season
 from poet.kernels.batch.incident import Incident, Signal, Slice
-from poet.learning.batch.asked import Asked
+from poet.learning.batch.asked import LEVEL, Asked
 from poet.learning.batch.calls import Array, Bools, Calls, Coded
 from poet.learning.batch.over_time import Course
 from poet.learning.batch.points import Points
-from poet.learning.batch.saying import chart, figure, moment, share, span
+from poet.learning.batch.saying import chart, moment, share, span
 from poet.model.estimate import Estimate
+from poet.model.figures import figures
 from poet.model.insight import Insight
 
 WATCHED = ("latency", "failures")
@@ -27,7 +28,6 @@ BEFORE = 48  # points that an incident is compared with, those right before it
 ODD = 4.5  # deviations of a point, or of the mean of a few, from which on a series is looked at closely
 FEW = 6  # points of that mean
 FEWEST = 10  # bad calls of an incident
-LEVEL = 0.9
 
 Texts = npt.NDArray[np.str_]
 PARTS = 4  # that a number's values are cut into, to say which calls suffered
@@ -42,16 +42,16 @@ def findings(function: str, calls: Calls, points: Points, courses: Sequence[Cour
             continue
         wanted = None if asked.costs is not None else asked.alarms
         hold = HOLD * points.step
-        sounded = anomaly.alarms(times, course.values, per_day=wanted, costs=asked.costs, hold=hold)
+        surprise = anomaly.surprises(times, course.values)
+        sounded = anomaly.sounded(times, surprise, per_day=wanted, costs=asked.costs, hold=hold)
         if sounded:
-            surprise = anomaly.surprises(times, course.values)
             signals[course.subject] = Signal(times, surprise, min(each.threshold for each in sounded))
     if not signals:
         return
-    known = {course.subject: course for course in courses}
+    known, features = {course.subject: course for course in courses}, _features(calls)
     for told in incident.group(signals, gap=GAP * points.step):
         found = told._replace(end=_end(known[told.voices[0].series], points, told))
-        spell = _spell(calls, points, found)
+        spell = _spell(calls, features, points, found)
         if spell is not None:
             yield from _told(function, points, known, found, spell, asked)
 
@@ -86,18 +86,16 @@ def _end(course: Course, points: Points, found: Incident) -> float:
 
 
 class _Spell(NamedTuple):
-    """The calls of an incident, and those right before it."""
+    """How the calls of an incident fared, and those right before it."""
 
-    before: Bools
-    during: Bools
-    bad_before: Bools  # of those before
-    bad: Bools  # of those during
+    bad_before: Bools  # of the calls before
+    bad: Bools  # of those during it
     subject: str
     features: bool  # whether anything is known that may tell calls apart
     slices: tuple[Slice, ...]
 
 
-def _spell(calls: Calls, points: Points, found: Incident) -> _Spell | None:
+def _spell(calls: Calls, features: dict[str, Texts], points: Points, found: Incident) -> _Spell | None:
     start, end = found.start, found.end + points.step
     before = (calls.started >= start - BEFORE * points.step) & (calls.started < start)
     during = (calls.started >= start) & (calls.started < end)
@@ -110,8 +108,8 @@ def _spell(calls: Calls, points: Points, found: Incident) -> _Spell | None:
         bad_before, bad = incident.slow(_seconds(calls, before), _seconds(calls, during))
     if bad.sum() < FEWEST or bad.mean() <= bad_before.mean():
         return None  # fewer failures than usual, or quicker answers: no incident
-    was, now = ({name: column[rows] for name, column in _features(calls).items()} for rows in (before, during))
-    return _Spell(before, during, bad_before, bad, subject, bool(now), incident.explain(was, now, bad_before, bad))
+    was, now = ({name: column[rows] for name, column in features.items()} for rows in (before, during))
+    return _Spell(bad_before, bad, subject, bool(features), incident.explain(was, now, bad_before, bad))
 
 
 def _seconds(calls: Calls, rows: Bools) -> Array:
@@ -130,7 +128,7 @@ def _features(calls: Calls) -> dict[str, Texts]:
             edges = np.unique(np.quantile(known, np.linspace(0, 1, PARTS + 1)[1:-1])) if len(known) else known
             if len(edges):
                 part = np.searchsorted(edges, column, side="right")
-                ends = ["…", *(figure(float(edge)) for edge in edges), "…"]
+                ends = ["…", *(figures(float(edge)) for edge in edges), "…"]
                 labels = np.array([f"{low} to {high}" for low, high in pairwise(ends)])
                 found[name] = np.where(np.isfinite(column), labels[part], "unknown")
     if len(np.unique(calls.version)) > 1:
@@ -163,7 +161,7 @@ def _told(
     course = courses[spell.subject]
     first, last = (round((at - points.start) / points.step) for at in (found.start, end))
     low, high = max(first - BEFORE, 0), min(last + BEFORE // 2, len(points))
-    values = [course.level(x) if math.isfinite(x) else math.nan for x in course.values[low:high].tolist()]
+    values = course.levels(course.values[low:high])
     finite = [x for x in values if math.isfinite(x)]
     ends = [course.said(pick(finite, default=0.0), points.step) for pick in (min, max)]
     drawn = chart(values, points.at(low), points.at(high), ends, (first - low) / max(high - low, 1))

@@ -11,25 +11,24 @@ import numpy as np
 from poet.kernels.batch import changepoint, forecast, season
 from poet.kernels.batch.changepoint import Change, Slope
 from poet.kernels.batch.season import Period
-from poet.learning.batch.asked import Asked
+from poet.learning.batch.asked import LEVEL, Asked
 from poet.learning.batch.calls import Array, Calls, Codes
-from poet.learning.batch.points import FEWEST_POINTS, Points
-from poet.learning.batch.saying import by, chart, figure, line, moment, share, span
+from poet.learning.batch.points import DAY, FEWEST_POINTS, Points
+from poet.learning.batch.saying import by, chart, line, moment, share, span
 from poet.model.estimate import Estimate
+from poet.model.figures import figures
 from poet.model.insight import Insight
 
 SHORTEST = 60.0  # points from which on seasons and forecasts are told: nobody plans by the second [s]
 AHEAD = 48.0 * 3600.0  # how far forecasts reach at most [s]
 USUAL = 0.95  # quantile of what was; a forecast that is not above it is no news
 AHEAD_SHARE = 0.25  # of what is known
-LEVEL = 0.9
 LEAST = {"latency": 0.02, "load": 0.04, "failures": 0.03}  # change that is told, on the scale of a course: log10; angle
 LEAST_SHARE = 0.005  # of failures, drift that is told
 LEAST_STRENGTH = 0.1  # of a season, as a share of the variance
 SURE = 1.9  # half widths of its interval that a trend must be away from zero, to be told: 2 in 1000 are by chance
 NEAR_TIMEOUT = 2.0  # times that a usual answer is from the timeout, within which it is asked what is to come
 LEAST_TREND = 1.05  # ratio over the whole history
-DAY = 86400.0  # [s]
 NEAR = 3  # points around a change within which another version counts as its company
 
 
@@ -38,7 +37,6 @@ class Course(NamedTuple):
 
     subject: str  # "latency", "failures", "load"
     values: Array  # (k,) log10 of seconds or of calls; of failures the arc sine of the root of their share
-    weights: Array  # (k,) calls that each rests on
     periods: tuple[Period, ...]
 
     def level(self, mean: float) -> float:
@@ -47,15 +45,15 @@ class Course(NamedTuple):
             return math.sin(min(max(mean, 0.0), math.pi / 2)) ** 2
         return float(10.0**mean) - (1.0 if self.subject == "load" else 0.0)
 
-    def levels(self) -> list[float]:
-        """All values in their own units; NaN where there is none."""
-        return [self.level(x) if math.isfinite(x) else math.nan for x in self.values.tolist()]
+    def levels(self, values: Array) -> list[float]:
+        """Such values in their own units; NaN where there is none."""
+        return [self.level(x) if math.isfinite(x) else math.nan for x in values.tolist()]
 
     def said(self, level: float, step: float) -> str:
         """A level in words; ``step`` of the points [s]."""
         if self.subject == "failures":
             return share(max(level, 0.0))
-        return span(level) if self.subject == "latency" else f"{figure(level)} calls per {span(step)}"
+        return span(level) if self.subject == "latency" else f"{figures(level)} calls per {span(step)}"
 
 
 def courses(points: Points) -> tuple[Course, ...]:
@@ -75,7 +73,7 @@ def courses(points: Points) -> tuple[Course, ...]:
             continue
         whole = values.copy()
         whole[0] = whole[-1] = np.nan
-        found.append(Course(subject, whole, points.calls, season.periods(whole, likely=likely)))
+        found.append(Course(subject, whole, season.periods(whole, likely=likely)))
     return tuple(found)
 
 
@@ -145,7 +143,7 @@ def _drawn(points: Points, course: Course, at: float = -1.0) -> tuple[str, ...]:
     """The whole course; a mark at the share ``at`` of it, if in [0, 1]."""
     known = course.values[np.isfinite(course.values)]
     ends = [course.said(course.level(float(x)), points.step) for x in (known.min(), known.max())]
-    return tuple(chart(course.levels(), points.start, points.at(len(points)), ends, at))
+    return tuple(chart(course.levels(course.values), points.start, points.at(len(points)), ends, at))
 
 
 def _mean(course: Course, start: int, end: int) -> float:
@@ -286,14 +284,9 @@ def _seasons(function: str, points: Points, course: Course) -> Iterable[Insight]
             n,
             points.start,
             points.at(len(points)),
-            picture=(f"{_line(course, profile)}  one period",),
+            picture=(f"{line(course.levels(profile))}  one period",),
             facts={"period": length, "strength": period.strength},
         )
-
-
-def _line(course: Course, values: Array) -> str:
-    """Values of a course as a line of blocks, in its own units."""
-    return line([course.level(x) if math.isfinite(x) else math.nan for x in values.tolist()])
 
 
 def _profile(course: Course, period: Period) -> Array:
@@ -365,5 +358,5 @@ def _to_come(
         n,
         points.at(len(points) - 1),
         points.at(len(points) - 1 + ahead),
-        picture=(f"{_line(course, told.mean)}  the next {span(ahead * points.step)}",),
+        picture=(f"{line(course.levels(told.mean))}  the next {span(ahead * points.step)}",),
     )

@@ -9,6 +9,7 @@ import numpy as np
 from poet.learning.batch.calls import Array, Calls
 
 STEPS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 86400.0)  # [s]; a day is a whole number of each
+DAY = 86400.0  # [s]
 USUAL = 3600.0  # what is taken where the history is long enough for it [s]
 FEWEST_POINTS = 24
 MOST_POINTS = 4000
@@ -26,7 +27,6 @@ class Points:
     calls: Array  # (k,) whose start lies in each
     failures: Array  # (k,) of them without an answer
     latency: Array  # (k,) mean of log10 of the answered calls' seconds; NaN where there are too few
-    spread: Array  # (k,) standard deviation of that mean; NaN there, too
 
     def __len__(self) -> int:
         return len(self.calls)
@@ -75,8 +75,4 @@ def points(calls: Calls, step: float) -> Points:
     enough = n >= FEWEST_CALLS
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.bincount(where, weights=logs, minlength=k) / n
-        off = logs - mean[where]
-        spread = np.sqrt(np.bincount(where, weights=off * off, minlength=k) / (n - 1) / n)
-    return Points(
-        float(first * step), step, counts, failures, np.where(enough, mean, np.nan), np.where(enough, spread, np.nan)
-    )
+    return Points(float(first * step), step, counts, failures, np.where(enough, mean, np.nan))

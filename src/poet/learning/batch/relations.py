@@ -11,18 +11,17 @@ import numpy as np
 from poet.kernels.batch import correlation
 from poet.kernels.batch.correlation import Relation
 from poet.kernels.batch.findings import Figure
-from poet.learning.batch.asked import Asked
-from poet.learning.batch.calls import Array, Calls, Coded, Column
-from poet.learning.batch.points import Points
-from poet.learning.batch.saying import by, figure, share
+from poet.learning.batch.asked import LEVEL, Asked
+from poet.learning.batch.calls import Array, Calls, Coded, Column, number
+from poet.learning.batch.outcomes import FEWEST, outcomes
+from poet.learning.batch.points import DAY, Points
+from poet.learning.batch.saying import by, share
 from poet.model.estimate import Estimate
+from poet.model.figures import figures
 from poet.model.insight import Insight
 
-FEWEST = 100  # calls
 FEWEST_OF = 30  # calls of a category, for it to be looked at
 MOST_CATEGORIES = 4  # of a feature: the most frequent
-LEVEL = 0.9
-DAY = 86400.0  # [s]
 _OF_PARAMETER, _OF_FEATURE = "parameter ", "feature "
 
 
@@ -35,11 +34,13 @@ def findings(function: str, calls: Calls, series: Points | None, asked: Asked, u
     if not causes:
         untold.append("no relations: no parameter and no feature differs between calls")
         return
-    outcomes, censored = _outcomes(calls)
-    if not outcomes:
+    fared, censored = outcomes(calls)
+    fared = {name: outcome for name, outcome in fared.items() if _differs(name, outcome)}
+    censored = {name: flags for name, flags in censored.items() if name in fared}
+    if not fared:
         untold.append("no relations: all calls fared alike")
         return
-    for found in correlation.relations(causes, outcomes, _confounders(calls, series), censored=censored):
+    for found in correlation.relations(causes, fared, _confounders(calls, series), censored=censored):
         if found.found:
             yield _told(function, calls, found, asked)
 
@@ -63,22 +64,12 @@ def _causes(of: str, columns: Mapping[str, Column]) -> dict[str, Array]:
     return causes
 
 
-def _outcomes(calls: Calls) -> tuple[dict[str, Array], dict[str, Array]]:
-    """What differs between calls, and which of it is censored."""
-    outcomes: dict[str, Array] = {}
-    told = calls.good | calls.censored
-    with np.errstate(divide="ignore", invalid="ignore"):
-        seconds = np.where(told & (calls.seconds > 0), np.log10(calls.seconds), np.nan)
-    known = seconds[np.isfinite(seconds)]
-    if len(known) >= FEWEST and float(np.ptp(known)) > 0:
-        outcomes["latency"] = seconds
-    failed = (~calls.good).astype(np.float64)
-    if FEWEST_OF <= failed.sum() <= len(failed) - FEWEST_OF:
-        outcomes["failures"] = failed
-    known = calls.score[np.isfinite(calls.score)]
-    if len(known) >= FEWEST and float(np.ptp(known)) > 0:
-        outcomes["score"] = calls.score
-    return outcomes, {"latency": calls.censored.astype(np.float64)} if "latency" in outcomes else {}
+def _differs(name: str, outcome: Array) -> bool:
+    """Whether calls fared differently, and often enough."""
+    known = outcome[np.isfinite(outcome)]
+    if name == "failures":
+        return bool(FEWEST_OF <= known.sum() <= len(known) - FEWEST_OF)
+    return float(np.ptp(known)) > 0
 
 
 def _confounders(calls: Calls, series: Points | None) -> dict[str, Array]:
@@ -99,21 +90,21 @@ def _told(function: str, calls: Calls, found: Relation, asked: Asked) -> Insight
     parameter = found.cause.startswith(_OF_PARAMETER)
     category = " = " in found.cause
     name = cause.partition(" = ")[0]
-    other = "all others" if category else figure(found.low)
-    apart = f"{cause} against {other}" if category else f"{cause} at {figure(found.high)} against {other}"
+    other = "all others" if category else figures(found.low)
+    apart = f"{cause} against {other}" if category else f"{cause} at {figures(found.high)} against {other}"
     subject = {"latency": "answers take", "failures": "calls fail", "score": "scores are"}[found.outcome]
     if found.outcome == "latency":
-        size = f"{by(1 + effect)} [{figure(100 * low)} to {figure(100 * high)} %]"
+        size = f"{by(1 + effect)} [{figures(100 * low)} to {figures(100 * high)} %]"
     elif found.outcome == "failures":
         size = f"{share(abs(effect))} {'more' if effect > 0 else 'less'} often [{share(low)} to {share(high)}]"
     else:
-        size = f"{figure(abs(effect))} {'higher' if effect > 0 else 'lower'} [{figure(low)} to {figure(high)}]"
+        size = f"{figures(abs(effect))} {'higher' if effect > 0 else 'lower'} [{figures(low)} to {figures(high)}]"
     bend = ""
     if found.bent and found.optimum is not None:
         best = found.optimum
         bend = (
-            f"; {'most' if best.highest else 'least'} at {cause} {figure(best.where.value)} "
-            f"[{figure(best.where.low)} to {figure(best.where.high)}]"
+            f"; {'most' if best.highest else 'least'} at {cause} {figures(best.where.value)} "
+            f"[{figures(best.where.low)} to {figures(best.where.high)}]"
         )
     hidden = f"; the plain correlation is {found.raw.value:+.2f}, all else the same {found.partial.value:+.2f}" + (
         f": {found.explained_by} explains most of the difference" if found.explained_by else ""
@@ -167,7 +158,7 @@ def of_performance(
     params: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]], performance: Sequence[float]
 ) -> dict[str, Any]:
     """See ``PatternRecognitionEngine.performance_correlation_analysis``."""
-    outcome = np.array([_number(x) for x in performance], np.float64)
+    outcome = np.array([number(x) for x in performance], np.float64)
     if isinstance(params, Mapping):
         named = {str(name): list(params[name]) for name in sorted(params)}
     else:
@@ -184,7 +175,7 @@ def of_performance(
         for text in texts[: 1 if len(texts) == 2 else MOST_CATEGORIES]:
             causes[f"{name}={text}"] = np.array([math.nan if x is None else float(x == text) for x in values])
         if not texts:
-            causes[name] = np.array([_number(x) for x in values], np.float64)
+            causes[name] = np.array([number(x) for x in values], np.float64)
     if not causes or len(outcome) == 0:
         return {}
     return {each.cause: _entry(each) for each in correlation.relations(causes, {"performance": outcome})}
@@ -209,12 +200,3 @@ def _entry(found: Relation) -> dict[str, Any]:
 
 def _plain(found: Figure) -> dict[str, float]:
     return {"value": found.value, "low": found.low, "high": found.high}
-
-
-def _number(value: Any) -> float:
-    if value is None or isinstance(value, str | bool):
-        return math.nan
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan

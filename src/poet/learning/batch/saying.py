@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from poet.model.drawing import blocks
+from poet.model.figures import figures
 
 WIDTH = 60  # columns of a picture
 
@@ -34,28 +35,15 @@ def span(seconds: float) -> str:
     ('12.3 ms', '2 s', '90 s', '2 h', '1 day', '7 days')
     """
     if seconds < 1.0:
-        return f"{figure(1000 * seconds)} ms"
+        return f"{figures(1000 * seconds)} ms"
     if seconds < 180.0:
-        return f"{figure(seconds)} s"
+        return f"{figures(seconds)} s"
     if seconds < 7200.0:
-        return f"{figure(seconds / 60)} min"
+        return f"{figures(seconds / 60)} min"
     if seconds < 86400.0:
-        return f"{figure(seconds / 3600)} h"
-    days = figure(seconds / 86400)
+        return f"{figures(seconds / 3600)} h"
+    days = figures(seconds / 86400)
     return f"{days} day" if days == "1" else f"{days} days"
-
-
-def figure(x: float) -> str:
-    """Three digits, never in powers of ten.
-
-    >>> figure(1234.5), figure(0.01234), figure(12.0)
-    ('1234', '0.0123', '12')
-    """
-    if x == 0 or not math.isfinite(x):
-        return f"{x:g}"
-    places = max(0, 2 - math.floor(math.log10(abs(x))))
-    shown = f"{x:.{min(places, 12)}f}"
-    return shown.rstrip("0").rstrip(".") if "." in shown else shown
 
 
 def share(x: float) -> str:
@@ -64,7 +52,7 @@ def share(x: float) -> str:
     >>> share(0.1234), share(0.001234)
     ('12.3 %', '0.123 %')
     """
-    return f"{figure(100 * x)} %"
+    return f"{figures(100 * x)} %"
 
 
 def by(ratio: float) -> str:
@@ -74,8 +62,8 @@ def by(ratio: float) -> str:
     ('25 % higher', '20 % lower', '3 times as high')
     """
     if ratio >= 2.0:
-        return f"{figure(ratio)} times as high"
-    return f"{figure(100 * (ratio - 1))} % higher" if ratio >= 1.0 else f"{figure(100 * (1 - ratio))} % lower"
+        return f"{figures(ratio)} times as high"
+    return f"{figures(100 * (ratio - 1))} % higher" if ratio >= 1.0 else f"{figures(100 * (1 - ratio))} % lower"
 
 
 def line(values: Sequence[float], width: int = WIDTH) -> str:

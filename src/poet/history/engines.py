@@ -65,13 +65,15 @@ class Ray:
         self._mine = not self._ray.is_initialized()
         if not self._mine:
             return
-        # Without the first, Ray tells its makers of every use; without the second, a cluster that a file of the
-        # machine's temporary folder names would be joined.
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray tells its makers of every use
         if address is None:
-            os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+            os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of a change to come
             self._ray.init(
-                address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="error"
+                address="local",  # else a cluster that a file of the machine's temporary folder names would be joined
+                num_cpus=workers,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="error",
             )
         else:
             self._ray.init(address=address, log_to_driver=False, logging_level="error")

@@ -112,7 +112,7 @@ class PatternRecognitionEngine:
         params: one mapping per execution, or one sequence per parameter, in order of time. performance: of each
         execution, the higher the better; NaN where it is not known. Each entry is a mapping: ``correlation`` (of ranks,
         in [-1, 1]) with ``low`` and ``high`` (90 %), ``partial`` (given the other parameters), ``significant`` (beyond
-        chance at a false-discovery rate of 5 % over all parameters, and large enough to matter), ``nonlinear``, and
+        chance at a false-discovery rate of 2 % over all parameters, and large enough to matter), ``nonlinear``, and
         ``best`` (the value where performance is highest, where that lies within the range). Raises ValueError where the
         two are not of one length.
         """

@@ -175,6 +175,17 @@ class StaleParameters(StoreError):
         return f"{self.function}: we know generation {self.ours}, the store is at {self.kept}"
 
 
+class StaleDocument(StaleParameters):
+    """Another revision of a document is kept. Read it again, and decide anew."""
+
+    def __init__(self, document: str, ours: int, kept: int) -> None:
+        super().__init__(document, ours, kept)
+
+    def __str__(self) -> str:
+        there = f"revision {self.kept} is kept" if self.kept else "none is kept"
+        return f"{self.function}: meant to replace {f'revision {self.ours}' if self.ours else 'nothing'}, but {there}"
+
+
 class UnknownFunction(StoreError):
     """No function of this name is kept. Correct the name, or call the function once."""
 

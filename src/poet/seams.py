@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from poet.model.aggregate import Hour
+from poet.model.document import Document
 from poet.model.estimate import Estimate
 from poet.model.execution import Context, Execution, Feedback
 from poet.model.explanation import Explanation
@@ -246,19 +247,29 @@ class Store(Protocol):
         """Where each name stands; ``live`` and ``last_good`` always do. Raises UnknownFunction."""
 
     def publish(
-        self, function: FunctionKey, draft: ParameterSet, *, expected: int, alias: Literal["live", "canary"] = "live"
+        self,
+        function: FunctionKey,
+        draft: ParameterSet,
+        *,
+        expected: int,
+        alias: Literal["live", "canary"] | None = "live",
+        beside: Sequence[Document] = (),
     ) -> Standing:
-        """Keep ``draft`` as the next version and make it live, or the canary, in one step.
+        """Keep ``draft`` as the next version and make it live, or the canary, in one step; None: no name moves there.
 
         The version that was live becomes the last good one where a learner or a person replaces it by a new live one.
         expected: the generation that the draft was made from. Raises StaleParameters where another one holds.
+        beside: documents that are kept in the same step, as by ``keep``; where one cannot be, nothing has changed.
+            ``document.THIS_VERSION`` in their bodies stands for the number that the draft gets.
         """
 
-    def rollback(self, function: FunctionKey, to: int | None, *, author: str, reason: str) -> Standing:
+    def rollback(
+        self, function: FunctionKey, to: int | None, *, author: str, reason: str, beside: Sequence[Document] = ()
+    ) -> Standing:
         """Make an older version live and pause learning, in one step. ``None``: the parent of the live version.
 
         It becomes the last good one, and a canary is taken back. Pins stay where the older version agrees with them.
-        Raises UnknownVersion.
+        beside: documents that are kept in the same step, as by ``keep``. Raises UnknownVersion.
         """
 
     def point(
@@ -270,11 +281,13 @@ class Store(Protocol):
         expected: int,
         author: str,
         reason: str,
+        beside: Sequence[Document] = (),
     ) -> Standing:
         """Move a name to a version that is there, in one step; None takes a canary back.
 
         To make the canary live ends its trial; what was live becomes the last good one. Raises UnknownVersion,
         StaleParameters where the generation is not ``expected``, and ValueError where live or last_good would be None.
+        beside: documents that are kept in the same step, as by ``keep``.
         """
 
     def steer(
@@ -287,6 +300,22 @@ class Store(Protocol):
         pinned: Mapping[str, Value] | None = None,
     ) -> Standing:
         """Pause or resume learning, pin values (a new live version holds them) or lift pins (an empty mapping)."""
+
+    def documents(
+        self, kind: str, function: FunctionKey | None = None, *, name: str | None = None, ended: bool = True
+    ) -> list[Document]:
+        """Those of a kind, by function and name; of one function only, of one name only. ended: also those not open."""
+
+    def keep(self, document: Document, *, quiet: bool = False) -> Document:
+        """Keep it in place of the revision that it says, and give it as it is kept.
+
+        The generation of its function, and of the store, grows; quiet: not, as nobody needs to know of it soon.
+        Raises StaleDocument where another revision is kept, UnknownFunction, and ValueError where it cannot be kept:
+        too long, or no JSON (``model.document``).
+        """
+
+    def discard(self, documents: Sequence[Document]) -> None:
+        """Delete these, whatever their revision; those that are not there are passed over. Quiet."""
 
     def bring_in(self, incoming: Sequence[Incoming]) -> list[Standing]:
         """Take in what was learned elsewhere: all of it or nothing, in one step.

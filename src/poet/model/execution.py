@@ -55,6 +55,7 @@ class Execution(NamedTuple):
     score: float | None = None  # what the answer was worth, 0 worst .. 1 best; None: nobody has said
     values: Context = ()  # of tunables that it used otherwise than its version says: tried, its context's, the caller's
     goals: tuple[tuple[str, float], ...] = ()  # what it was scored by, by name, where there are several
+    propensity: float = 1.0  # probability, in (0, 1], with which a coin gave the call its version; 1: there was none
 
     @property
     def id(self) -> str:
@@ -69,6 +70,24 @@ def rescored(execution: Execution, score: float | None, goals: tuple[tuple[str, 
     """
     together = tuple({**dict(execution.goals), **dict(goals)}.items())[:MOST_FEATURES] if goals else execution.goals
     return execution._replace(score=execution.score if score is None else score, goals=together)
+
+
+class Dealt(int):
+    """The number of a version that a coin gave to a call, with the probability of that.
+
+    A plan bears it in place of the plain number, so that calls tell of it at no cost.
+
+    >>> Dealt(7, 0.25) == 7, Dealt(7, 0.25).propensity
+    (True, 0.25)
+    """
+
+    propensity: float
+
+    def __new__(cls, version: int, propensity: float) -> Dealt:
+        """propensity: in (0, 1]."""
+        dealt = super().__new__(cls, version)
+        dealt.propensity = propensity
+        return dealt
 
 
 class Feedback(NamedTuple):
@@ -137,6 +156,9 @@ def from_record(record: Record, writer: str, epoch: float) -> Execution:
     """
     sequence, start, end, version, detail = record
     seconds = end - start
+    if type(version) is Dealt:
+        plain = from_record((sequence, start, end, int(version), detail), writer, epoch)
+        return plain._replace(propensity=version.propensity)
     if detail is None or len(detail) == 4:
         outcome, attempts, error, context = detail or PLAIN
         attempts = attempts or (Attempt(outcome, seconds),)

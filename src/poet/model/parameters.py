@@ -8,6 +8,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, NoReturn
 
+from poet.model.document import Document
 from poet.model.estimate import Estimate
 from poet.model.tunable import Value
 
@@ -193,6 +194,8 @@ class Standing(NamedTuple):
     generation: int  # grows with every change below, by whomever
     paused: str = ""  # why learning may publish nothing; empty: it may
     pinned: Mapping[str, Value] = MappingProxyType({})  # values that learning must not change
+    canary: ParameterSet | None = None  # on trial beside the live one
+    steering: tuple[Document, ...] = ()  # roll-outs and experiments of the function that are open, by kind and name
 
 
 AliasName = Literal["live", "canary", "last_good", "pinned"]
@@ -226,6 +229,7 @@ class Change(NamedTuple):
         "withdraw",  # the canary was taken back
         "vouch",  # a version became the last good one
         "import",  # a version came from elsewhere and went live
+        "arm",  # a version was made for an experiment
     ]
     version: int  # that it is about: live afterwards, but for a canary's and a last good one's own changes
     author: str

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from poet.errors import StaleParameters, StoreUnavailable, UnknownFunction, UnknownVersion
+from poet.errors import StaleDocument, StaleParameters, StoreUnavailable, UnknownFunction, UnknownVersion
 from poet.model.aggregate import HOUR, Hour
+from poet.model.document import STEERING, Document
 from poet.model.execution import Execution, Feedback
 from poet.model.function import FunctionKey
 from poet.model.parameters import Alias, AliasName, Change, ParameterSet, Standing
@@ -39,6 +40,7 @@ class _Kept:
     hours: dict[tuple[int, int], Hour] = field(default_factory=dict)  # by number and version
     learner: bytes | None = None
     contributions: dict[str, tuple[int, float]] = field(default_factory=dict)  # of each writer the last one, and when
+    documents: dict[tuple[str, str], Document] = field(default_factory=dict)  # by kind and name
 
     @property
     def live(self) -> ParameterSet:
@@ -49,7 +51,15 @@ class _Kept:
         return {name: alias.version for name, alias in self.aliases.items()}
 
     def standing(self) -> Standing:
-        return Standing(self.live, self.generation, self.paused, MappingProxyType(dict(self.pinned)))
+        canary = self.aliases.get("canary")
+        return Standing(
+            self.live,
+            self.generation,
+            self.paused,
+            MappingProxyType(dict(self.pinned)),
+            None if canary is None else self.versions[canary.version - 1],
+            tuple(each for place, each in sorted(self.documents.items()) if each.open and place[0] in STEERING),
+        )
 
     def said(self, place: Place) -> Said:
         """What was said of an execution later."""
@@ -73,6 +83,7 @@ class MemoryStore:
         self._lock = threading.RLock()  # re-entrant, as pinning publishes
         self._kept: dict[FunctionKey, _Kept] = {}
         self._generation = 0
+        self._documents: dict[tuple[str, str], Document] = {}  # of no function
         self._reports: dict[str, ProcessReport] = {}
         self._closed = False
 
@@ -116,25 +127,34 @@ class MemoryStore:
             return dict(sorted(self._of(function).aliases.items()))
 
     def publish(
-        self, function: FunctionKey, draft: ParameterSet, *, expected: int, alias: Literal["live", "canary"] = "live"
+        self,
+        function: FunctionKey,
+        draft: ParameterSet,
+        *,
+        expected: int,
+        alias: Literal["live", "canary"] | None = "live",
+        beside: Sequence[Document] = (),
     ) -> Standing:
-        """Keep ``draft`` as the next version and make it live, or the canary. Raises UnknownFunction, StaleParameters.
+        """Keep ``draft`` as the next version and make it live, or the canary, or neither.
 
-        Raises ValueError for another alias.
+        Raises UnknownFunction, StaleParameters, and ValueError for another alias or documents that cannot be kept.
         """
         rules.check_publishable(alias)
         with self._open():
             kept = self._expected(function, expected)
+            self._write(kept, rules.beside(beside, function, len(kept.versions) + 1))
             version = self._keep(kept, draft)
             places = rules.after_publish(kept.places, version, alias)
-            action = "publish" if alias == rules.LIVE else "propose"
-            return self._changed(kept, places, action, version, draft.author, draft.reason)
+            return self._changed(kept, places, rules.published_as(alias), version, draft.author, draft.reason)
 
-    def rollback(self, function: FunctionKey, to: int | None, *, author: str, reason: str) -> Standing:
-        """Make an older version live and pause learning. Raises UnknownFunction, UnknownVersion."""
+    def rollback(
+        self, function: FunctionKey, to: int | None, *, author: str, reason: str, beside: Sequence[Document] = ()
+    ) -> Standing:
+        """Make an older version live and pause learning. Raises UnknownFunction, UnknownVersion, StaleDocument."""
         with self._open():
             kept = self._of(function)
             target = self._version(kept, kept.live.parent if to is None else to)
+            self._write(kept, rules.beside(beside, function, target))
             kept.paused = rules.pause_text(reason, author, f"rolled back to version {target}")
             kept.pinned = rules.lasting_pins(kept.pinned, kept.versions[target - 1])
             places = rules.after_rollback(kept.places, target, pinned=bool(kept.pinned))
@@ -149,14 +169,16 @@ class MemoryStore:
         expected: int,
         author: str,
         reason: str,
+        beside: Sequence[Document] = (),
     ) -> Standing:
-        """Move a name. Raises UnknownFunction, UnknownVersion, StaleParameters, ValueError."""
+        """Move a name. Raises UnknownFunction, UnknownVersion, StaleParameters, StaleDocument, ValueError."""
         with self._open():
             kept = self._expected(function, expected)
             places = rules.after_point(kept.places, alias, version)
             target = kept.places.get(alias, 0) if version is None else self._version(kept, version)
-            if places == kept.places:
+            if places == kept.places and not beside:
                 return kept.standing()
+            self._write(kept, rules.beside(beside, function, target))
             return self._changed(kept, places, rules.action_of(alias, version), target, author, reason)
 
     def steer(
@@ -189,6 +211,53 @@ class MemoryStore:
                 action = "pause" if paused else "resume"
                 kept.changes.append(rules.change(now, action, places["live"], author, reason))
             return self._moved(kept, places)
+
+    def documents(
+        self, kind: str, function: FunctionKey | None = None, *, name: str | None = None, ended: bool = True
+    ) -> list[Document]:
+        """Those of a kind, by function and name; of one function only, of one name only. Raises UnknownFunction."""
+        with self._open():
+            if function is None:
+                found = [
+                    *self._documents.values(),
+                    *(d for kept in self._kept.values() for d in kept.documents.values()),
+                ]
+            else:
+                found = list(self._of(function).documents.values())
+        found = [d for d in found if d.kind == kind and (d.open or ended) and name in (None, d.name)]
+        return sorted(found, key=lambda document: (document.function or (), document.name))
+
+    def keep(self, document: Document, *, quiet: bool = False) -> Document:
+        """Keep it in place of its revision. Raises StaleDocument, UnknownFunction, ValueError."""
+        rules.check_document(document)
+        with self._open():
+            kept = None if document.function is None else self._of(document.function)
+            (written,) = self._write(kept, [document])
+            if not quiet:
+                self._generation += 1
+                if kept is not None:
+                    kept.generation += 1
+                    kept.changed = self._generation
+            return written
+
+    def discard(self, documents: Sequence[Document]) -> None:
+        """Delete these. Those that are not there are passed over."""
+        with self._open():
+            for each in documents:
+                kept = self._kept.get(each.function) if each.function is not None else None
+                shelf = self._documents if each.function is None else {} if kept is None else kept.documents
+                shelf.pop((each.kind, each.name), None)
+
+    def _write(self, kept: _Kept | None, documents: Sequence[Document]) -> list[Document]:
+        """All of them or none. Raises StaleDocument."""
+        shelf = self._documents if kept is None else kept.documents
+        for each in documents:
+            there = shelf.get((each.kind, each.name))
+            if each.revision != (0 if there is None else there.revision):
+                raise StaleDocument(f"{each.kind} {each.name}", each.revision, 0 if there is None else there.revision)
+        written = [each._replace(revision=each.revision + 1, at=self._clock.wall()) for each in documents]
+        shelf.update({(each.kind, each.name): each for each in written})
+        return written
 
     def bring_in(self, incoming: Sequence[Incoming]) -> list[Standing]:
         """Take in what was learned elsewhere, all of it or nothing. Raises StaleParameters."""

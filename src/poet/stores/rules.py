@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from operator import lt
 
+from poet.model.document import LONGEST_BODY, LONGEST_NAME, THIS_VERSION, Document
 from poet.model.execution import Execution
+from poet.model.function import FunctionKey
 from poet.model.parameters import Alias, AliasName, Change, ParameterSet
 from poet.model.tunable import Value
 from poet.seams import FunctionRecord
@@ -58,8 +61,12 @@ def first_places() -> dict[AliasName, int]:
     return {"live": 1, "last_good": 1}
 
 
-def after_publish(places: Places, version: int, alias: AliasName, *, pinned: bool = False) -> dict[AliasName, int]:
-    """A new ``version`` is live, or the canary; ``pinned``: it holds what a person fixed."""
+def after_publish(
+    places: Places, version: int, alias: AliasName | None, *, pinned: bool = False
+) -> dict[AliasName, int]:
+    """A new ``version`` is live, or the canary; ``pinned``: it holds what a person fixed. None: it has no name."""
+    if alias is None:
+        return dict(places)
     if alias != LIVE:
         return {**places, alias: version}
     moved = {**places, "live": version, "last_good": places["live"]}
@@ -77,9 +84,9 @@ def after_unpin(places: Places) -> dict[AliasName, int]:
     return {name: at for name, at in places.items() if name != "pinned"}
 
 
-def check_publishable(alias: str) -> None:
+def check_publishable(alias: str | None) -> None:
     """Raises ValueError where a new version cannot have this name."""
-    if alias not in ("live", "canary"):
+    if alias not in ("live", "canary", None):
         raise ValueError(f"a new version goes live or becomes the canary, not {alias!r}")
 
 
@@ -97,6 +104,33 @@ def after_point(places: Places, alias: AliasName, version: int | None) -> dict[A
         if places.get("canary") == version:
             del moved["canary"]
     return moved
+
+
+def published_as(alias: str | None) -> str:
+    """What history calls a new version that has this name."""
+    return "arm" if alias is None else "publish" if alias == LIVE else "propose"
+
+
+def check_document(document: Document) -> Document:
+    """``document`` where it can be kept. Raises ValueError."""
+    for what, text in (("kind", document.kind), ("name", document.name)):
+        if not (isinstance(text, str) and 0 < len(text) <= LONGEST_NAME) or "\0" in text:
+            raise ValueError(f"the {what} of a document must be a text of 1 to {LONGEST_NAME} characters, got {text!r}")
+    if len(document.body.encode()) > LONGEST_BODY:
+        raise ValueError(f"the {document.kind} {document.name!r} must be of at most {LONGEST_BODY} bytes")
+    try:
+        json.loads(document.body)
+    except ValueError as error:
+        raise ValueError(f"the {document.kind} {document.name!r} must be a JSON text: {error}") from None
+    return document
+
+
+def beside(documents: Sequence[Document], function: FunctionKey, version: int) -> list[Document]:
+    """Documents that are kept with a new version. Raises ValueError where one is about another function."""
+    for document in documents:
+        if document.function != function:
+            raise ValueError(f"the {document.kind} {document.name!r} is not about {function.name}")
+    return [check_document(each._replace(body=each.body.replace(THIS_VERSION, str(version)))) for each in documents]
 
 
 def action_of(alias: AliasName, version: int | None) -> str:

@@ -17,7 +17,7 @@ from poet.model.fixed import held
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
 from poet.model.tunable import Value
-from poet.seams import FunctionRecord, Learner, Probe
+from poet.seams import FunctionRecord, Learner, Lot, Probe
 from poet.training.late import Late
 from poet.training.rest import Rest
 
@@ -51,8 +51,8 @@ class Subject(Protocol):
     def kept(self) -> bool:
         """Whether executions are stored."""
 
-    def deliver(self, parameters: ParameterSet, probe: Probe) -> None:
-        """Hand parameters down to the call path."""
+    def deliver(self, parameters: ParameterSet, probe: Probe, lot: Lot | None = None) -> None:
+        """Hand parameters down to the call path. lot: calls get one of several versions by it, in their place."""
 
 
 class Inbox:

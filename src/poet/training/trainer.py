@@ -18,6 +18,7 @@ from poet.settings import Settings, upkeep_at
 from poet.training.late import Pair
 from poet.training.rest import Rest
 from poet.training.trainee import Trainee
+from poet.training.trial import Trial
 
 T = TypeVar("T")
 
@@ -59,6 +60,10 @@ class Faults:
             complain("%s (calls go on; counted from now on, not logged again)", text)
 
 
+Trials = Callable[["Trainer", Trainee, Trial | None], Trial | None]
+"""What takes care of a function from now on, by its standing; given what did so until now."""
+
+
 class GivingWay:
     """Lets other threads run now and then: called between pieces of work, it does so where enough were done."""
 
@@ -88,15 +93,18 @@ class Trainer:
         clock: Clock,
         report: Callable[[], ProcessReport],
         heard: Callable[[str, str, Sequence[Execution]], None] = lambda function, dependency, executions: None,
+        trials: Trials | None = None,
     ) -> None:
         """report: how this process fares.
 
         heard: tells who listens of finished calls of a function, by its name, of a dependency.
+        trials: makes what takes care of a function's roll-out or experiment; None: there are none.
         """
         self.store, self.settings, self.clock = store, settings, clock
         self.applies = settings.learning == "on"  # whether suggestions are published
         self.rest = Rest()
         self._heard = heard
+        self._trials = trials
         self.faults = Faults()
         self.trainees: dict[FunctionKey, Trainee] = {}
         self.turn = threading.RLock()
@@ -123,6 +131,7 @@ class Trainer:
         """From now on ``trainee`` is trained. Its parameters are delivered at once."""
         with self.turn:
             self.trainees[trainee.key] = trainee
+            self._try_out(trainee)
             self.deliver(trainee)
 
     def start(self) -> None:
@@ -191,7 +200,14 @@ class Trainer:
             if trainee is not None:
                 trainee.standing = standing
                 trainee.draft = False
+                self._try_out(trainee)
                 self.deliver(trainee)
+
+    def _try_out(self, trainee: Trainee) -> None:
+        """Take up the roll-out or the experiment that the function's standing tells of, or let go of what has ended."""
+        trials, trial = self._trials, trainee.trial
+        if trials is not None and (trial is not None or trainee.standing.steering):
+            trainee.trial = self._guarded("trial", lambda: trials(self, trainee, trial))
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -246,6 +262,9 @@ class Trainer:
                 trainee.unsaved += executions
         if trainee.late is not None:
             trainee.late.seen(executions)
+        trial = trainee.trial
+        if trial is not None:
+            self._guarded("trial", lambda: trial.heard(executions))
 
     def _rescore(self, trainee: Trainee, pairs: Sequence[Pair]) -> None:
         """Let the learner know of scores that came late."""
@@ -299,6 +318,9 @@ class Trainer:
         return bool(self._guarded("learning", learner.due))
 
     def _publish(self, trainee: Trainee, suggestion: Suggestion) -> None:
+        trial = trainee.trial
+        if trial is not None and self._guarded("trial", lambda: trial.suggested(suggestion)):
+            return
         live = trainee.standing.live
         values = trainee.with_pins(suggestion.values)
         if values == dict(live):
@@ -337,7 +359,9 @@ class Trainer:
                 probe = self._guarded("learning", lambda: _probe(learner, standing.live))
         if probe is not None and probe.policy is not None and standing.pinned:
             probe = probe._replace(policy=without(probe.policy, frozenset(standing.pinned)))
-        self._guarded("delivery", lambda: trainee.subject.deliver(standing.live, probe or Probe()))
+        trial, given = trainee.trial, probe or Probe()
+        lot = None if trial is None else self._guarded("trial", lambda: trial.lot(given))
+        self._guarded("delivery", lambda: trainee.subject.deliver(standing.live, given, lot))
 
     def _store(self, trainee: Trainee, *, last: bool) -> None:
         """Hand over what the store lacks of one function, and let the others know what was learned."""
@@ -356,6 +380,8 @@ class Trainer:
                 self._rescore(trainee, pairs)
                 self._look(trainee, learner, now=last)
             self._exchange(trainee, now=last)
+            if trainee.trial is not None:
+                trainee.trial.stored(last=last)
         except UnknownFunction as error:  # someone has removed the store's file, and a new one was made
             self._fault("store", error)
             self._guarded("store", lambda: self.store.register(trainee.subject.record))

@@ -103,17 +103,22 @@ class Sums(NamedTuple):
     tilt: float = 0.0  # sum of w^2 x
     spread: float = 0.0  # sum of w^2 x^2
     fourth: float = 0.0  # sum of w^4 x^4
+    calls: float = 0.0  # sum of 1
+    misses: float = 0.0  # sum of squared errors of the predictions, of either arm
 
     @property
     def variance(self) -> float:
-        """Of ``total``: sum of w^2 (x - mean)^2, >= 0."""
+        """Of ``total``, >= 0: sum of w^2 (x - mean)^2, or what both arms' errors together say, if that is more.
+
+        An arm that had few calls and, by luck, none of the rare large outcomes would pass for a steady one.
+        """
         if not self.weight > 0:
             return 0.0
         mean = self.total / self.weight
         rest = self.spread - 2.0 * mean * self.tilt + mean * mean * self.squares
-        return rest if rest > 1e-12 * self.spread else 0.0
+        return max(rest, 4.0 * self.weight * self.misses / self.calls) if rest > 1e-12 * self.spread else 0.0
 
-    def add(self, w: float, x: float, keep: float = 1.0) -> Sums:
+    def add(self, w: float, x: float, miss: float, keep: float = 1.0) -> Sums:
         """With one more; what came before counts ``keep``."""
         wx = w * x
         return Sums(
@@ -123,6 +128,8 @@ class Sums(NamedTuple):
             keep * self.tilt + w * wx,
             keep * self.spread + wx * wx,
             keep * self.fourth + wx**4,
+            keep * self.calls + 1.0,
+            keep * self.misses + miss * miss,
         )
 
     def merged(self, other: Sums) -> Sums:
@@ -200,15 +207,12 @@ class Effect(NamedTuple):
         shift = sums.total / (sums.weight + SHRINKAGE)  # of arm 1, as predicted
         if level.n < FIRST:
             return Effect(self.rho, self.burn_in, self.window, n0, n1, sums, self.last, level.add(y))
-        if arm:
-            x = shift + (y - shift - level.value) / propensity
-            level = level.add(y - shift)
-        else:
-            x = shift - (y - level.value) / (1.0 - propensity)
-            level = level.add(y)
+        plain = y - shift if arm else y
+        miss = plain - level.value
+        x = shift + (miss / propensity if arm else -miss / (1.0 - propensity))
         w = 4.0 * propensity * (1.0 - propensity)
-        last = self.last.add(w, x, 0.5 ** (1.0 / self.window))
-        return Effect(self.rho, self.burn_in, self.window, n0, n1, sums.add(w, x), last, level)
+        sums, last = sums.add(w, x, miss), self.last.add(w, x, miss, 0.5 ** (1.0 / self.window))
+        return Effect(self.rho, self.burn_in, self.window, n0, n1, sums, last, level.add(plain))
 
     def merged(self, other: Effect) -> Effect:
         """The effect by the calls of both. Raises ValueError where they were not planned alike."""
@@ -340,11 +344,11 @@ class Effect(NamedTuple):
         rho, burn_in, window, n0, n1 = state[:5]
         if not (rho > 0 and burn_in >= 2 and window > 0 and n0 >= 0 and n1 >= 0):
             raise ValueError(f"no effect was planned like this: {state[:5]!r}")
-        level = Level(tuple(state[17:20]), tuple(state[20:23]), tuple(state[23:26]), int(state[26]))
-        return cls(rho, int(burn_in), window, int(n0), int(n1), Sums(*state[5:11]), Sums(*state[11:17]), level)
+        level = Level(tuple(state[21:24]), tuple(state[24:27]), tuple(state[27:30]), int(state[30]))
+        return cls(rho, int(burn_in), window, int(n0), int(n1), Sums(*state[5:13]), Sums(*state[13:21]), level)
 
 
-_LENGTH = 27
+_LENGTH = 31
 
 
 class Blocks(NamedTuple):

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import erfc
+from scipy.special import betaln, erfc
 
-from poet.kernels.online import coin, effect, exceedance
+from poet.kernels.online import coin, effect, exceedance, sample_ratio
 
 Array = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
@@ -18,45 +18,54 @@ Yes = npt.NDArray[np.bool_]
 class Effects:
     """``effect.Effect`` of many runs side by side."""
 
-    def __init__(self, plan: effect.Effect, runs: int) -> None:
+    def __init__(self, plan: effect.Effect, runs: int, *, adjusted: bool = True) -> None:
+        """adjusted: by recent outcomes, as what ships is; False: by the mean of all, a plain difference of means."""
+        self.adjusted = adjusted
         self.rho, self.burn_in = plan.rho, plan.burn_in
         self.n0, self.n1 = np.zeros(runs), np.zeros(runs)
         self.sums = np.zeros((8, runs))  # as in effect.Sums
         self.totals, self.weights, self.errors = (np.zeros((len(effect.HALF_LIVES), runs)) for _ in range(3))
-        self.n = 0
-        self._keep = np.array([0.5 ** (1.0 / half_life) for half_life in effect.HALF_LIVES])[:, None]
+        self.n = np.zeros(runs)
+        half_lives = effect.HALF_LIVES if adjusted else [1e9] * len(effect.HALF_LIVES)
+        self._keep = np.array([0.5 ** (1.0 / half_life) for half_life in half_lives])[:, None]
         self._each = np.arange(runs)
 
-    def add(self, arm: Yes, propensity: Array | float, y: Array) -> None:
-        """One call of every run."""
+    def add(self, arm: Yes, propensity: Array | float, y: Array, where: Yes | None = None) -> None:
+        """One call of every run, or of some."""
+        before = [part.copy() for part in self._parts()] if where is not None else []
         self.n1 += arm
         self.n0 += ~arm
-        weight, total = self.sums[0], self.sums[1]
-        shift = total / (weight + effect.SHRINKAGE)
-        if self.n >= effect.FIRST:
-            best = self.errors.argmin(axis=0)
-            value = self.totals[best, self._each] / self.weights[best, self._each]
-            y = np.where(arm, y - shift, y)
-            miss = y - value
+        shift = self.sums[1] / (self.sums[0] + effect.SHRINKAGE)
+        started = self.n.min() >= effect.FIRST
+        if self.n.max() >= effect.FIRST:
+            with np.errstate(invalid="ignore"):
+                best = self.errors.argmin(axis=0)
+                value = self.totals[best, self._each] / self.weights[best, self._each]
+                plain = np.where(arm, y - shift, y)
+                miss = plain - value
+            if not started:
+                miss = np.where(self.n >= effect.FIRST, miss, 0.0)
+                plain = np.where(self.n >= effect.FIRST, plain, y)
             x = shift + np.where(arm, miss / propensity, -miss / (1.0 - propensity))
-            w = 4.0 * propensity * (1.0 - propensity)
+            w = 4.0 * propensity * (1.0 - propensity) * (1.0 if started else self.n >= effect.FIRST)
             wx = w * x
-            self.sums[0] += w
-            self.sums[1] += wx
-            self.sums[2] += w * w
-            self.sums[3] += w * wx
-            self.sums[4] += wx * wx
-            self.sums[5] += wx**4
-            self.sums[6] += 1.0
-            self.sums[7] += miss * miss
-        if self.n:
-            self.errors *= effect.MEMORY
-            self.errors += (y - self.totals / self.weights) ** 2
+            more = w, wx, w * w, w * wx, wx * wx, wx**4, 1.0 if started else self.n >= effect.FIRST, miss * miss
+            for total, part in zip(self.sums, more, strict=True):
+                total += part
+            y = plain
+        with np.errstate(invalid="ignore"):
+            errors = effect.MEMORY * self.errors + (y - self.totals / self.weights) ** 2
+        self.errors[:] = errors if started else np.where(self.n > 0, errors, 0.0)
         self.totals *= self._keep
         self.totals += (1 - self._keep) * y
         self.weights *= self._keep
         self.weights += 1 - self._keep
         self.n += 1
+        for new, old in zip(self._parts(), before, strict=False):
+            new[..., ~where] = old[..., ~where]
+
+    def _parts(self) -> tuple[Array, ...]:
+        return self.n0, self.n1, self.sums, self.totals, self.weights, self.errors, self.n
 
     def scaled(self, null: Array | float) -> tuple[Array, Array]:
         """The z of the mixture, and the logarithm of its scale; 0 and inf where a run is not ready."""
@@ -135,3 +144,14 @@ class Limits:
         self.scatter = keep * self.scatter + delta * (delta - shift)
         self.squares = keep * keep * self.squares + where
         self.n += where
+
+
+def sample_ratio_log_e(counts: Whole, n: Whole, share: float) -> Array:
+    """``sample_ratio.SampleRatio.log_e`` of many counts of the first of two arms."""
+    parts = []
+    for concentration in sample_ratio.CONCENTRATIONS:
+        a, b = concentration * share, concentration * (1 - share)
+        parts.append(betaln(a + counts, b + n - counts) - betaln(a, b))
+    null = counts * math.log(share) + (n - counts) * math.log(1 - share)
+    result: Array = np.logaddexp.reduce(parts, axis=0) - null - math.log(len(parts))
+    return result

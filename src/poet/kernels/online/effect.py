@@ -30,9 +30,9 @@ from poet.kernels.online.student import quantile
 
 HALF_LIVES = (10.0, 60.0, 400.0)  # of the predictions among which the best is used [calls]
 MEMORY = 0.99  # of their squared errors, per call
-BURN_IN = 50  # calls of each arm
+BURN_IN = 25  # calls of each arm
 LEAST_WITNESSES = 10.0  # (sum x^2)^2 / sum x^4 of the pseudo-outcomes, from which on their variance is believed
-FIRST = 5  # calls from which only predictions are learned
+FIRST = 2  # calls from which only predictions are learned
 SHRINKAGE = 20.0  # balanced calls without effect that the predictions start from
 PLANNED = 500.0  # balanced calls at which the bounds are narrowest, where nothing was said
 
@@ -356,7 +356,7 @@ class Blocks(NamedTuple):
 
     For switchbacks (one arm for some minutes, by a new coin each), and for hosts that keep an arm: there, one such
     state per host, of which the effects are merged, and a new coin each hour, say. Analysed per call, such a test
-    raises false alarms in nine cases of ten (benchmarks/sequential.py).
+    raises false alarms in most cases (benchmarks/sequential.py).
 
     >>> blocks = Blocks(Effect.planned())
     >>> for i in range(6):

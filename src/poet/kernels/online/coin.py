@@ -148,7 +148,7 @@ class CoinTest(NamedTuple):
         near, far = -side * _FAR, side * _FAR
         if not passed(near):
             return 0.0 if side > 0 else math.inf
-        for _ in range(60):
+        for _ in range(50):
             middle = 0.5 * (near + far)
             near, far = (middle, far) if passed(middle) else (near, middle)
         return math.exp(near)

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-CONCENTRATIONS = (10.0, 300.0, 10_000.0)  # of the Dirichlet laws mixed: gross, middling and small mismatches
+CONCENTRATIONS = (2.0, 100.0, 10_000.0)  # of the Dirichlet laws mixed: gross, middling and small mismatches
 ALPHA = 0.001  # at which the field calls a mismatch
+MOST_SHARES = 200  # different ones that a test keeps apart
 
 
 class Seen(NamedTuple):
@@ -34,7 +35,8 @@ class SampleRatio(NamedTuple):
     segments: tuple[Seen, ...] = ()
 
     def add(self, shares: Sequence[float], counts: Sequence[int]) -> SampleRatio:
-        """With more calls. shares: as logged, before the calls; counts: by arm, whole, >= 0. Raises ValueError."""
+        """With more calls. shares: as logged, before the calls; counts: by arm, whole, >= 0.
+        Raises ValueError where a number is not possible, or there are too many different shares."""
         key = tuple(float(share) for share in shares)
         if len(key) < 2 or not all(0 < share < 1 for share in key) or not abs(sum(key) - 1) < 1e-9:
             raise ValueError(f"shares must be in (0, 1) and sum to 1, got {shares!r}")
@@ -45,6 +47,8 @@ class SampleRatio(NamedTuple):
             if old.shares == key:
                 new = Seen(key, tuple(a + b for a, b in zip(old.counts, more, strict=True)))
                 return SampleRatio((*self.segments[:place], new, *self.segments[place + 1 :]))
+        if len(self.segments) >= MOST_SHARES:
+            raise ValueError(f"no more than {MOST_SHARES} different shares, got {key!r} too: round what was drawn from")
         return SampleRatio(tuple(sorted((*self.segments, Seen(key, more)))))
 
     def merged(self, other: SampleRatio) -> SampleRatio:

@@ -28,7 +28,7 @@ from benchmarks.table import Row, show
 from benchmarks.traces import folder
 from poet.kernels.online.coin import CoinTest
 from poet.kernels.online.confidence import Arm, Bounded, difference, planned_calls, tuning
-from poet.kernels.online.effect import Effect, Side
+from poet.kernels.online.effect import BoundedEffect, Effect, Side
 from poet.kernels.online.sample_ratio import SampleRatio
 
 Array = npt.NDArray[np.float64]
@@ -185,6 +185,22 @@ def samples(size: Size) -> Iterator[Row]:
             f"{stop.mean():.2f} (SE {error:.2f}; power of 80 % at {np.quantile(stop, 0.8):.2f})",
             stop.mean() <= bar + (3 * error if size.runs < 1000 else 0.0),
         )
+    rng, few, calls = np.random.default_rng(11), min(size.runs, 100), np.zeros((2, min(size.runs, 100)))
+    for run in range(few):
+        exact, usual = BoundedEffect.planned(0.0, 1.0), Effect.planned(minimum_effect=0.6)
+        while not calls[:, run].all():
+            arm = int(rng.random() < 0.5)
+            y = float(rng.random() < 0.3 + 0.3 * arm)
+            exact, usual = exact.add(arm, 0.5, y), usual.add(arm, 0.5, y)
+            for test, log_e in enumerate((exact.log_e(), usual.log_e())):
+                if not calls[test, run] and log_e >= LEVEL:
+                    calls[test, run] = usual.n
+    exact_calls, usual_calls = calls.mean(axis=1).tolist()
+    yield Row(
+        "scores of 0 and 1, 30 % against 60 %: calls until found by the exact bounds, over those of the running effect",
+        "for comparison",
+        f"{exact_calls / usual_calls:.2f} ({exact_calls:.0f} against {usual_calls:.0f})",
+    )
     for keep, deviation, bar in (0.998, 2.0, 1.7), (0.99, 2.0, 1.7), (0.99, 1.0, None):
         few = Size(max(size.runs // 3, 100), size.looks)
         plan = Effect.planned(calls=planned_calls(0.2, math.hypot(1, deviation)))

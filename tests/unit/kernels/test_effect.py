@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import product
 from random import Random
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poet.kernels.online.confidence import planned_calls
-from poet.kernels.online.effect import BURN_IN, FIRST, Blocks, Effect, Side
+from poet.kernels.online.effect import BURN_IN, FIRST, Blocks, BoundedEffect, Effect, Side
 
 PLAN = Effect.planned()
 VALUES = st.floats(-1e3, 1e3)
@@ -203,3 +204,42 @@ def test_a_block_has_one_arm() -> None:
         state.add(1, 1, 0.5, 1.0)
     with pytest.raises(ValueError, match="finite"):
         state.add(1, 0, 0.5, math.nan)
+
+
+# --- bounded ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rate", "p"), [(0.03, 0.5), (0.5, 0.2), (0.9, 0.7)])
+def test_of_bounded_outcomes_the_evidence_never_rises_where_there_is_no_effect(rate: float, p: float) -> None:
+    """Every sequence of 5 calls, their arms and outcomes of 0 or 1, enumerated."""
+    total = 0.0
+    for calls in product(product((0, 1), (0.0, 1.0)), repeat=5):
+        effect, chance = BoundedEffect.planned(0.0, 1.0, least=0.2), 1.0
+        for arm, y in calls:
+            chance *= (p if arm else 1 - p) * (rate if y else 1 - rate)
+            effect = effect.add(arm, p, y)
+        total += chance * math.exp(effect.log_e())
+    assert total <= 1 + 1e-12
+
+
+def test_few_scores_are_enough_where_the_effect_is_large() -> None:
+    rng, effects = Random(11), [BoundedEffect.planned(0.0, 1.0)] * 2
+    for i in range(200):
+        arm = int(rng.random() < 0.5)
+        effects[i % 2] = effects[i % 2].add(arm, 0.5, min(1.0, 0.2 * rng.random() + 0.8 * arm))
+    whole = effects[0].merged(effects[1])
+    low, high = whole.interval(0.05)
+    assert 0.3 < low < 0.8 < high <= 1.0
+    assert whole.log_e() > -math.log(0.05)
+
+
+def test_what_is_out_of_the_limits_is_refused() -> None:
+    effect = BoundedEffect.planned(0.0, 1.0, least=0.2)
+    for arm, p, y in (2, 0.5, 0.5), (0, 0.1, 0.5), (0, math.nan, 0.5), (0, 0.5, 1.5), (1, 0.5, math.nan):
+        with pytest.raises(ValueError, match="got"):
+            effect.add(arm, p, y)
+    for low, high, least in (0.0, 0.0, 0.5), (0.0, math.inf, 0.5), (0.0, 1.0, 0.0), (math.nan, 1.0, 0.5):
+        with pytest.raises(ValueError, match="need low < high"):
+            BoundedEffect.planned(low, high, least=least)
+    with pytest.raises(ValueError, match="alike"):
+        effect.merged(BoundedEffect.planned(0.0, 2.0))

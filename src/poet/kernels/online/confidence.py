@@ -102,8 +102,8 @@ _MOST_BET = 0.5  # of the weight of one outcome; Waudby-Smith & Ramdas 2024 advi
 class Bounded(NamedTuple):
     """Bounds of the mean of outcomes within known limits: exact from the first one on, and wider.
 
-    Holds where all outcomes have the same mean, given what came before; their law may change. The empirical Bernstein
-    sequence with predictable weights: sums that add up over processes.
+    The empirical Bernstein sequence with predictable weights: sums that add up over processes. Where the mean, given
+    what came before, is not the same throughout, it bounds the average of these means, weighted by ``bets``.
 
     >>> seen = Bounded(0.0, 1.0)
     >>> for x in [0.0, 1.0] * 200:

@@ -48,7 +48,9 @@ class Band(NamedTuple):
 def rank_bands(better: Mapping[tuple[str, str], float], level: float) -> dict[str, Band]:
     """The ranks of strategies of which each pair was compared, ties told as ties.
 
-    better: ``better[a, b]`` is the log e-value of "a is not better than b"; a pair that is missing was not compared.
+    better: ``better[a, b]`` is the log e-value against "a is not better than b"; a pair that is missing was not
+    compared. Of several arms, those of a pair: an ``effect.Effect`` of the calls that went to either, at the chance of
+    one of them given that it is one of the two.
     level: of false discoveries among all "a is better than b" that are told. The order is by name.
 
     >>> rank_bands({("a", "b"): 9.0, ("a", "c"): 9.0, ("b", "c"): 0.1}, 0.05)

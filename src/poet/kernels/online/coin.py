@@ -14,9 +14,8 @@ exact, needs no incomplete beta function, learns across the steps of a roll-out 
 ``r`` and many shares), and finds a canary that always fails after 3 calls instead of 5 (benchmarks/guards.py). It is
 blind to harm below a ratio of 1.12, the root of the least.
 
-An event counts once its outcome is known. Where an event of one side is known sooner than of the other, as where the
-limits differ, those that are under way are missing for a moment: judge calls in the order in which they began, or let
-the count lag behind by the longest limit. Standard library only.
+An event must be known as soon of one side as of the other. Where it is not, as timeouts are where the limits differ, the
+first ones known are all of one side: ``waiting.Waiting`` holds them back for as long. Standard library only.
 """
 
 from __future__ import annotations

@@ -92,6 +92,11 @@ class Effects:
         return np.where(np.isinf(log_scale), 0.0, log_e)
 
 
+def log_weights() -> Array:
+    """Of ``coin.RATIOS``."""
+    return np.log(np.array(coin._WEIGHTS))
+
+
 def coin_log_e(canary: Whole, events: Whole, share: float) -> Array:
     """``coin.CoinTest.log_e`` of many counts at one share."""
     exponents = []
@@ -107,7 +112,7 @@ class Coins:
     """``coin.CoinTest`` of many runs side by side, their shares alike."""
 
     def __init__(self, runs: int) -> None:
-        self.exponents = np.tile(np.log(coin._WEIGHTS), (runs, 1))
+        self.exponents = np.tile(log_weights(), (runs, 1))
         self.log_e = np.zeros(runs)
 
     def add(self, share: float, canary: Yes, event: Yes) -> None:

@@ -14,8 +14,8 @@ exact, needs no incomplete beta function, learns across the steps of a roll-out 
 ``r`` and many shares), and finds a canary that always fails after 3 calls instead of 5 (benchmarks/guards.py). It is
 blind to harm below a ratio of 1.12, the root of the least.
 
-An event must be known as soon of one side as of the other. Where it is not, as timeouts are where the limits differ, the
-first ones known are all of one side: ``waiting.Waiting`` holds them back for as long. Standard library only.
+An event must be known as soon of one side as of the other. Where it is not, as timeouts are where the limits differ,
+the first ones known are all of one side: ``waiting.Waiting`` holds them back for as long. Standard library only.
 """
 
 from __future__ import annotations
@@ -26,10 +26,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 RATIOS = (1.25, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)  # of the rates, among which harm is looked for [1]
-_PARTS = (
-    4.0**-0.6,
-    *(r**-0.6 for r in RATIOS[1:]),
-)  # small harm is common, and needs each nat; the least is rare again
+# small harm is common, and needs each nat; the least counts as little as 4
+_PARTS = (4.0**-0.6, *(r**-0.6 for r in RATIOS[1:]))
 _WEIGHTS = tuple(part / sum(_PARTS) for part in _PARTS)
 MOST_SHARES = 200  # different ones that a test keeps apart
 

@@ -128,6 +128,24 @@ def every_world(size: Size) -> Iterator[Row]:
             )
 
 
+def processes(size: Size, many: int = 4) -> Iterator[Row]:
+    """False alarms of one experiment in several processes: by the sums of all, and if each decides by its own."""
+    rng = np.random.default_rng(12)
+    plan = Effect.planned(calls=PLANNED)
+    each, whole = Effects(plan, many * size.runs), Effects(plan, size.runs)
+    together, apart = np.zeros(size.runs, dtype=bool), np.zeros(size.runs, dtype=bool)
+    outcomes = weather(rng, many * size.runs)
+    for _ in range(size.looks // many):
+        each.add(rng.random(many * size.runs) < 0.5, 0.5, outcomes())
+        whole.sums, whole.n0, whole.n1 = (
+            part.reshape(*part.shape[:-1], many, size.runs).sum(axis=-2) for part in (each.sums, each.n0, each.n1)
+        )
+        together |= whole.log_e() >= LEVEL
+        apart |= (each.log_e() >= LEVEL).reshape(many, size.runs).any(axis=0)
+    row = size.row(f"false alarms of one experiment in {many} processes, by their sums", float(together.mean()))
+    yield row._replace(measured=f"{row.measured} (if each decides by its own calls: {apart.mean():.2%})")
+
+
 def other_tests(size: Size) -> Iterator[Row]:
     """Of the tests of counts, and of bounded outcomes."""
     rng = np.random.default_rng(2)
@@ -466,6 +484,7 @@ def run(runs: int = 300, looks: int = 2_000) -> Iterator[Row]:
     """Short by default."""
     size = Size(runs, looks)
     yield from every_world(size)
+    yield from processes(size)
     yield from other_tests(size)
     yield agrees()
     yield from samples(size)

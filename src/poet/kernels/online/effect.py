@@ -34,6 +34,7 @@ BURN_IN = 25  # calls of each arm
 LEAST_WITNESSES = 10.0  # (sum x^2)^2 / sum x^4 of the pseudo-outcomes, from which on their variance is believed
 FIRST = 2  # calls from which only predictions are learned
 SHRINKAGE = 20.0  # balanced calls without effect that the predictions start from
+MOST = 1e70  # that an outcome may be: its fourth power is summed
 PLANNED = 500.0  # balanced calls at which the bounds are narrowest, where nothing was said
 
 
@@ -191,8 +192,9 @@ class Effect(NamedTuple):
     def add(self, arm: int, propensity: float, y: float, expected: float = 0.0) -> Effect:
         """With one more call.
 
-        arm: 0 or 1; propensity: the chance of arm 1 that was used, in (0, 1); y: the outcome, finite; expected: what
-        was expected of it before the call and without its arm, as the mean of its cell of the context [unit of y].
+        arm: 0 or 1; propensity: the chance of arm 1 that was used, in (0, 1); y: the outcome, within +-``MOST``;
+        expected: what was expected of it before the call and without its arm, as the mean of its cell of the context
+        [unit of y].
         Raises ValueError where a number is not possible.
         """
         if arm not in (0, 1):
@@ -200,8 +202,8 @@ class Effect(NamedTuple):
         if not 0 < propensity < 1:
             raise ValueError(f"propensity must be in (0, 1), got {propensity!r}")
         y -= expected
-        if not math.isfinite(y):
-            raise ValueError(f"outcome and expectation must be finite, got a difference of {y!r}")
+        if not abs(y) <= MOST:
+            raise ValueError(f"outcome and expectation must differ by {MOST:g} at most, got a difference of {y!r}")
         n0, n1 = (self.n0, self.n1 + 1) if arm else (self.n0 + 1, self.n1)
         sums, level = self.sums, self.level
         shift = sums.total / (sums.weight + SHRINKAGE)  # of arm 1, as predicted
@@ -375,8 +377,8 @@ class Blocks(NamedTuple):
 
     def add(self, block: int, arm: int, propensity: float, y: float) -> Blocks:
         """With one more call; a new ``block`` ends the one before. Raises ValueError where a block has two arms."""
-        if not math.isfinite(y):
-            raise ValueError(f"outcome must be finite, got {y!r}")
+        if not abs(y) <= MOST:
+            raise ValueError(f"outcome must be {MOST:g} at most, got {y!r}")
         if block == self.block:
             if arm != self.arm or propensity != self.propensity:
                 raise ValueError(

@@ -42,7 +42,10 @@ class Limit(NamedTuple):
         return seconds > self.seconds
 
     def add(self, seconds: float) -> Limit:
-        """With one more call of the live version, timed out or not, after it was judged. Raises ValueError: not > 0."""
-        if not 0 < seconds < math.inf:
-            raise ValueError(f"a latency must be > 0 and finite, got {seconds!r}")
-        return Limit(weigh(self.seen, math.log(seconds), 1.0, half_life=HALF_LIFE))
+        """With one more call of the live version, timed out or not, after it was judged.
+
+        seconds: >= 0 and finite, else ValueError; less than a nanosecond counts as one.
+        """
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"a latency must be >= 0 and finite, got {seconds!r}")
+        return Limit(weigh(self.seen, math.log(max(seconds, 1e-9)), 1.0, half_life=HALF_LIFE))

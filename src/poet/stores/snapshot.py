@@ -26,7 +26,7 @@ _FUNCTION, _PROCESS = ".function", ".process"
 
 
 class Known(NamedTuple):
-    """What was known of one function."""
+    """What was known of one function. On the disk a standing has neither a canary nor what steers it."""
 
     record: FunctionRecord
     standing: Standing

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from poet.errors import UnknownFunction, UnknownVersion
@@ -33,14 +33,12 @@ _NAMED = f"{_VERSION} AND number = (SELECT version FROM poet.alias WHERE functio
 _STEERING = f"SELECT {documents.STEERING_OF} FROM poet.function f WHERE id = %s"
 _STANDING = (
     f"SELECT f.id, f.generation, f.paused, f.pinned, {documents.STEERING_OF}, a.version, c.version,"
-    + ", ".join(f"{table}.{column.strip()}" for table in ("v", "t") for column in VERSION_COLUMNS.split(","))
+    + ", ".join(f"v.{column.strip()}" for column in VERSION_COLUMNS.split(","))
     + " FROM poet.function f LEFT JOIN poet.alias a ON a.function = f.id AND a.name = 'live'"
     " LEFT JOIN poet.version v ON v.function = f.id AND v.number = a.version AND v.number <> %s"
     " LEFT JOIN poet.alias c ON c.function = f.id AND c.name = 'canary'"
-    " LEFT JOIN poet.version t ON t.function = f.id AND t.number = c.version AND t.number <> %s"
     f" WHERE f.{_PLACE.replace(' AND ', ' AND f.')}"
 )
-_COLUMNS = len(VERSION_COLUMNS.split(","))
 _INSERT_VERSION = f"INSERT INTO poet.version (function, tenant, {VERSION_COLUMNS}) VALUES (%s, %s{', %s' * 11})"
 _COUNTED = (
     "WITH now AS (INSERT INTO poet.generation (tenant, number) VALUES (%s, 1)"
@@ -80,27 +78,32 @@ def told_question(tenant: str, function: FunctionKey) -> Statement:
     return _TOLD, place(tenant, function)
 
 
-def standing_question(tenant: str, function: FunctionKey, live: int, canary: int) -> Statement:
-    """Asks for what holds; for all of the live version and of the canary only where it is not the one given."""
-    return _STANDING, (live, canary, *place(tenant, function))
+def standing_question(tenant: str, function: FunctionKey, known: int) -> Statement:
+    """Asks for what holds; for all of the live version only where it is not the ``known`` one."""
+    return _STANDING, (known, *place(tenant, function))
 
 
-def standing_from(row: Row, function: FunctionKey, known: ParameterSet | None, tried: ParameterSet | None) -> Standing:
-    """What holds, from the answer; known, tried: the versions that were not asked for again. Raises Damage."""
-    _, generation, paused, pinned, steered, live, canary, *columns = row
-    version = _version_from(live, known, columns[:_COLUMNS])
-    if version is None:
+def standing_from(
+    row: Row, function: FunctionKey, known: ParameterSet | None, canary: Callable[[int, int], ParameterSet]
+) -> Standing:
+    """What holds, from the answer; known: the live version that was not asked for again.
+
+    canary: finds a version by the numbers of its function and its own. Raises Damage.
+    """
+    identity, generation, paused, pinned, steered, live, tried, *version = row
+    if live is None:
         raise Damage(f"{function.name} has no live version")
-    on_trial = _version_from(canary, tried, columns[_COLUMNS:])
-    return standing_of(version, generation, paused, pinned, on_trial, documents.steering_of(steered, function))
+    if known is None or known.version != live:
+        if version[0] is None:
+            raise Damage(f"version {live} of {function.name} is missing")
+        known = parsed(tuple(version))
+    on_trial = None if tried is None else canary(identity, tried)
+    return standing_of(known, generation, paused, pinned, on_trial, documents.steering_of(steered, function))
 
 
-def _version_from(number: int | None, known: ParameterSet | None, columns: Sequence[Any]) -> ParameterSet | None:
-    if number is None or (known is not None and known.version == number):
-        return None if number is None else known
-    if columns[0] is None:
-        raise Damage(f"version {number} of a function is missing")
-    return parsed(tuple(columns))
+def version_question(function: int, number: int) -> Statement:
+    """Asks for one version."""
+    return f"{_VERSION} AND number = %s", (function, number)
 
 
 def names_question(tenant: str) -> Statement:

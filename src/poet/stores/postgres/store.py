@@ -156,17 +156,13 @@ class PostgresStore:
         return int(number or 0), sorted(FunctionKey(*map(heard, row[3:])) for row in rows if row[3] is not None)
 
     def standing(self, function: FunctionKey) -> Standing:
-        """What holds now; one round trip. Raises UnknownFunction.
+        """What holds now; one round trip, or two where a version has just become the canary. Raises UnknownFunction.
 
-        It always asks the database; but a version never changes, so it is not sent again while it stays the live one.
+        It always asks the database; but a version never changes, so it is not sent again while it stays what it is.
         """
         number = self._homes.get((self._link.openings, function), 0)
         live, canary = self._parsed.get((self._link.openings, number), (None, None))
-        rows = self._link.once(
-            *standing.standing_question(
-                self._tenant, function, 0 if live is None else live.version, 0 if canary is None else canary.version
-            )
-        )
+        rows = self._link.once(*standing.standing_question(self._tenant, function, 0 if live is None else live.version))
         if not rows:
             raise self._unknown(function)
         identity = rows[0][0]
@@ -174,13 +170,27 @@ class PostgresStore:
             self._parsed.clear()
             return self.standing(function)
         with self._damage_told():
-            now = standing.standing_from(rows[0], function, live, canary)
+            now = standing.standing_from(
+                rows[0],
+                function,
+                live,
+                lambda home, wanted: (
+                    canary if canary is not None and canary.version == wanted else self._version(home, wanted)
+                ),
+            )
         if now.live is not live or now.canary is not canary:
             if len(self._parsed) >= _REMEMBERED:
                 self._parsed.clear()
             self._remember(function, identity)
             self._parsed[self._link.openings, identity] = now.live, now.canary
         return now
+
+    def _version(self, home: int, number: int) -> ParameterSet:
+        """One version, which never changes. Raises Damage."""
+        rows = self._link.once(*standing.version_question(home, number))
+        if not rows:
+            raise Damage(f"version {number} of a function is missing")
+        return standing.parsed(rows[0])
 
     def aliases(self, function: FunctionKey) -> dict[AliasName, Alias]:
         """Where each name stands. Raises UnknownFunction."""

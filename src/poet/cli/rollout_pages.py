@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import tzinfo
+from math import exp, log
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -45,10 +46,10 @@ def _one(told: Document, doc: Document, zone: tzinfo | None) -> Iterable[Rendera
     guards = told["figures"].get("guards", {})
     if guards:
         table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-        for header in ("guard", "says", "with it / without it", "evidence of harm", "enough"):
+        for header in ("guard", "says", "with it, against without", "evidence of harm", "enough"):
             table.add_column(header)
         for name, guard in guards.items():
-            ratio = "" if guard["value"] is None else f"{guard['value']:+.3g}"
+            ratio = "" if guard["value"] is None else _compared(name, guard["value"])
             table.add_row(
                 name,
                 Text(guard["verdict"], style=STYLES.get(guard["verdict"], "dim")),
@@ -69,9 +70,14 @@ def _where(told: Document) -> str:
     return told["phase"] if told["share"] is None else f"{told['phase']} at {100 * told['share']:.3g} %"
 
 
-def _nats(alpha: float) -> float:
-    from math import log
+def _compared(name: str, value: float) -> str:
+    """How many times as likely, as long or as many; of scores the difference."""
+    if name == "score":
+        return f"{-value:+.3g}"
+    return f"x {exp(value) if name in ('latency', 'requests') else value:.3g}"
 
+
+def _nats(alpha: float) -> float:
     return -log(alpha)
 
 

@@ -476,7 +476,7 @@ def speed() -> Iterator[Row]:
     for _ in range(n):
         shares.mismatch()
     ratio = (time.thread_time() - began) / n
-    what = "CPU of one call: added to the effect · an event added to the coin test and looked at · a look at the sample ratio"
+    what = "CPU: a call added to the effect · an event added to the coin test, and a look · a look at the sample ratio"
     yield Row(what, "", f"{added * 1e6:.1f} · {looked * 1e6:.1f} · {ratio * 1e6:.1f} us")
 
 

@@ -6,8 +6,8 @@ labels were set before anything was measured, by that question and not by their 
 and every second one is there to tune with, the others to report on.
 
 Nothing of these functions stands here but their names: signatures and docstrings are read when this runs, from what is
-installed. ``measured`` calls each with inputs of varied size, some of them malformed, and keeps how long that took and how
-it ended, never the results. Calls over a network go to a server in this process.
+installed. ``measured`` calls each with inputs of varied size, some of them malformed, and keeps how long that took and
+how it ended, never the results. Calls over a network go to a server in this process.
 """
 
 from __future__ import annotations
@@ -73,7 +73,12 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "what differs": ("difflib.unified_diff", "difflib.get_close_matches", "filecmp.cmp", "pandas.DataFrame.compare"),
     "files elsewhere": ("shutil.copyfile", "shutil.move", "os.replace", "shutil.copytree"),
     "connections": ("socket.create_connection", "asyncio.open_connection", "anyio.connect_tcp", "trio.open_tcp_stream"),
-    "SQL": ("sqlite3.Connection.execute", "duckdb.sql", "sqlalchemy.engine.Connection.execute", "pandas.read_sql_query"),
+    "SQL": (
+        "sqlite3.Connection.execute",
+        "duckdb.sql",
+        "sqlalchemy.engine.Connection.execute",
+        "pandas.read_sql_query",
+    ),
     "templates": ("string.Template.substitute", "str.format", "mako.template.Template.render", "textwrap.fill"),
     "frequencies": ("numpy.fft.fft", "scipy.fft.dct", "scipy.signal.periodogram", "scipy.signal.welch"),
 }
@@ -135,7 +140,7 @@ class Inputs:
 Workload = Callable[[Inputs], Callable[[], Any]]
 
 
-def _work() -> dict[str, Workload]:  # noqa: PLR0915
+def _work() -> dict[str, Workload]:
     """By name: what prepares one call."""
     import numpy as np
 
@@ -353,7 +358,7 @@ class _Answer(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"ok")
 
-    do_POST = do_GET
+    do_POST = do_GET  # noqa: N815 - the server's word
 
     def log_message(self, *_: Any) -> None: ...
 
@@ -379,7 +384,10 @@ class Limits(NamedTuple):
     seconds: float = 0.3  # for each function
 
 
-def measured(limits: Limits = Limits(), seed: int = 1) -> dict[str, list[Execution]]:
+USUAL = Limits()
+
+
+def measured(limits: Limits = USUAL, seed: int = 1) -> dict[str, list[Execution]]:
     """Calls of those functions that can be called here, by name."""
     told: dict[str, list[Execution]] = {}
     with inputs(seed) as give, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

@@ -31,6 +31,7 @@ NOTION, LETTERS = 1.0, 0.25  # weights of what it means and of its runs of lette
 RUN = 4  # letters
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _NAME = re.compile(r"[A-Za-z_]\w*")
+_NO_TYPES = frozenset(("annotated", "poet", "real", "integer", "choice"))  # of annotations that declare tunables
 
 
 def of_callable(function: Callable[..., Any], name: str | None = None) -> Fingerprint:
@@ -48,20 +49,30 @@ def of_callable(function: Callable[..., Any], name: str | None = None) -> Finger
         doc = inspect.getdoc(function) or ""
     except Exception:  # noqa: BLE001 - a descriptor of the user's may raise anything; a function without a docstring, then
         doc = ""
-    parameters = [] if signature is None else [
-        (each.name, _spelt(each.annotation), "" if each.default in (each.empty, None) else type(each.default).__name__)
-        if not _is_odd(each.default)
-        else (each.name, _spelt(each.annotation), "")
-        for each in signature.parameters.values()
-        if each.name not in ("self", "cls")
-    ]
+    parameters = (
+        []
+        if signature is None
+        else [
+            (
+                each.name,
+                _spelt(each.annotation),
+                "" if each.default in (each.empty, None) else type(each.default).__name__,
+            )
+            if not _is_odd(each.default)
+            else (each.name, _spelt(each.annotation), "")
+            for each in signature.parameters.values()
+            if each.name not in ("self", "cls")
+        ]
+    )
     gives = "" if signature is None else _spelt(signature.return_annotation)
     return of_words(full, parameters, gives, doc)
 
 
 def _is_odd(default: object) -> bool:
     """Whether comparing it may not give a plain truth, as of arrays."""
-    return not isinstance(default, bool | int | float | str | bytes | tuple | list | dict | set | frozenset | type(None) | type)
+    return not isinstance(
+        default, bool | int | float | str | bytes | tuple | list | dict | set | frozenset | type(None) | type
+    )
 
 
 def of_text(text: str) -> tuple[str, Fingerprint]:
@@ -76,13 +87,17 @@ def of_text(text: str) -> tuple[str, Fingerprint]:
         raise ConfigurationError(f"a signature of at most {LONGEST_SIGNATURE} characters is read, got {len(text)}")
     code = text.strip()
     if not re.match(r"(async\s+)?def\b|@", code):
-        module, dot, rest = code.partition("(")[0].rpartition(".")
-        code = f"def {code[len(module) + len(dot):]}" if dot else f"def {code}"
+        module, dot, _ = code.partition("(")[0].rpartition(".")
+        code = f"def {code[len(module) + len(dot) :]}" if dot else f"def {code}"
         code = code if code.rstrip().endswith(":") else f"{code}:"
         code = f"{code} ..."
     else:
         module = ""
-        if code.rstrip().endswith(")") or code.rstrip().endswith(":") or "\n" not in code and not code.endswith("..."):
+        if (
+            code.rstrip().endswith(")")
+            or code.rstrip().endswith(":")
+            or ("\n" not in code and not code.endswith("..."))
+        ):
             code = f"{code.rstrip().removesuffix(':')}: ..."
     try:
         tree = ast.parse(code)
@@ -115,6 +130,8 @@ def _spelt(annotation: object) -> str:
         return ""
     if isinstance(annotation, str):
         return annotation
+    if hasattr(annotation, "__metadata__"):  # Annotated: the bounds in it are no types
+        return _spelt(getattr(annotation, "__origin__", None))
     return getattr(annotation, "__name__", "") if isinstance(annotation, type) else str(annotation)
 
 
@@ -152,8 +169,7 @@ def _sentences(doc: str) -> list[tuple[float, str]]:
     text = "\n".join(lines)
     first, _, rest = text.strip().partition("\n\n")
     if "->" in first.partition("\n")[0] or re.match(r"[\w.]+\(", first):  # a signature, as functions in C have it
-        first, _, more = rest.partition("\n\n")
-        rest = more
+        first, _, rest = rest.partition("\n\n")
     head, _, tail = first.partition(". ")
     return [(FIRST, head), (FURTHER, tail), (FURTHER, rest)]
 
@@ -178,7 +194,8 @@ def _more(found: dict[str, float], name: str, weight: float) -> None:
 
 
 def _hints(annotation: str) -> list[str]:
-    return [each.lower() for each in _NAME.findall(annotation.replace("typing.", ""))][:8]
+    found = [each.lower() for each in _NAME.findall(annotation.replace("typing.", ""))]
+    return [each for each in found if each not in _NO_TYPES][:8]
 
 
 def features(weighted: Mapping[str, float], most: int) -> Features:

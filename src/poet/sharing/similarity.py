@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+from poet.model.estimate import Estimate
 from poet.model.likeness import MEASURED, Behaviour, Declared, Features, Fingerprint, Told
 from poet.sharing.weights import SOURCES, Weights, helps
-from poet.model.estimate import Estimate
 
 Rarity = Callable[[int], float]
 """How rare a feature is: its weight, > 0 [1]."""

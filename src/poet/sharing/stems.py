@@ -8,20 +8,38 @@ from functools import lru_cache
 
 _PARTS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 _ENDINGS = ("ization", "isation", "ations", "ation", "ements", "ement", "ments", "ment", "ings", "ing", "ions", "ion")
-_MORE_ENDINGS = ("ized", "ised", "izes", "ises", "ize", "ise", "ies", "ers", "ors", "ed", "er", "or", "es", "s", "e", "y")
+_MORE_ENDINGS = (
+    "ized",
+    "ised",
+    "izes",
+    "ises",
+    "ize",
+    "ise",
+    "ies",
+    "ers",
+    "ors",
+    "ed",
+    "er",
+    "or",
+    "es",
+    "s",
+    "e",
+    "y",
+)
 SHORTEST = 3  # letters that an ending must leave
 
-COMMON = frozenset(
-    # words that say little of what a function does, in sentences about functions
-    "a an the this that these those it its is are was were be been being as at by for from in into of off on onto or and"
-    " to with without not no nor if else then than when where which who whose what while will would can could may might"
-    " must shall should do does did done have has had having all any both each few more most other some such only own same"
-    " so too very just also but about above after again against before below between during out over under until up down"
-    " once here there why how i you he she we they them his her our your their my me us one two see use used uses using"
-    " return returns returned returning given give gives value values object objects function functions method default"
-    " defaults true false none otherwise note example examples parameter parameters argument arguments arg args kwargs"
-    " optional raise raises exception self cls e g ie eg etc like instance type types way new following".split()
-)
+# Words that say little of what a function does, in sentences about functions.
+_COMMON = """
+a an the this that these those it its is are was were be been being as at by for from in into of off on onto or and to
+with without not no nor if else then than when where which who whose what while will would can could may might must
+shall should do does did done have has had having all any both each few more most other some such only own same so too
+very just also but about above after again against before below between during out over under until up down once here
+there why how i you he she we they them his her our your their my me us one two see use used uses using return returns
+returned returning given give gives value values object objects function functions method default defaults true false
+none otherwise note example examples parameter parameters argument arguments arg args kwargs optional raise raises
+exception self cls e g ie eg etc like instance type types way new following
+"""
+COMMON = frozenset(_COMMON.split())
 
 
 def parts(identifier: str) -> list[str]:

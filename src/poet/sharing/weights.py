@@ -1,11 +1,11 @@
 """How much each source of likeness is worth: a logistic model of whether a transfer helped, with its doubt.
 
-P(helps) = sigmoid(b + sum of w_k times the likeness by source k). The weights are normal: a prior that was fitted once, and
-after each outcome of a transfer the Laplace approximation of the posterior (Spiegelhalter & Lauritzen 1990, "Sequential
-updating of conditional probabilities on directed graphical structures", section 4). One outcome moves the mode along the
-covariance's image of its likenesses only, so the step is a root of one equation and no matrix is inverted. Predictions
-allow for the doubt in weights and in likenesses by MacKay 1992, "The evidence framework applied to classification
-networks", equation 10.
+P(helps) = sigmoid(b + sum of w_k times the likeness by source k). The weights are normal: a prior that was fitted once,
+and after each outcome of a transfer the Laplace approximation of the posterior (Spiegelhalter & Lauritzen 1990,
+"Sequential updating of conditional probabilities on directed graphical structures"). One outcome moves the mode along
+the covariance's image of its likenesses only, so the step is the root of one equation and no matrix is inverted.
+Predictions allow for the doubt in weights and in likenesses as in MacKay 1992, "The evidence framework applied to
+classification networks".
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def prior(mean: Mapping[str, float], spread: Mapping[str, float]) -> Weights:
 
 
 PRIOR = prior(
-    {"base": -2.2, "names": 20.0, "meaning": 12.0, "types": 1.6, "declared": 2.0, "behaviour": 1.2},
+    {"base": -2.7, "names": 22.0, "meaning": 12.0, "types": 1.6, "declared": 2.0, "behaviour": 2.0},
     {"base": 0.7, "names": 4.0, "meaning": 3.0, "types": 1.0, "declared": 1.0, "behaviour": 0.5},
 )
 
@@ -108,7 +108,8 @@ def updated(weights: Weights, likeness: Sequence[float], helped: float, *, weigh
     return Weights(
         tuple(m + step * each for m, each in zip(weights.mean, image, strict=True)),
         tuple(
-            tuple(c - shrink * image[i] * image[j] for j, c in enumerate(row)) for i, row in enumerate(weights.covariance)
+            tuple(c - shrink * image[i] * image[j] for j, c in enumerate(row))
+            for i, row in enumerate(weights.covariance)
         ),
         weights.n + 1,
     )
@@ -120,7 +121,9 @@ class OddWeights(PoetError, ValueError):
 
 def as_text(weights: Weights) -> str:
     """As JSON, for a store."""
-    return json.dumps({"version": 1, "sources": SOURCES, "mean": weights.mean, "covariance": weights.covariance, "n": weights.n})
+    return json.dumps(
+        {"version": 1, "sources": SOURCES, "mean": weights.mean, "covariance": weights.covariance, "n": weights.n}
+    )
 
 
 def from_text(text: str) -> Weights:

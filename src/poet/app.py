@@ -494,7 +494,8 @@ class Agent:
         """Keep in the store what this process's functions are like, where that is due."""
         if self.attempts is None and trainer.trainees:
             own = [each for key in list(trainer.trainees) if (each := self.enrolments.get(key)) is not None]
-            self.relatives.introduce(trainer.store, [each.subject for each in own])
+            embedding = trainer.settings.embedding
+            self.relatives.introduce(trainer.store, [each.subject for each in own], embedding=embedding)
 
     def leave(self) -> None:
         """Close for good: the interpreter ends. Calls that still come use their declared parameters."""

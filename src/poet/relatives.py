@@ -32,10 +32,18 @@ class Relatives:
         self._registry: tuple[Store, IntelligenceRegistry] | None = None
         self._lock = threading.Lock()
 
-    def introduce(self, store: Store, subjects: Iterable[Callable[[], Subject]], within: float = AT_ONCE) -> int:
+    def introduce(
+        self,
+        store: Store,
+        subjects: Iterable[Callable[[], Subject]],
+        *,
+        embedding: bool = False,
+        within: float = AT_ONCE,
+    ) -> int:
         """Keep what is due of the functions' fingerprints; how many were looked at.
 
-        within: no new one is begun after this time [s], and the next introductions go on there. A fault ends them.
+        embedding: also what names and docstrings mean. within: no new one is begun after this time [s], and the next
+        introductions go on there. A fault ends them.
         """
         from poet.sharing import fingerprint, keeping
 
@@ -55,7 +63,8 @@ class Relatives:
                         else fingerprint.of_callable(function, name)
                     )
                     domain, tunables = fingerprint.declared_by(record)
-                    keeping.introduce(store, record.key, code._replace(domain=domain, tunables=tunables))
+                    code = code._replace(domain=domain, tunables=tunables)
+                    keeping.introduce(store, record.key, code, _meaning(subject) if embedding else None)
                 except Exception as error:  # noqa: BLE001 - whatever it is, calls and learning go on
                     self._fault(f"what {record.key.name} is like cannot be kept", error)
                     break
@@ -76,3 +85,10 @@ class Relatives:
         """Let go of the registry."""
         with self._lock:
             self._registry = None
+
+
+def _meaning(subject: Subject) -> Callable[[], bytes]:
+    from poet.sharing import embedding, fingerprint
+
+    doc = "" if subject.function is None else fingerprint.doc_of(subject.function)
+    return lambda: embedding.meaning(embedding.text_of(subject.record.key.name, doc))

@@ -45,10 +45,6 @@ def of_callable(function: Callable[..., Any], name: str | None = None) -> Finger
         signature: inspect.Signature | None = inspect.signature(function)
     except (TypeError, ValueError):  # of functions in C that do not say
         signature = None
-    try:
-        doc = inspect.getdoc(function) or ""
-    except Exception:  # noqa: BLE001 - a descriptor of the user's may raise anything; a function without a docstring, then
-        doc = ""
     parameters = (
         []
         if signature is None
@@ -65,7 +61,15 @@ def of_callable(function: Callable[..., Any], name: str | None = None) -> Finger
         ]
     )
     gives = "" if signature is None else _spelt(signature.return_annotation)
-    return of_words(full, parameters, gives, doc)
+    return of_words(full, parameters, gives, doc_of(function))
+
+
+def doc_of(function: Callable[..., Any]) -> str:
+    """Its docstring; empty where it has none."""
+    try:
+        return inspect.getdoc(function) or ""
+    except Exception:  # noqa: BLE001 - a descriptor of the user's may raise anything
+        return ""
 
 
 def _is_odd(default: object) -> bool:
@@ -148,7 +152,7 @@ def of_words(name: str, parameters: Sequence[tuple[str, str, str]], gives: str, 
     for parameter, _, _ in parameters:
         for part in parts(parameter):
             _add(words, part, PARAMETER)
-    for weight, sentence in _sentences(doc):
+    for weight, sentence in sentences(doc):
         for found in _WORD.findall(sentence):
             for part in parts(found):
                 _add(words, part, weight)
@@ -163,7 +167,7 @@ def of_words(name: str, parameters: Sequence[tuple[str, str, str]], gives: str, 
     return Fingerprint(words=features(words, MOST_WORDS), types=features(types, MOST_TYPES))
 
 
-def _sentences(doc: str) -> list[tuple[float, str]]:
+def sentences(doc: str) -> list[tuple[float, str]]:
     """The first paragraph's first sentence, and the rest, each with its weight per word; without doctests."""
     lines = [line for line in doc[:LONGEST_DOC].splitlines() if not line.lstrip().startswith((">>>", "..."))]
     text = "\n".join(lines)

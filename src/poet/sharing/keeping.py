@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Callable
 
 from poet.errors import StaleDocument
 from poet.model.document import Document
@@ -56,14 +57,21 @@ def measured(store: Store, function: FunctionKey) -> Behaviour | None:
     return None if told is None else told._replace(executions=max(told.executions, calls))
 
 
-def introduce(store: Store, function: FunctionKey, code: Fingerprint) -> bool:
+def introduce(
+    store: Store, function: FunctionKey, code: Fingerprint, meaning: Callable[[], bytes] | None = None
+) -> bool:
     """Keep what the code says of a function, and its behaviour where that is due; whether anything was kept.
 
-    code: words, types, domain and tunables. Others may do the same at the same time: then theirs holds. The function's
+    code: words, types, domain and tunables. meaning: embeds the text that the words are of; asked where they are new.
+    Others may do the same at the same time: then theirs holds. The function's
     generation grows, so that other processes notice. Raises UnknownFunction, StoreUnavailable.
     """
     document, before = kept(store, function)
     known = None if before is None else before.behaviour
+    if before is not None and before.meaning and before.words == code.words:
+        code = code._replace(meaning=before.meaning)
+    elif meaning is not None:
+        code = code._replace(meaning=meaning())
     after = code._replace(behaviour=known)
     if _due(store, function, document, known):
         after = code._replace(behaviour=measured(store, function) or known)

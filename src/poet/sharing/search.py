@@ -37,6 +37,7 @@ _ROW = np.dtype(
     [
         ("words", "u8", WORD_BITS // 64),
         ("types", "u8", TYPE_BITS // 64),
+        ("meaning", "u8", WORD_BITS // 64),
         ("domain", "u4"),
         ("tunables", "u8"),
         ("numbers", "f4", len(MAIN)),
@@ -129,7 +130,7 @@ class Index:
         close, scores = self._close(asked, weights, size, max(CLOSE, 4 * top) + spare)
         names = weights.mean[1]
         table = _cosines(WORD_BITS, STRANGERS["names"], names)
-        if asked.words and not asked.meaning:
+        if asked.words:
             signs = self._signs(asked.words, WORD_BITS)
             sketched = table[_ones(self._columns["words"][close] ^ signs)]
             exact = self._names(asked.words, close.tolist())
@@ -195,6 +196,7 @@ class Index:
         columns = self._columns
         columns["words"][row] = self._signs(fingerprint.words, WORD_BITS)
         columns["types"][row] = self._signs(fingerprint.types, TYPE_BITS)
+        columns["meaning"][row] = _signs_of(fingerprint.meaning)
         columns["domain"][row] = fingerprint.domain
         columns["tunables"][row] = _bloom(fingerprint)
         numbers, errors = _main(fingerprint)
@@ -233,7 +235,10 @@ class Index:
         columns = self._columns
         words = self._signs(asked.words, WORD_BITS) if asked.words else None
         types = self._signs(asked.types, TYPE_BITS) if asked.types else None
+        meaning = _signs_of(asked.meaning) if asked.meaning else None
         words_table = _cosines(WORD_BITS, STRANGERS["names"], by["names"])
+        signs_of_meaning = min(WORD_BITS, max(1, len(asked.meaning)))
+        meaning_table = _cosines(signs_of_meaning, STRANGERS["meaning"], by["meaning"])
         types_table = _cosines(TYPE_BITS, STRANGERS["types"], by["types"])
         declared = np.float32(by["declared"] / (2 if asked.domain and asked.tunables else 1))
         bloom = np.uint64(_bloom(asked))
@@ -242,6 +247,10 @@ class Index:
             score = scores[block]
             if words is not None:
                 score += words_table[_ones(columns["words"][block] ^ words)]
+            if meaning is not None:
+                part = columns["meaning"][block]
+                add = meaning_table[np.minimum(_ones(part ^ meaning), signs_of_meaning)]
+                score += np.where(part.any(axis=1), add, np.float32(0))
             if types is not None:
                 part = columns["types"][block]
                 score += np.where(part[:, 0] == 0, np.float32(0), types_table[_ones(part ^ types)])
@@ -296,6 +305,14 @@ def _bloom(fingerprint: Fingerprint) -> int:
     for each in fingerprint.tunables:
         bits |= 1 << ((each.name ^ (each.kind * 0x9E3779B1)) % 64)
     return bits
+
+
+def _signs_of(meaning: bytes) -> Array:
+    """Of the dimensions of an embedding, the first ``WORD_BITS``; its axes are as good as random ones."""
+    vector = np.frombuffer(meaning, np.int8)[:WORD_BITS]
+    bits = np.zeros(WORD_BITS, bool)
+    bits[: len(vector)] = vector > 0
+    return np.packbits(bits).view(np.uint64)
 
 
 def _main(fingerprint: Fingerprint) -> tuple[list[float], list[float]]:

@@ -13,9 +13,10 @@ from poet.sharing.weights import SOURCES, Weights, helps
 Rarity = Callable[[int], float]
 """How rare a feature is: its weight, > 0 [1]."""
 
-STRANGERS = {"names": 0.08, "meaning": 0.25, "types": 0.25}  # cosine of two functions that have nothing in common
-AT_LARGE = {"names": 0.08, "meaning": 0.15, "types": 0.2, "declared": 0.3, "behaviour": 0.5}
-"""Standard deviation of each source's likeness between any two functions: the doubt where it is missing."""
+STRANGERS = {"names": 0.08, "meaning": 0.1, "types": 0.25}  # cosine of two functions that have nothing in common
+AT_LARGE = {"names": 0.08, "meaning": 0.0, "types": 0.2, "declared": 0.3, "behaviour": 0.5}
+"""Standard deviation of each source's likeness between any two functions: the doubt where it is missing. Meaning: none,
+as it reads what names are read from, and most do without."""
 
 SPREADS: dict[str, tuple[float, float, float]] = {
     # standard deviation of what two relatives differ by; of what any two functions do; how much of it is news beside
@@ -56,25 +57,19 @@ class Likeness(NamedTuple):
 
 def compare(a: Fingerprint, b: Fingerprint, weights: Weights, rarity: Rarity = lambda _: 1.0) -> Likeness:
     """How alike ``a`` and ``b`` are. Symmetric. rarity: of a feature among all that are known."""
-    means = bool(a.meaning) and len(a.meaning) == len(b.meaning)
-    names = names_alike(a.words, b.words, rarity)
     found = {
-        # an embedding has read the same words: one of the two speaks
-        "names": (None, 0.0, "names: read by their meaning, see there") if means else names,
+        "names": names_alike(a.words, b.words, rarity),
         "meaning": meanings_alike(a.meaning, b.meaning),
         "types": types_alike(a.types, b.types, rarity),
         "declared": declared_alike(a, b),
         "behaviour": behaviours_alike(a.behaviour, b.behaviour),
     }
-    if not means:
-        found["meaning"] = (None, 0.0, found["meaning"][2])
     told = []
     doubts = []
     for k, source in enumerate(SOURCES):
         likeness, doubt, words = found[source]
-        read_elsewhere = (source == "names" and means) or (source == "meaning" and not means)
         if likeness is None:
-            doubt = 0.0 if read_elsewhere else AT_LARGE[source]
+            doubt = AT_LARGE[source]
         doubts.append(doubt)
         told.append(Told(source, likeness, doubt, weights.mean[1 + k], words))
     estimate = helps(weights, [each.likeness or 0.0 for each in told], doubts)

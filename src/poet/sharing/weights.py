@@ -43,8 +43,8 @@ def prior(mean: Mapping[str, float], spread: Mapping[str, float]) -> Weights:
 
 
 PRIOR = prior(
-    {"base": -2.7, "names": 22.0, "meaning": 12.0, "types": 1.6, "declared": 2.0, "behaviour": 2.0},
-    {"base": 0.7, "names": 4.0, "meaning": 3.0, "types": 1.0, "declared": 1.0, "behaviour": 0.5},
+    {"base": -2.7, "names": 22.0, "meaning": 6.0, "types": 1.6, "declared": 2.0, "behaviour": 2.0},
+    {"base": 0.7, "names": 4.0, "meaning": 2.0, "types": 1.0, "declared": 1.0, "behaviour": 0.5},
 )
 
 

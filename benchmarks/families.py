@@ -417,11 +417,14 @@ def _call(call: Callable[[], Any], number: int) -> Execution:
     return Execution("w", number, 1.7e9 + number, seconds, outcome, 1, (Attempt(outcome, seconds),), error)
 
 
+def parameters(name: str) -> str:
+    """Its parameters with their annotations, as text; empty where it does not say."""
+    try:
+        return str(inspect.signature(found(name)))
+    except (TypeError, ValueError):
+        return ""
+
+
 def signature(name: str) -> str:
     """Name, parameters and docstring as one text, for methods that read text."""
-    function = found(name)
-    try:
-        parameters = str(inspect.signature(function))
-    except (TypeError, ValueError):
-        parameters = ""
-    return f"{name.rpartition('.')[2]} {parameters} {inspect.getdoc(function) or ''}"
+    return f"{name.rpartition('.')[2]} {parameters(name)} {inspect.getdoc(found(name)) or ''}"

@@ -34,6 +34,7 @@ from benchmarks import (
     rivals,
     routing,
     series,
+    similar,
     storage,
     targets,
     traces,
@@ -74,6 +75,7 @@ def main(arguments: list[str]) -> int:
         show("What is out of the ordinary", alerts.run(draws=20 if study else 10, series=20 if study else 5)),
         show("A history at scale", history.run(study=study)),
         show("What time tells", series.run(200 if study else 40)),
+        show("Which functions are alike", similar.run(*((100_000, 20) if study else (20_000, 3)))),
         show("Whether it keeps its word", honesty.run(*((10, 100_000) if study else (2, 10_000)))),
     ]
     if study:

@@ -12,6 +12,7 @@ from benchmarks import (
     crowd,
     faults,
     fleet,
+    guards,
     hedged_calls,
     hedging,
     history,
@@ -33,6 +34,7 @@ from benchmarks import (
     replay,
     rivals,
     routing,
+    sequential,
     series,
     similar,
     storage,
@@ -76,6 +78,8 @@ def main(arguments: list[str]) -> int:
         show("A history at scale", history.run(study=study)),
         show("What time tells", series.run(200 if study else 40)),
         show("Which functions are alike", similar.run(*((100_000, 20) if study else (20_000, 3)))),
+        show("Looks at any time", sequential.run(*((2000, 10_000) if study else ()))),
+        show("Guards", guards.run(*((2000, 50_000) if study else ()))),
         show("Whether it keeps its word", honesty.run(*((10, 100_000) if study else (2, 10_000)))),
     ]
     if study:

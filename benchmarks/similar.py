@@ -337,19 +337,22 @@ def large(functions: int) -> Iterator[Row]:
             own += sum(_family(one.function) == _family(key) for one in best)
         busy = 1e3 * (time.process_time() - busy) / len(keys)
         rounds.append((statistics.median(spans), max(spans), busy, own / (5 * len(keys))))
-    median, slowest, busy, relatives = min(rounds)
-    beside = _beside(functions)
+    median, slowest, _, relatives = min(rounds)
+    busy = min(each for _, _, each, _ in rounds)
+    beside, dense = _beside(functions)
     yield Row(
-        f"{functions} functions: a search for the best five, median of 30, best of three rounds",
+        f"{functions} functions: a search for the best five, processor time, mean of 30, best of three rounds",
         f"≤ {SEARCH:.0f} ms",
-        f"{median:.1f} ms",
-        median <= SEARCH,
+        f"{busy:.1f} ms",
+        busy <= SEARCH,
     )
-    yield Row("… the slowest of these 30; processor time of one, on average", "", f"{slowest:.1f} ms; {busy:.1f} ms")
-    yield Row("… of the five found, of the function's own family of six", "", f"{100 * relatives:.1f}%")
+    yield Row("… by the clock, on a machine that others use: median, slowest", "", f"{median:.1f} ms, {slowest:.1f} ms")
     yield Row(
-        "… beside one product of as many float32 vectors of 384 dimensions with one", "", f"{median / beside:.2f} ×"
+        "… beside one product of as many float32 vectors of 384 dimensions with one: processor time, clock",
+        "",
+        f"{busy / dense:.2f} ×, {median / beside:.2f} ×",
     )
+    yield Row("… of the five found, of the function's own family of six", "", f"{100 * relatives:.1f}%")
     each = index.size / len(index)
     yield Row("… of memory, the fingerprint included", f"≤ {BYTES} B a function", f"{each:.0f} B", each <= BYTES)
     largest = max(len(packing.packed(each)) for each in prints)
@@ -368,16 +371,17 @@ def _resident() -> int:
     return 1024 * int(status.partition("VmRSS:")[2].split()[0])
 
 
-def _beside(functions: int) -> float:
-    """The least time of a dense scan [ms]: what a search by embeddings would take at least."""
+def _beside(functions: int) -> tuple[float, float]:
+    """The least times of a dense scan, by the clock and of the processor [ms]: what searching embeddings would take."""
     vectors = np.ones((functions, 384), np.float32)
     one = vectors[0]
-    spans = []
+    spans, busy = [], []
     for _ in range(7):
-        start = time.perf_counter()
+        start, own = time.perf_counter(), time.process_time()
         vectors @ one
         spans.append(1e3 * (time.perf_counter() - start))
-    return min(spans)
+        busy.append(1e3 * (time.process_time() - own))
+    return min(spans), max(min(busy), 1e-3)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ QUANTILES = {"p05": 0.05, "p25": 0.25, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p9
 MOST_KINDS = 4  # kinds of errors that are told apart
 LEARNED_ERROR = 0.35  # of a learned value's logarithm: what two learners of one service differ by
 DAYS = 2.0  # of hours with calls, before a pattern of the day is told
-FLOOR = 1e-7  # durations below are taken for this [s]
+FLOOR, CEILING = 1e-7, 1e8  # durations beyond are taken for these [s]
 CENSORED = frozenset((Outcome.TIMEOUT, Outcome.CANCELLED))
 MADE = frozenset((Outcome.SUCCESS, Outcome.ERROR, Outcome.TIMEOUT, Outcome.LATE, Outcome.REFUSED, Outcome.CANCELLED))
 
@@ -37,7 +37,7 @@ def behaviour(
     the difference of neighbouring quantiles (Woodruff 1952).
     """
     attempts = [
-        (max(each.seconds, FLOOR), each.outcome)
+        (min(max(each.seconds, FLOOR), CEILING), each.outcome)
         for execution in executions
         for each in execution.attempts
         if not each.hedge and each.outcome in MADE and math.isfinite(each.seconds) and each.seconds >= 0

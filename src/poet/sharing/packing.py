@@ -30,7 +30,7 @@ BOUNDS = {  # of what is measured; a figure beyond is no figure
     "day_sin": (-2.0, 2.0),
     "retries": (0.0, 5.0),
 }
-USUAL_BOUNDS = (-25.0, 25.0)
+USUAL_BOUNDS = (-50.0, 50.0)
 
 
 class Poisoned(PoetError, ValueError):

@@ -207,7 +207,7 @@ def behaviours_alike(a: Behaviour | None, b: Behaviour | None) -> Said:
 
 
 def _count(n: int) -> str:
-    return f"{n:.2g}".replace("e+0", " × 10^") if n >= 100_000 else str(n)
+    return f"{n:,}".replace(",", " ")
 
 
 WORDS = {

@@ -81,13 +81,9 @@ def test_behind_the_longest_limit_nothing_is_said() -> None:
 
 def test_errors_shrink_as_calls_grow_and_hold_the_spread_of_the_median() -> None:
     dice = random.Random(4)
-    few, many = (
-        behaviour([call(k, math.exp(dice.gauss(0, 1))) for k in range(n)]) for n in (100, 1600)
-    )
+    few, many = (behaviour([call(k, math.exp(dice.gauss(0, 1))) for k in range(n)]) for n in (100, 1600))
     assert error(many, "level") < 0.5 * error(few, "level")
-    medians = [
-        number(behaviour([call(k, math.exp(dice.gauss(0, 1))) for k in range(100)]), "level") for _ in range(60)
-    ]
+    medians = [number(behaviour([call(k, math.exp(dice.gauss(0, 1))) for k in range(100)]), "level") for _ in range(60)]
     assert 0.5 < float(np.std(medians)) / error(few, "level") < 2.0
 
 
@@ -103,9 +99,7 @@ def test_kinds_of_failures_are_shares_by_digest() -> None:
 
 def test_the_pattern_of_the_day_is_told_from_two_days_on() -> None:
     def hours(days: int) -> list[Hour]:
-        return [
-            Hour(HOUR * h, 1, 100 if 8 <= h % 24 < 16 else 5, (), 0, 0, 0.0, 0, 0.0, {}) for h in range(24 * days)
-        ]
+        return [Hour(HOUR * h, 1, 100 if 8 <= h % 24 < 16 else 5, (), 0, 0, 0.0, 0, 0.0, {}) for h in range(24 * days)]
 
     calls = [call(k, 0.1) for k in range(50)]
     told = behaviour(calls, hours(5))
@@ -127,9 +121,7 @@ def test_learned_values_are_relative_to_durations() -> None:
 
 @given(
     st.lists(
-        st.tuples(
-            st.floats(0, 1e6) | st.sampled_from([0.0, math.inf, math.nan, -1.0]), st.sampled_from(list(Outcome))
-        ),
+        st.tuples(st.floats(0, 1e6) | st.sampled_from([0.0, math.inf, math.nan, -1.0]), st.sampled_from(list(Outcome))),
         max_size=60,
     )
 )

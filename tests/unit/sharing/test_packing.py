@@ -51,21 +51,17 @@ def behaviours(draw: Any) -> Behaviour:
 fingerprints = st.builds(
     Fingerprint,
     features,
-    features,
+    features.map(lambda each: each[:48]),
     st.binary(max_size=384),
     st.integers(0, 2**32 - 1),
-    st.lists(declared(), max_size=12).map(tuple),
+    st.lists(declared(), max_size=5).map(tuple),
     st.none() | behaviours(),
 )
 
 
 @given(fingerprints)
 def test_what_is_packed_comes_back(fingerprint: Fingerprint) -> None:
-    try:
-        data = packed(fingerprint)
-    except Poisoned as error:
-        assert "at most 2048 bytes" in str(error)  # all at their largest at once
-        return
+    data = packed(fingerprint)
     assert len(data) <= LARGEST
     assert unpacked(data) == unpacked(data, trusted=True) == fingerprint
     numbers, weights = words_of(data)

@@ -492,7 +492,7 @@ class Agent:
 
     def introduce(self, trainer: Trainer) -> None:
         """Keep in the store what this process's functions are like, where that is due."""
-        if self.attempts is None and trainer.trainees:
+        if self.attempts is None and trainer.trainees and not trainer.store.away:
             own = [each for key in list(trainer.trainees) if (each := self.enrolments.get(key)) is not None]
             embedding = trainer.settings.embedding
             self.relatives.introduce(trainer.store, [each.subject for each in own], embedding=embedding)

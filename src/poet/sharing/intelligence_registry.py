@@ -139,8 +139,7 @@ class IntelligenceRegistry:
         unknown = [key for key in keys if key not in documents]
         records = {record.key: record for record in self._store.functions()} if unknown else {}
         self._read_weights()
-        for key in keys:
-            self._take_in(key, documents.get(key), records.get(key))
+        self._index.put_all((key, self._told(key, documents.get(key), records.get(key))) for key in keys)
         self._generation, self.away, self._names = generation, "", None
         return len(keys)
 
@@ -156,16 +155,14 @@ class IntelligenceRegistry:
             found = self._store.documents(keeping.KIND, name=keeping.NAME)
         return {each.function: each for each in found if each.function is not None}
 
-    def _take_in(self, key: FunctionKey, document: Document | None, record: FunctionRecord | None) -> None:
+    def _told(self, key: FunctionKey, document: Document | None, record: FunctionRecord | None) -> Fingerprint:
         self._refused.pop(key, None)
         if document is not None:
             try:
-                self._index.put(key, keeping.read(document))
+                return keeping.read(document)
             except Poisoned as error:
                 self._refused[key] = str(error)
-            else:
-                return
-        self._index.put(key, _by_name(key, record))
+        return _by_name(key, record)
 
     def _read_weights(self) -> None:
         found = self._store.documents(WEIGHTS[0], name=WEIGHTS[1])

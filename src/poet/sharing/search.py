@@ -9,7 +9,7 @@ behaviour, as the weights say, and compares the best few with care, from their f
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from poet.model.function import FunctionKey
 from poet.model.likeness import MEASURED, Features, Fingerprint, SimilarFunction
-from poet.sharing.packing import packed, unpacked, words_of
+from poet.sharing.packing import MOST_EXECUTIONS, packed, unpacked, words_of
 from poet.sharing.similarity import FULL, MOST_AGAINST, MOST_FOR, SPREADS, STRANGERS, compare
 from poet.sharing.weights import PRIOR, SOURCES, Weights
 
@@ -83,8 +83,26 @@ class Index:
 
     def put(self, function: FunctionKey, data: Fingerprint | bytes) -> None:
         """Keep it, in place of the one before. Raises Poisoned, with nothing changed, where it cannot be."""
+        row, fingerprint = self._enter(function, data)
+        self._sketch(row, fingerprint)
+        if len(self._rows) >= 4 * max(self._sketched, FIRST_ROWS // 4):
+            self.sketch_all()
+
+    def put_all(self, found: Iterable[tuple[FunctionKey, Fingerprint]]) -> None:
+        """Keep many; quicker than one by one, as sketches are made once. Raises Poisoned at the first that is."""
+        rows = [self._enter(function, fingerprint) for function, fingerprint in found]
+        if len(self._rows) >= 4 * max(self._sketched, FIRST_ROWS // 4):
+            self.sketch_all()
+            return
+        for row, fingerprint in rows:
+            self._sketch(row, fingerprint)
+
+    def _enter(self, function: FunctionKey, data: Fingerprint | bytes) -> tuple[int, Fingerprint]:
         fingerprint = unpacked(data) if isinstance(data, bytes) else data
-        kept = packed(fingerprint)  # anew: more calls than are believed are counted as fewer
+        told = fingerprint.behaviour
+        # Packed anew where more calls are told of than are believed.
+        as_it_is = isinstance(data, bytes) and (told is None or told.executions < MOST_EXECUTIONS)
+        kept = data if isinstance(data, bytes) and as_it_is else packed(fingerprint)
         self.discard(function)
         row = self._free.pop() if self._free else len(self._entries)
         if row == len(self._entries):
@@ -94,9 +112,7 @@ class Index:
         self._entries[row] = Entry(function, kept)
         self._rows[function] = row
         self._counted(fingerprint, +1)
-        self._sketch(row, fingerprint)
-        if len(self._rows) >= 4 * max(self._sketched, FIRST_ROWS // 4):
-            self.sketch_all()
+        return row, fingerprint
 
     def discard(self, function: FunctionKey) -> None:
         """Forget it; one that is not known is passed over."""
@@ -105,7 +121,7 @@ class Index:
             return
         entry, self._entries[row] = self._entries[row], None
         assert entry is not None
-        self._counted(unpacked(entry.packed), -1)
+        self._counted(unpacked(entry.packed, trusted=True), -1)
         self._free.append(row)
 
     def rarity(self, feature: int) -> float:
@@ -115,9 +131,13 @@ class Index:
     def _rarities(self) -> Array:
         """By the lower half of the digest; made anew where functions came or went."""
         if self._rare is None:
-            n = len(self._rows) + COMMON
-            self._rare = np.maximum(0.05, np.log(n / (self._count.astype(np.float32) + 1)) / math.log(n))
+            self._rare = self._rare_by(self._count)
         return self._rare
+
+    def _rare_by(self, count: Array) -> Array:
+        n = len(self._rows) + COMMON
+        rare: Array = np.maximum(0.05, np.log(n / (count.astype(np.float32) + 1)) / math.log(n))
+        return rare
 
     def search(
         self, asked: Fingerprint, top: int = 5, *, weights: Weights = PRIOR, without: FunctionKey | None = None
@@ -180,8 +200,7 @@ class Index:
             self._columns[name] = grown
 
     def _counted(self, fingerprint: Fingerprint, by: int) -> None:
-        numbers = {number & 0xFFFF for number, _ in (*fingerprint.words, *fingerprint.types)}
-        where = np.fromiter(numbers, np.intp, len(numbers))
+        where = list({number & 0xFFFF for number, _ in (*fingerprint.words, *fingerprint.types)})
         self._rare = None
         self._count[where] += np.uint32(1) if by > 0 else np.uint32(0xFFFFFFFF)  # which wraps to minus one
 
@@ -189,7 +208,7 @@ class Index:
         """Make all sketches anew, with how rare features are now; done by itself as the index grows fourfold."""
         for row, entry in enumerate(self._entries):
             if entry is not None:
-                self._sketch(row, unpacked(entry.packed))
+                self._sketch(row, unpacked(entry.packed, trusted=True))
         self._sketched = len(self._rows)
 
     def _sketch(self, row: int, fingerprint: Fingerprint) -> None:
@@ -209,9 +228,9 @@ class Index:
         if planes is None:
             drawn = np.random.default_rng(bits).integers(0, 2, (BUCKETS, bits), dtype=np.int8)
             planes = self._planes[bits] = (2 * drawn - 1).astype(np.int8)
-        where = np.fromiter((number % BUCKETS for number, _ in features), np.intp, len(features))
-        weights = np.fromiter((weight * self.rarity(number) for number, weight in features), np.float32, len(features))
-        packed_bits = np.packbits(weights @ planes[where] > 0)
+        whole = np.array(features, np.int64)
+        weights = (whole[:, 1] * self._rare_by(self._count[whole[:, 0] & 0xFFFF])).astype(np.float32)
+        packed_bits = np.packbits(weights @ planes[whole[:, 0] % BUCKETS] > 0)
         return packed_bits.view(np.uint64)
 
     # --- scores -----------------------------------------------------------------------------------------------------

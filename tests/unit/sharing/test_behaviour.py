@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poet.model.aggregate import HOUR, Hour
@@ -119,6 +119,7 @@ def test_learned_values_are_relative_to_durations() -> None:
     assert odd.numbers[MEASURED.index("timeout")] is None
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.floats(0, 1e6) | st.sampled_from([0.0, math.inf, math.nan, -1.0]), st.sampled_from(list(Outcome))),

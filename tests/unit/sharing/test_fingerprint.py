@@ -4,7 +4,7 @@ import inspect
 from typing import Annotated, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poet.errors import ConfigurationError
@@ -117,6 +117,7 @@ def test_odd_functions_have_a_fingerprint_too() -> None:
         assert unpacked(packed(told)) == told
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80), st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20), st.text(max_size=9))))
 def test_any_words_make_a_fingerprint_of_bounded_size(doc: str, parameters: list[tuple[str, str, str]]) -> None:
     told = of_words(doc, parameters, doc, doc * 40)
@@ -125,6 +126,7 @@ def test_any_words_make_a_fingerprint_of_bounded_size(doc: str, parameters: list
     assert unpacked(packed(told)) == told
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="ascii", categories=["Ll"]), min_size=1, max_size=20))
 def test_a_stem_is_a_beginning_of_its_word(word: str) -> None:
     assert word.startswith(stem(word))

@@ -6,7 +6,7 @@ import zlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poet.model.likeness import MEASURED, Behaviour, Declared, Fingerprint
@@ -59,6 +59,7 @@ fingerprints = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(fingerprints)
 def test_what_is_packed_comes_back(fingerprint: Fingerprint) -> None:
     data = packed(fingerprint)
@@ -68,6 +69,7 @@ def test_what_is_packed_comes_back(fingerprint: Fingerprint) -> None:
     assert tuple(zip(struct.unpack(f"<{len(weights)}I", numbers), weights, strict=True)) == fingerprint.words
 
 
+@settings(deadline=None)
 @given(fingerprints, st.data())
 def test_a_damaged_byte_is_noticed(fingerprint: Fingerprint, data: Any) -> None:
     whole = bytearray(packed(fingerprint._replace(tunables=(), meaning=b"")))
@@ -77,6 +79,7 @@ def test_a_damaged_byte_is_noticed(fingerprint: Fingerprint, data: Any) -> None:
         unpacked(bytes(whole))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_refused_with_a_reason(data: bytes) -> None:
     with pytest.raises(Poisoned, match=r"fingerprint"):

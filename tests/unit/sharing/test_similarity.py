@@ -4,7 +4,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poet.model.likeness import MEASURED, Behaviour, Declared, Fingerprint
@@ -26,6 +26,7 @@ def likeness(a: Behaviour, b: Behaviour) -> float:
     return value
 
 
+@settings(deadline=None)
 @given(fingerprints, fingerprints)
 def test_likeness_is_symmetric_and_bounded(a: Fingerprint, b: Fingerprint) -> None:
     one, other = compare(a, b, PRIOR), compare(b, a, PRIOR)
@@ -36,6 +37,7 @@ def test_likeness_is_symmetric_and_bounded(a: Fingerprint, b: Fingerprint) -> No
     assert all(each.words for each in one.told)
 
 
+@settings(deadline=None)
 @given(fingerprints)
 def test_nothing_is_liker_to_a_function_than_itself_by_its_names(a: Fingerprint) -> None:
     names = compare(a, a, PRIOR).told[0]
@@ -104,6 +106,7 @@ def test_reasons_are_in_words_the_weightiest_first() -> None:
     assert words["declared"] == "domain and tunables: none that both declare"
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000))
 def test_units_of_time_are_told_apart_from_shape(seed: int) -> None:
     dice = random.Random(seed)

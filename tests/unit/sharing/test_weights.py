@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
@@ -17,6 +17,7 @@ NONE = (0.0,) * len(SOURCES)
 likenesses = st.tuples(*[st.floats(-1, 1)] * len(SOURCES))
 
 
+@settings(deadline=None)
 @given(likenesses, st.floats(0, 1), st.floats(0.01, 1))
 def test_an_update_is_the_laplace_approximation(likeness: tuple[float, ...], helped: float, weight: float) -> None:
     after = updated(PRIOR, likeness, helped, weight=weight)
@@ -36,6 +37,7 @@ def test_an_update_is_the_laplace_approximation(likeness: tuple[float, ...], hel
     assert after.n == PRIOR.n + 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(likenesses, st.booleans()), max_size=30))
 def test_weights_stay_weights(outcomes: list[tuple[tuple[float, ...], bool]]) -> None:
     weights = PRIOR
@@ -44,6 +46,7 @@ def test_weights_stay_weights(outcomes: list[tuple[tuple[float, ...], bool]]) ->
     assert from_text(as_text(weights)) == weights
 
 
+@settings(deadline=None)
 @given(likenesses, st.tuples(*[st.floats(0, 2)] * len(SOURCES)))
 def test_an_estimate_lies_within_its_interval_and_doubt_widens_it(
     likeness: tuple[float, ...], doubt: tuple[float, ...]

@@ -97,6 +97,11 @@ def test_programs_get_probabilities_with_their_intervals_and_sources(ask: Ask) -
     assert len(similar(ask, "fetch_page --top 1")) == 1
 
 
+def test_fingerprints_are_no_damage_to_the_doctor(ask: Ask) -> None:
+    code, out, _ = ask("doctor")
+    assert code == 0, out
+
+
 def test_a_signature_that_is_not_there_yet_finds_its_relatives(
     ask: Any, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

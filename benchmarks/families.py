@@ -107,6 +107,25 @@ def found(name: str) -> Callable[..., Any]:
     raise ImportError(f"no function {name!r}")
 
 
+TWINS = (("math", "numpy"), ("numpy.linalg", "scipy.linalg"), ("numpy.fft", "scipy.fft"))
+
+
+def namesakes() -> list[tuple[str, str]]:
+    """Functions that two libraries call by the same name, and that do the same: labels that nobody has set by hand."""
+    pairs = []
+    for one, other in TWINS:
+        left, right = (vars(importlib.import_module(each)) for each in (one, other))
+        for name in sorted(left):
+            both = left[name], right.get(name)
+            if (
+                not name.startswith("_")
+                and all(callable(f) and inspect.getdoc(f) for f in both)
+                and both[0] is not both[1]
+            ):
+                pairs.append((f"{one}.{name}", f"{other}.{name}"))
+    return pairs
+
+
 class Inputs:
     """What the functions are called with; one for each run, as it holds a folder and a server."""
 

@@ -85,21 +85,27 @@ def _scored(names: Sequence[str], prints: Mapping[str, Fingerprint], only: Seque
     return lambda a, b: kept[frozenset((a, b))]
 
 
+def _letters(texts: Sequence[str]) -> Any:
+    """(n, runs) of each text its runs of 3 to 5 letters within words, by TF-IDF, of length one."""
+    counts = []
+    for text in texts:
+        words = re.sub(r"\s+", " ", text.lower()).split()
+        counts.append(Counter(f" {w} "[i : i + n] for w in words for n in (3, 4, 5) for i in range(len(w) + 3 - n)))
+    seen = Counter(run for count in counts for run in count)
+    place = {each: k for k, each in enumerate(seen)}
+    rows = np.zeros((len(texts), len(place)))
+    for row, count in zip(rows, counts, strict=True):
+        for each, n in count.items():
+            row[place[each]] = (1 + math.log(n)) * (math.log((1 + len(texts)) / (1 + seen[each])) + 1)
+        row /= max(float(np.linalg.norm(row)), 1e-9)
+    return rows
+
+
 def tfidf(names: Sequence[str]) -> Score:
     """0.7 times the cosine of all text by runs of 3 to 5 letters with TF-IDF, and 0.3 times that of parameters."""
 
     def cosines(texts: list[str]) -> Any:
-        counts = []
-        for text in texts:
-            words = re.sub(r"\s+", " ", text.lower()).split()
-            counts.append(Counter(f" {w} "[i : i + n] for w in words for n in (3, 4, 5) for i in range(len(w) + 3 - n)))
-        seen = Counter(run for count in counts for run in count)
-        place = {each: k for k, each in enumerate(seen)}
-        rows = np.zeros((len(texts), len(place)))
-        for row, count in zip(rows, counts, strict=True):
-            for each, n in count.items():
-                row[place[each]] = (1 + math.log(n)) * (math.log((1 + len(texts)) / (1 + seen[each])) + 1)
-            row /= max(float(np.linalg.norm(row)), 1e-9)
+        rows = _letters(texts)
         return rows @ rows.T
 
     whole = cosines([families.signature(name) for name in names])
@@ -135,8 +141,39 @@ def library() -> Iterator[Row]:
     yield Row("… of the 12 families that weights were fitted with", "", _of(families.TUNED, shown))
     yield Row("… of all 24 families together", "", _of(families.NAMES, shown))
     yield Row("… letters' TF-IDF of all 24", "", _interval(hits(families.NAMES, tfidf(families.NAMES))))
+    yield from _namesakes()
     yield from _embedded(shown)
     yield from _told_rightly(shown)
+
+
+def _namesakes() -> Iterator[Row]:
+    """Functions of one library, each to be found in another one that has it by the same name, which is hidden."""
+    pairs = families.namesakes()
+    index = Index()
+    prints = {}
+    for name in (each for pair in pairs for each in pair):
+        function = families.found(name)
+        prints[name] = fingerprint.of_callable(function, "f")
+        hidden = re.sub(rf"\b{re.escape(name.rpartition('.')[2])}\b", " ", fingerprint.doc_of(function))
+        prints[name] = fingerprint.of_words("f", (), "", hidden)
+        index.put(FunctionKey("", name, ""), prints[name])
+    whole = dict(zip(prints, range(len(prints)), strict=True))
+    others = [other for _, other in pairs]
+
+    def rate(score: Score) -> float:
+        return statistics.fmean(max(others, key=lambda b, a=a: score(a, b)) == true for a, true in pairs)  # type: ignore[misc]
+
+    ours = rate(lambda a, b: compare(prints[a], prints[b], PRIOR, index.rarity).helps.value)
+    rows = _letters(
+        [re.sub(rf"\b{name.rpartition('.')[2]}\b", " ", fingerprint.doc_of(families.found(name))) for name in whole]
+    )
+    theirs = rate(lambda a, b: float(rows[whole[a]] @ rows[whole[b]]))
+    yield Row(
+        f"{len(pairs)} functions that two libraries have by one name: hit@1 by docstrings alone, the name taken out;"
+        " letters' TF-IDF",
+        "",
+        f"{ours:.2f}; {theirs:.2f}",
+    )
 
 
 def _of(names: Sequence[str], prints: Mapping[str, Fingerprint]) -> str:

@@ -12,6 +12,7 @@ import random
 import re
 import statistics
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,12 +26,15 @@ from benchmarks.table import Row, show
 from poet.model.execution import Attempt, Execution, Outcome
 from poet.model.function import FunctionKey
 from poet.model.likeness import MEASURED, Behaviour, Fingerprint
-from poet.sharing import embedding, fingerprint, packing
+from poet.seams import FunctionRecord
+from poet.sharing import embedding, fingerprint, keeping, packing
 from poet.sharing.behaviour import behaviour
+from poet.sharing.intelligence_registry import IntelligenceRegistry
 from poet.sharing.search import Index, ranked
 from poet.sharing.similarity import SPREADS, compare
 from poet.sharing.stems import digest
 from poet.sharing.weights import PRIOR, Weights, helps, updated
+from poet.stores.sqlite import SqliteStore
 
 HIT, HIT_EMBEDDED, RECALL = 0.65, 0.9, 0.95
 SEARCH, BYTES = 20.0, 2048  # [ms], [B]
@@ -44,6 +48,7 @@ def run(functions: int = 100_000, seeds: int = 3) -> Iterator[Row]:
     yield from planted(seeds)
     yield from taught(seeds)
     yield from large(functions)
+    yield from kept()
 
 
 # --- functions of libraries ------------------------------------------------------------------------------------------
@@ -396,6 +401,35 @@ def large(functions: int) -> Iterator[Row]:
     yield Row("… packed, the largest of 30", f"≤ {BYTES} B", f"{largest} B", largest <= BYTES)
     yield Row("… by which the process grew, for each", "", f"{grown:.0f} B")
     yield Row("… to make and take in one, sketches made anew included", "", f"{built:.0f} µs")
+
+
+def kept(functions: int = 1000) -> Iterator[Row]:
+    """What a process takes to know a store that others fill."""
+    dice = random.Random(6)
+    vocabulary = [digest(f"word {k}") for k in range(5000)]
+    with tempfile.TemporaryDirectory() as folder:
+        store, topic = SqliteStore(Path(folder) / "poet.db"), vocabulary[:12]
+        for k in range(functions):
+            key = FunctionKey("m", f"f{k}", f"{k:08x}")
+            store.register(FunctionRecord(key, None, "adaptive", {"timeout": 1.0}, {}, 0, 0, 0.0, 0.0))
+            keeping.keep(store, key, _made(dice, k, topic, vocabulary), 0)
+        registry, start = IntelligenceRegistry(store), time.process_time()
+        registry.refresh()
+        first = 1e6 * (time.process_time() - start) / functions
+        document = store.documents(keeping.KIND, key, name=keeping.NAME)[0]
+        spans = {}
+        for what in ("nothing", "one"):
+            if what == "one":
+                keeping.keep(store, key, _made(dice, 1, topic, vocabulary), document.revision)
+            start = time.perf_counter()
+            registry.refresh()
+            spans[what] = 1e3 * (time.perf_counter() - start)
+        store.close()
+    yield Row(
+        f"a SQLite store of {functions}: read at first, processor time of each; then with nothing new, with one",
+        "",
+        f"{first:.0f} µs; {spans['nothing']:.1f} ms, {spans['one']:.1f} ms",
+    )
 
 
 def _family(function: FunctionKey) -> int:

@@ -38,6 +38,7 @@ class Asked(NamedTuple):
     reason: str = ""
     to: int | None = None  # version to roll back to; None: the parent of the live one
     values: tuple[str, ...] = ()  # ``name=value``, to pin
+    action: str | None = None  # what a roll-out is to do
     export: Export | None = None  # what is to leave
     analyze: Analyze | None = None  # what is to be found out
     keep_executions: float = 30.0  # [days]
@@ -45,6 +46,11 @@ class Asked(NamedTuple):
     top: int = 5  # functions that are alike, >= 1
     last: int | None = None  # newest entries of a history, >= 1; None: all
     since: float | None = None  # how far back calls are replayed [s]; None: all that are kept
+
+    @property
+    def steps(self) -> bool:
+        """Whether a roll-out is to be changed, and not only to be seen."""
+        return bool(self.values or self.action)
 
 
 class NotLearned(StoreError):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from poet.errors import ConfigurationError
 from poet.seams import FunctionRecord, Store
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ class Relatives:
         from poet.sharing import fingerprint, keeping
 
         every = list(subjects)
+        if embedding and (missing := _no_embedding()) is not None:
+            self._fault("names and docstrings are compared without the sentence embedding", missing)
+            embedding = False
         until, looked = time.monotonic() + within, 0
         with self._lock:
             for k in range(len(every)):
@@ -85,6 +89,13 @@ class Relatives:
         """Let go of the registry."""
         with self._lock:
             self._registry = None
+
+
+def _no_embedding() -> ConfigurationError | None:
+    """Why there is none; None: there is one."""
+    from poet.sharing import embedding
+
+    return None if embedding.available() else embedding.missing()
 
 
 def _meaning(subject: Subject) -> Callable[[], bytes]:

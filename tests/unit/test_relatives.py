@@ -7,7 +7,7 @@ from poet.model.document import Document
 from poet.model.function import FunctionKey
 from poet.relatives import Relatives, Subject
 from poet.seams import FunctionRecord
-from poet.sharing import keeping
+from poet.sharing import embedding, keeping
 from poet.stores.memory import MemoryStore
 
 KEYS = [FunctionKey("m", f"fetch_{k}", f"{k:08x}") for k in range(6)]
@@ -57,6 +57,19 @@ def test_a_fault_is_told_once_and_ends_the_round(store: MemoryStore) -> None:
     relatives = Relatives(lambda where, error: told.append(f"{where}: {error}"))
     assert relatives.introduce(full, [lambda key=key: subject(key) for key in KEYS]) == 0
     assert told == ["what m.fetch_0 is like cannot be kept: memory:: it is full"]
+
+
+def test_without_its_packages_an_embedding_is_told_of_and_done_without(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "MODEL_PACKAGE", "no_such_package")
+    told: list[str] = []
+    relatives = Relatives(lambda where, error: told.append(f"{where}: {error}"))
+    subjects = [lambda key=key: subject(key) for key in KEYS]
+    assert relatives.introduce(store, subjects, embedding=True, within=60.0) == len(KEYS)
+    assert introduced(store) == KEYS
+    assert len(told) == 1
+    assert "pip install 'poet-runtime[embedding]'" in told[0]
 
 
 def test_a_store_has_one_registry_until_it_is_let_go(store: MemoryStore) -> None:

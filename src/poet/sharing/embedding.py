@@ -32,6 +32,11 @@ def available() -> bool:
     return all(find_spec(name) is not None for name in (MODEL_PACKAGE, TOKENIZER_PACKAGE, "onnxruntime", "tokenizers"))
 
 
+def missing() -> ConfigurationError:
+    """What to do where the packages are not there."""
+    return ConfigurationError(f"the sentence embedding needs onnxruntime, tokenizers and a model: {INSTALL}")
+
+
 def text_of(name: str, doc: str) -> str:
     """What is read of a function: its name as words, and the first part of its docstring."""
     from poet.sharing.fingerprint import sentences
@@ -60,7 +65,7 @@ def meaning(text: str) -> bytes:
 @cache
 def _loaded() -> tuple[Any, Any]:
     if not available():
-        raise ConfigurationError(f"the sentence embedding needs onnxruntime, tokenizers and a model: {INSTALL}")
+        raise missing()
     import onnxruntime
     from tokenizers import Tokenizer
 

@@ -136,11 +136,14 @@ class IntelligenceRegistry:
             return 0
         generation, keys = self._store.changed(self._generation)
         documents = self._documents(keys)
-        unknown = [key for key in keys if key not in documents]
-        records = {record.key: record for record in self._store.functions()} if unknown else {}
+        new = [key for key in keys if key not in self._index]
+        undescribed = any(key not in documents for key in new)
+        records = {record.key: record for record in self._store.functions()} if undescribed else {}
         self._read_weights()
         self._index.put_all((key, self._told(key, documents.get(key), records.get(key))) for key in keys)
-        self._generation, self.away, self._names = generation, "", None
+        self._generation, self.away = generation, ""
+        if new:
+            self._names = None
         return len(keys)
 
     def _documents(self, keys: list[FunctionKey]) -> dict[FunctionKey, Document]:
@@ -162,6 +165,8 @@ class IntelligenceRegistry:
                 return keeping.read(document)
             except Poisoned as error:
                 self._refused[key] = str(error)
+        elif record is None and (known := self._index.get(key)) is not None:
+            return known  # nobody has described it yet, and what it declares was looked at before
         return _by_name(key, record)
 
     def _read_weights(self) -> None:

@@ -90,12 +90,14 @@ class Index:
 
     def put_all(self, found: Iterable[tuple[FunctionKey, Fingerprint]]) -> None:
         """Keep many; quicker than one by one, as sketches are made once. Raises Poisoned at the first that is."""
-        rows = [self._enter(function, fingerprint) for function, fingerprint in found]
+        rows = [self._enter(function, fingerprint)[0] for function, fingerprint in found]  # packed: few are held whole
         if len(self._rows) >= 4 * max(self._sketched, FIRST_ROWS // 4):
             self.sketch_all()
             return
-        for row, fingerprint in rows:
-            self._sketch(row, fingerprint)
+        for row in rows:
+            entry = self._entries[row]
+            if entry is not None:
+                self._sketch(row, unpacked(entry.packed, trusted=True))
 
     def _enter(self, function: FunctionKey, data: Fingerprint | bytes) -> tuple[int, Fingerprint]:
         fingerprint = unpacked(data) if isinstance(data, bytes) else data

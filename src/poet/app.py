@@ -480,7 +480,8 @@ class Agent:
         return MemoryStore()
 
     def _trainer(self, store: Store, settings: Settings) -> Trainer:
-        return Trainer(store, settings, self.clock, self.report, self.listeners.tell_finished)
+        folder = local_folder(settings) if is_served(settings) and self.attempts is None else None
+        return Trainer(store, settings, self.clock, self.report, self.listeners.tell_finished, folder)
 
     def _begin(self, trainer: Trainer) -> None:
         self.trainer = trainer

@@ -13,6 +13,7 @@ from poet.learners import of_all_calls
 from poet.model.dependency import Dependency
 from poet.model.execution import Execution, Feedback, from_record
 from poet.model.explanation import Explanation
+from poet.model.flag import DEFAULTS, OFF
 from poet.model.fixed import spread
 from poet.model.objective import Goal, Objective, scored
 from poet.model.parameters import Change, ParameterSet
@@ -248,7 +249,11 @@ class Handle:
             return "recording"
         if trainee.standing.paused:
             return "paused"
-        return "learning" if self._agent.open().applies else "observing"
+        trainer = self._agent.open()
+        phase = trainer.flags.value("learn.online", self.name)
+        if phase in (OFF, DEFAULTS):
+            return phase
+        return "learning" if trainer.applied(trainee) else "observing"
 
     def _converged(self, trainee: Trainee, learner: OnlineLearner | None) -> bool | None:
         """Whether further learning is worth less than it costs, see ``OnlineLearner.converged``.

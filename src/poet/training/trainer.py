@@ -5,16 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from poet.errors import StaleParameters, StoreAway, StoreError, UnknownFunction
 from poet.kernels.pieces import in_pieces
 from poet.model.execution import Execution
+from poet.model.flag import DEFAULTS, OFF, ON
+from poet.model.fixed import held
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
 from poet.model.policy import without
 from poet.seams import Clock, Learner, Probe, ProcessReport, Reminded, Store, Suggestion, Upkeep
 from poet.settings import Settings, upkeep_at
+from poet.training.flags import Flags
 from poet.training.late import Pair
 from poet.training.rest import Rest
 from poet.training.trainee import Trainee
@@ -88,8 +92,9 @@ class Trainer:
         clock: Clock,
         report: Callable[[], ProcessReport],
         heard: Callable[[str, str, Sequence[Execution]], None] = lambda function, dependency, executions: None,
+        folder: Path | None = None,
     ) -> None:
-        """report: how this process fares.
+        """report: how this process fares. folder: where this host keeps what it knows of a server's store.
 
         heard: tells who listens of finished calls of a function, by its name, of a dependency.
         """
@@ -98,6 +103,7 @@ class Trainer:
         self.rest = Rest()
         self._heard = heard
         self.faults = Faults()
+        self.flags = Flags(settings, clock, self.faults.add, host=report().host, folder=folder)
         self.trainees: dict[FunctionKey, Trainee] = {}
         self.turn = threading.RLock()
         self._report = report
@@ -123,6 +129,8 @@ class Trainer:
         """From now on ``trainee`` is trained. Its parameters are delivered at once."""
         with self.turn:
             self.trainees[trainee.key] = trainee
+            if self._generation < 0:  # the first one: learn what the rows of flags say
+                self._flags_kept()
             self.deliver(trainee)
 
     def start(self) -> None:
@@ -167,6 +175,8 @@ class Trainer:
             epoch = self.clock.wall() - self.clock.now()
             writer = self._report().writer
             self._follow(now=last)
+            if self.flags.refresh():
+                self._flags_changed()
             now = self.clock.now()
             storing = last or now - self._stored >= self.settings.store_interval
             # One function after the other, so that the executions of no more than one take room at a time.
@@ -192,6 +202,32 @@ class Trainer:
                 trainee.standing = standing
                 trainee.draft = False
                 self.deliver(trainee)
+
+    def applied(self, trainee: Trainee) -> bool:
+        """Whether what is learned of the function is published and tried, as settings and flags say."""
+        return self.applies and self._phase(trainee) == ON
+
+    def _phase(self, trainee: Trainee) -> str:
+        return self.flags.value("learn.online", trainee.key.name)
+
+    def _pupil(self, trainee: Trainee) -> Learner | None:
+        """The learner, where there is one and it may learn now."""
+        return None if self._phase(trainee) in (OFF, DEFAULTS) else trainee.learner
+
+    def _declared(self, trainee: Trainee) -> ParameterSet:
+        """What calls use where the flag says so: what was declared, and what a person pinned."""
+        values = held(trainee.subject.record.declared, trainee.standing.pinned)
+        return ParameterSet(values_=values, reason="the flag learn.online says so", author="poet")
+
+    def _flags_kept(self) -> None:
+        """Take over what the store says of flags."""
+        if self._guarded("store", lambda: self.flags.read(self.store)):
+            self._flags_changed()
+
+    def _flags_changed(self) -> None:
+        """Calls get what flags say now."""
+        for trainee in list(self.trainees.values()):
+            self.deliver(trainee)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -222,7 +258,7 @@ class Trainer:
         pairs = [] if trainee.late is None else trainee.late.joined()
         if not (executions or pairs):
             return
-        learner = trainee.learner
+        learner = self._pupil(trainee)
         if learner is None:
             return
         if executions:
@@ -275,7 +311,7 @@ class Trainer:
 
     def _look(self, trainee: Trainee, learner: Learner, *, now: bool) -> None:
         """Take up what the learner suggests, where it should look at what it knows."""
-        if not self.applies or trainee.standing.paused or not self._may_look(trainee, learner, now=now):
+        if not self.applied(trainee) or trainee.standing.paused or not self._may_look(trainee, learner, now=now):
             return
         suggestion = self._learn(lambda: learner.suggest(trainee.standing.live))
         if suggestion is not None:
@@ -330,8 +366,10 @@ class Trainer:
     def deliver(self, trainee: Trainee) -> None:
         """Hand down what holds for the function now."""
         standing = trainee.standing
+        if self._phase(trainee) == DEFAULTS:
+            standing = standing._replace(live=self._declared(trainee))
         probe: Probe | None = None
-        if self.applies and not standing.paused:
+        if self.applied(trainee) and not standing.paused:
             learner = trainee.learner
             if learner is not None:
                 probe = self._guarded("learning", lambda: _probe(learner, standing.live))
@@ -351,7 +389,7 @@ class Trainer:
             del said[: len(said) - SPOOL * self.settings.buffer]
         try:
             pairs = self._save(trainee, last=last)
-            learner = trainee.learner if pairs else None
+            learner = self._pupil(trainee) if pairs else None
             if learner is not None:
                 self._rescore(trainee, pairs)
                 self._look(trainee, learner, now=last)
@@ -371,9 +409,9 @@ class Trainer:
 
         Gives what scores were said of executions that only the store has. last: all executions so far have come in.
         """
-        if trainee.draft:
+        live = trainee.standing.live
+        if trainee.draft and (live.origin != "learned" or self.applied(trainee)):
             trainee.draft = False
-            live = trainee.standing.live
             try:
                 standing = self.store.publish(trainee.key, live, expected=trainee.standing.generation)
             except StaleParameters:
@@ -489,6 +527,8 @@ class Trainer:
         generation, changed = answer
         if generation < self._generation:  # another store in place of the one before
             changed = list(self.trainees)
+        if generation != self._generation:
+            self._flags_kept()
         self._generation = generation
         for key in changed:
             if key in self.trainees:

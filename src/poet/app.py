@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from poet.calls.brakes import Brakes
 from poet.calls.cell import Cell, Channel
 from poet.calls.choosing import Chooser, Chosen, Perceptive, Reader, Scorer, Single, compiled
+from poet.calls.dealing import Deal, by_block, by_coin
 from poet.calls.declaring import OPERATIONAL, plain_annotations
 from poet.calls.enforce import Enforcer
 from poet.calls.listeners import Listeners
@@ -38,13 +39,14 @@ from poet.learners import learner_of, take_up
 from poet.model.contexts import MARK, conditions, parts
 from poet.model.dependency import Dependency
 from poet.model.event import Event
+from poet.model.execution import Dealt
 from poet.model.fixed import base_of, held
 from poet.model.function import FunctionKey
 from poet.model.objective import Goal, Objective
 from poet.model.parameters import Origin, ParameterSet, Standing
 from poet.model.tunable import Choice, Integer, Real, Space, Value
 from poet.options import Options
-from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Incoming, Probe, ProcessReport, Store
+from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Incoming, Lot, Probe, ProcessReport, Store
 from poet.settings import Settings, is_served, shown_store, store_path
 from poet.training.trainee import Trainee
 from poet.training.trainer import Faults, Trainer, complain
@@ -129,12 +131,32 @@ class Enrolment:
         """The next call asks for its plan, and a new trainer counts from it."""
         self.first = self.channel.count() + 1
         for cell in self.cells:
-            cell.plan, cell.off = None, False
+            cell.plan = cell.deal = None
+            cell.off = False
 
-    def deliver(self, parameters: ParameterSet, probe: Probe) -> None:
-        """Hand parameters down to every wrapper of the function."""
+    def deliver(self, parameters: ParameterSet, probe: Probe, lot: Lot | None = None) -> None:
+        """Hand parameters down to every wrapper of the function; where there is a ``lot``, plans to draw from.
+
+        Wrappers that hold values whatever is live take no part in it.
+        """
         for cell in self.cells:
-            cell.plan = cell.compile(parameters, probe)
+            if lot is None or cell.fixed:
+                cell.plan = cell.compile(parameters, probe)
+                cell.deal = None
+            else:
+                cell.deal = _dealt(cell, lot)
+                cell.plan = None
+
+
+def _dealt(cell: Cell, lot: Lot) -> Deal:
+    plans = [
+        cell.compile(arm.parameters.changed(version=Dealt(arm.parameters.version, arm.share)), arm.probe)
+        for arm in lot.arms
+    ]
+    shares = [arm.share for arm in lot.arms]
+    if lot.block:
+        return by_block(plans, shares, cell.clock.wall, seconds=lot.block, seed=lot.seed)
+    return by_coin(plans, shares, cell.flip)
 
 
 class _Shared(NamedTuple):
@@ -481,7 +503,7 @@ class Agent:
 
     def _trainer(self, store: Store, settings: Settings) -> Trainer:
         folder = local_folder(settings) if is_served(settings) and self.attempts is None else None
-        return Trainer(store, settings, self.clock, self.report, self.listeners.tell_finished, folder)
+        return Trainer(store, settings, self.clock, self.report, self.listeners.tell_finished, folder=folder)
 
     def _begin(self, trainer: Trainer) -> None:
         self.trainer = trainer
@@ -510,7 +532,14 @@ class Agent:
             )
 
     def _start(self, cell: Cell) -> Plan | None:
-        """The plan for a function's first call. What was learned before is waited for, but not for long."""
+        """The plan of a call that finds none: by lot, where several are tried; else it is the function's first call.
+
+        Then what was learned before is waited for, but not for long.
+        """
+        if (deal := cell.deal) is not None:
+            return deal()
+        if (plan := cell.plan) is not None:  # the lots have just ended
+            return plan
         enrolment: Enrolment = cell.owner
         try:
             if self.settings.learning == "off":
@@ -526,6 +555,8 @@ class Agent:
             ready.wait(FIRST_CALL_WAIT)
         elif not self._threaded:
             self._prepare(enrolment, threading.Event())
+        if (deal := cell.deal) is not None:
+            return deal()
         if cell.plan is None:
             cell.plan = self._declared(enrolment, cell)
         return cell.plan

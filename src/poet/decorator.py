@@ -13,8 +13,8 @@ from poet.learners import of_all_calls
 from poet.model.dependency import Dependency
 from poet.model.execution import Execution, Feedback, from_record
 from poet.model.explanation import Explanation
-from poet.model.flag import DEFAULTS, OFF
 from poet.model.fixed import spread
+from poet.model.flag import DEFAULTS, OFF
 from poet.model.objective import Goal, Objective, scored
 from poet.model.parameters import Change, ParameterSet
 from poet.model.replay import Replay

@@ -62,6 +62,22 @@ class Probe(NamedTuple):
     policy: Policy | None = None  # how calls pick declared tunables; None: always the version's own
 
 
+class Arm(NamedTuple):
+    """One of several versions that calls get by lot."""
+
+    parameters: ParameterSet
+    share: float  # of calls, in (0, 1)
+    probe: Probe = Probe()
+
+
+class Lot(NamedTuple):
+    """How calls get one of several versions. The first arm is what calls get where no lot can be drawn."""
+
+    arms: tuple[Arm, ...]  # two at least; their shares together are 1
+    seed: str = ""  # of the blocks
+    block: float = 0.0  # seconds that all calls get the same for, > 0 [s]; 0: each call draws its own
+
+
 class Learner(Protocol):
     """Learns from executions and proposes values. One function each; used by one thread at a time; seeded."""
 

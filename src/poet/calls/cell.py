@@ -18,6 +18,7 @@ from poet.seams import SYSTEM_CLOCK, Clock, Probe
 
 if TYPE_CHECKING:
     from poet.calls.choosing import Chooser
+    from poet.calls.dealing import Deal
     from poet.calls.watch import Watch
 
 NOTHING: Mapping[str, Value] = {}
@@ -80,6 +81,7 @@ class Cell:
         "compiler",
         "cost_limit",
         "deadline",
+        "deal",
         "fixed",
         "flip",
         "guard",
@@ -139,6 +141,7 @@ class Cell:
         self.hedges = hedges
         self.watch: Watch | None = None  # of the attempts of an async function, on the newest of its loops
         self.plan: Plan | None = None
+        self.deal: Deal | None = None  # where several plans are tried beside each other; ``plan`` is None then
         self.off = off
 
     def compile(self, parameters: ParameterSet, probe: Probe) -> Plan:

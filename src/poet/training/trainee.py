@@ -17,9 +17,10 @@ from poet.model.fixed import held
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
 from poet.model.tunable import Value
-from poet.seams import FunctionRecord, Learner, Probe
+from poet.seams import FunctionRecord, Learner, Lot, Probe
 from poet.training.late import Late
 from poet.training.rest import Rest
+from poet.training.trial import Trial
 
 T = TypeVar("T")
 
@@ -51,8 +52,8 @@ class Subject(Protocol):
     def kept(self) -> bool:
         """Whether executions are stored."""
 
-    def deliver(self, parameters: ParameterSet, probe: Probe) -> None:
-        """Hand parameters down to the call path."""
+    def deliver(self, parameters: ParameterSet, probe: Probe, lot: Lot | None = None) -> None:
+        """Hand parameters down to the call path. lot: calls get one of several versions by it, in their place."""
 
 
 class Inbox:
@@ -204,6 +205,7 @@ class Trainee(Inbox):
         "pending",
         "standing",
         "subject",
+        "trial",
         "unsaved",
     )
 
@@ -230,6 +232,7 @@ class Trainee(Inbox):
         # None: nothing, as an empty list takes 56 bytes
         self.unsaved: list[Execution] | None = None  # executions that the store does not have yet
         self.feedback: list[Feedback] | None = None  # that the store does not have yet
+        self.trial: Trial | None = None  # what takes care of its roll-out or experiment
         self.pending: bytes | None = None  # the last contribution, where it is not known whether the store has it
         self._tally = _NO_TALLY
         self._books = _BOOKS.pack(*standing.live.span, -inf, 0, 0, 0, 0, False, False, False)

@@ -11,8 +11,8 @@ from typing import TypeVar
 from poet.errors import StaleParameters, StoreAway, StoreError, UnknownFunction
 from poet.kernels.pieces import in_pieces
 from poet.model.execution import Execution
-from poet.model.flag import DEFAULTS, OFF, ON
 from poet.model.fixed import held
+from poet.model.flag import DEFAULTS, OFF, ON
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
 from poet.model.policy import without
@@ -22,6 +22,7 @@ from poet.training.flags import Flags
 from poet.training.late import Pair
 from poet.training.rest import Rest
 from poet.training.trainee import Trainee
+from poet.training.trial import Trial
 
 T = TypeVar("T")
 
@@ -63,6 +64,10 @@ class Faults:
             complain("%s (calls go on; counted from now on, not logged again)", text)
 
 
+Trials = Callable[["Trainer", Trainee, Trial | None], Trial | None]
+"""What takes care of a function from now on, by its standing; given what did so until now."""
+
+
 class GivingWay:
     """Lets other threads run now and then: called between pieces of work, it does so where enough were done."""
 
@@ -92,16 +97,19 @@ class Trainer:
         clock: Clock,
         report: Callable[[], ProcessReport],
         heard: Callable[[str, str, Sequence[Execution]], None] = lambda function, dependency, executions: None,
+        trials: Trials | None = None,
         folder: Path | None = None,
     ) -> None:
         """report: how this process fares. folder: where this host keeps what it knows of a server's store.
 
         heard: tells who listens of finished calls of a function, by its name, of a dependency.
+        trials: makes what takes care of a function's roll-out or experiment; None: there are none.
         """
         self.store, self.settings, self.clock = store, settings, clock
         self.applies = settings.learning == "on"  # whether suggestions are published
         self.rest = Rest()
         self._heard = heard
+        self._trials = trials
         self.faults = Faults()
         self.flags = Flags(settings, clock, self.faults.add, host=report().host, folder=folder)
         self.trainees: dict[FunctionKey, Trainee] = {}
@@ -131,6 +139,7 @@ class Trainer:
             self.trainees[trainee.key] = trainee
             if self._generation < 0:  # the first one: learn what the rows of flags say
                 self._flags_kept()
+            self._try_out(trainee)
             self.deliver(trainee)
 
     def start(self) -> None:
@@ -201,7 +210,14 @@ class Trainer:
             if trainee is not None:
                 trainee.standing = standing
                 trainee.draft = False
+                self._try_out(trainee)
                 self.deliver(trainee)
+
+    def _try_out(self, trainee: Trainee) -> None:
+        """Take up the roll-out or the experiment that the function's standing tells of, or let go of what has ended."""
+        trials, trial = self._trials, trainee.trial
+        if trials is not None and (trial is not None or trainee.standing.steering):
+            trainee.trial = self._guarded("trial", lambda: trials(self, trainee, trial))
 
     def applied(self, trainee: Trainee) -> bool:
         """Whether what is learned of the function is published and tried, as settings and flags say."""
@@ -282,6 +298,9 @@ class Trainer:
                 trainee.unsaved += executions
         if trainee.late is not None:
             trainee.late.seen(executions)
+        trial = trainee.trial
+        if trial is not None:
+            self._guarded("trial", lambda: trial.heard(executions))
 
     def _rescore(self, trainee: Trainee, pairs: Sequence[Pair]) -> None:
         """Let the learner know of scores that came late."""
@@ -335,6 +354,9 @@ class Trainer:
         return bool(self._guarded("learning", learner.due))
 
     def _publish(self, trainee: Trainee, suggestion: Suggestion) -> None:
+        trial = trainee.trial
+        if trial is not None and self._guarded("trial", lambda: trial.suggested(suggestion)):
+            return
         live = trainee.standing.live
         values = trainee.with_pins(suggestion.values)
         if values == dict(live):
@@ -375,7 +397,11 @@ class Trainer:
                 probe = self._guarded("learning", lambda: _probe(learner, standing.live))
         if probe is not None and probe.policy is not None and standing.pinned:
             probe = probe._replace(policy=without(probe.policy, frozenset(standing.pinned)))
-        self._guarded("delivery", lambda: trainee.subject.deliver(standing.live, probe or Probe()))
+        trial, given = trainee.trial, probe or Probe()
+        lot = None
+        if trial is not None and self._phase(trainee) not in (OFF, DEFAULTS):
+            lot = self._guarded("trial", lambda: trial.lot(given))
+        self._guarded("delivery", lambda: trainee.subject.deliver(standing.live, given, lot))
 
     def _store(self, trainee: Trainee, *, last: bool) -> None:
         """Hand over what the store lacks of one function, and let the others know what was learned."""
@@ -394,6 +420,8 @@ class Trainer:
                 self._rescore(trainee, pairs)
                 self._look(trainee, learner, now=last)
             self._exchange(trainee, now=last)
+            if trainee.trial is not None:
+                trainee.trial.stored(last=last)
         except UnknownFunction as error:  # someone has removed the store's file, and a new one was made
             self._fault("store", error)
             self._guarded("store", lambda: self.store.register(trainee.subject.record))

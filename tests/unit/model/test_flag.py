@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -125,7 +127,7 @@ def test_flags_choose_their_shares_apart() -> None:
     """Independent at 50 %: agreement of 10 000 pairs is binomial(1/2), within 4.5 sd but for 7e-6 each."""
     whom = [Whom(f"shop.f{i % 100}", f"web-{i // 100}") for i in range(10_000)]
     names = sorted(FLAGS)
-    for one, other in zip(names, names[1:], strict=False):
+    for one, other in pairwise(names):
         rule = Rule("off", percent=50.0)
         same = sum(rule.matches(one, each) is rule.matches(other, each) for each in whom)
         assert abs(same - 5000) <= 4.5 * 50
@@ -168,7 +170,9 @@ def test_words_of_the_environment_are_read_and_what_is_wrong_of_them_turns_off_w
 
 
 def test_a_file_holds_values_or_rules() -> None:
-    said = flags.from_json('{"learn.online": [{"value": "on", "function": "shop.*", "percent": 5}], "learn.batch": "off"}')
+    said = flags.from_json(
+        '{"learn.online": [{"value": "on", "function": "shop.*", "percent": 5}], "learn.batch": "off"}'
+    )
     assert said.of("learn.online") == (Rule("on", function="shop.*", percent=5.0),)
     assert said.of("learn.batch") == (Rule("off"),)
     assert said.of("share.read") == ()
@@ -209,8 +213,6 @@ JSON = st.recursive(
 
 @given(st.dictionaries(NAMES | WORDS, JSON, max_size=4) | JSON)
 def test_any_json_is_read_without_an_error_and_every_flag_then_has_a_value_of_its_own(told: Any) -> None:
-    import json
-
     said = flags.from_json(json.dumps(told))
     for name, flag in FLAGS.items():
         for rule in said.of(name):

@@ -45,7 +45,7 @@ def test_without_a_word_every_flag_has_its_default(tmp_path: Path) -> None:
     seen = Shown(tmp_path).flags()
     assert {name: seen.value(name, "shop.fetch") for name in FLAGS} == {n: f.default for n, f in FLAGS.items()}
     assert seen.decided("learn.online", Whom()).source == "default"
-    with pytest.raises(ConfigurationError, match="did you mean 'learn.online'"):
+    with pytest.raises(ConfigurationError, match=r"did you mean 'learn\.online'"):
         seen.value("learn.onlin", "shop.fetch")
 
 

@@ -22,6 +22,7 @@ from poet.model.tunable import Integer, Real, Tunable, Value
 from poet.options import RETRIES, TIMEOUT, USABLE, Algorithm, Options
 from poet.seams import Probe
 from poet.settings import Settings, person
+from poet.training.by_hand import roll_back
 
 if TYPE_CHECKING:
     from poet.app import Enrolment
@@ -175,12 +176,15 @@ class Handle:
     def rollback(self, to: int | None = None, reason: str = "by hand") -> ParameterSet:
         """Make an older version live (default: the parent of the live one) and pause learning; ``resume`` ends that.
 
+        What is open of a roll-out or an experiment ends with it.
+
         Raises UnknownVersion.
         """
         trainee, trainer = self._trainee, self._agent.open()
         with trainer.turn:
             trainer.round(last=True)
-            standing = trainer.store.rollback(trainee.key, to, author=person(), reason=reason)
+            now = self._agent.clock.wall()
+            standing = roll_back(trainer.store, trainee.key, to, author=person(), reason=reason, at=now)
             trainer.adopt(trainee.key, standing)
         return standing.live
 

@@ -24,6 +24,7 @@ from poet.settings import person, upkeep_at
 
 if TYPE_CHECKING:
     from poet.cli.analysis import Analyze
+    from poet.cli.rollback import Rollback
     from poet.cli.transfer import Export
     from poet.learning.online_learner import Headline
 
@@ -36,7 +37,7 @@ class Asked(NamedTuple):
     now: float  # Unix time [s]
     learning: str = "on"  # the setting in force for the project
     reason: str = ""
-    to: int | None = None  # version to roll back to; None: the parent of the live one
+    rollback: Rollback | None = None  # how to go back
     values: tuple[str, ...] = ()  # ``name=value``, to pin
     export: Export | None = None  # what is to leave
     analyze: Analyze | None = None  # what is to be found out
@@ -189,14 +190,6 @@ def history(store: Store, name: str, asked: Asked) -> Document:
         record, store.standing(key), store.versions(key), store.history(key), short=short, now=asked.now
     )
     return views.newest(doc, asked.last)
-
-
-def rollback(store: Store, name: str, asked: Asked) -> Document:
-    """Make an older version live. Raises UnknownFunction, AmbiguousFunction, UnknownVersion."""
-    record, short = _found(store, name)
-    before = store.standing(record.key)
-    after = store.rollback(record.key, asked.to, author=person(), reason=asked.reason or f"rolled back {BY_HAND}")
-    return views.steered("rollback", record, before, after, short=short)
 
 
 def pin(store: Store, name: str, asked: Asked) -> Document:

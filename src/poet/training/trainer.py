@@ -20,6 +20,7 @@ from poet.seams import Clock, Learner, Probe, ProcessReport, Reminded, Store, Su
 from poet.settings import Settings, upkeep_at
 from poet.training.flags import Flags
 from poet.training.late import Pair
+from poet.training.orders import Orders
 from poet.training.rest import Rest
 from poet.training.trainee import Trainee
 from poet.training.trial import Trial
@@ -31,6 +32,7 @@ NEWS = 0.02  # what was seen goes to the others when it is this share of all tha
 NEWS_AFTER = 15.0  # ... or after this time [s]
 EXCHANGE_REST = 0.25  # where others learn, too, a look waits so long for what they know [s]
 PIECE = 0.3e-3  # of learning, after which other threads are given the interpreter [s]
+REMEMBERED = 20  # functions whose versions this host takes note of with one storing, where a server keeps the store
 UPKEEP_EVERY = 3600.0  # time from one upkeep of the store to the next [s]
 UPKEEP_AFTER = 0.3  # share of that time until the first one
 
@@ -112,6 +114,7 @@ class Trainer:
         self._trials = trials
         self.faults = Faults()
         self.flags = Flags(settings, clock, self.faults.add, host=report().host, folder=folder)
+        self.orders = None if folder is None else Orders(folder, self.faults.add)
         self.trainees: dict[FunctionKey, Trainee] = {}
         self.turn = threading.RLock()
         self._report = report
@@ -139,6 +142,10 @@ class Trainer:
             self.trainees[trainee.key] = trainee
             if self._generation < 0:  # the first one: learn what the rows of flags say
                 self._flags_kept()
+            for order in () if self.orders is None else self.orders.waiting():
+                if order.function == trainee.key:
+                    trainee.standing = order.applied(trainee.standing)
+            self._remember(trainee.key)
             self._try_out(trainee)
             self.deliver(trainee)
 
@@ -196,6 +203,9 @@ class Trainer:
             if storing:
                 self._stored = now
                 self._guarded("store", lambda: self.store.report(self._report()))
+                orders = self.orders
+                if orders is not None and not self.store.away:
+                    self._guarded("store", lambda: orders.keep(self.store, REMEMBERED))
 
     def maintain(self) -> Upkeep | None:
         """Keep the store in order: retention, compaction, late scores. None where it cannot be done now."""
@@ -210,6 +220,7 @@ class Trainer:
             if trainee is not None:
                 trainee.standing = standing
                 trainee.draft = False
+                self._remember(key)
                 self._try_out(trainee)
                 self.deliver(trainee)
 
@@ -234,6 +245,21 @@ class Trainer:
         """What calls use where the flag says so: what was declared, and what a person pinned."""
         values = held(trainee.subject.record.declared, trainee.standing.pinned)
         return ParameterSet(values_=values, reason="the flag learn.online says so", author="poet")
+
+    def _obey(self) -> None:
+        """Follow what was ordered on this host while the store was away, and let the store have it once it is back."""
+        orders = self.orders
+        if orders is not None:
+            self._guarded("store", lambda: orders.obey(self.store, self._standing, self.adopt))
+
+    def _standing(self, key: FunctionKey) -> Standing | None:
+        trainee = self.trainees.get(key)
+        return None if trainee is None else trainee.standing
+
+    def _remember(self, key: FunctionKey) -> None:
+        """Let this host have the function's versions, to go back to while the store is away."""
+        if self.orders is not None:
+            self.orders.remember(key)
 
     def _flags_kept(self) -> None:
         """Take over what the store says of flags."""
@@ -544,6 +570,7 @@ class Trainer:
 
     def _follow(self, *, now: bool = False) -> None:
         """Take over what others have changed in the store; ``now``: whether or not it is time to ask."""
+        self._obey()
         moment = self.clock.now()
         if not (self._hinted or now or moment - self._asked >= self._back_stop):
             return
@@ -563,6 +590,8 @@ class Trainer:
                 self._reload(key)
 
     def _reload(self, key: FunctionKey) -> None:
+        if self.orders is not None and key in self.orders.pending:
+            return
         standing = self._guarded("store", lambda: self.store.standing(key))
         if standing is not None and standing.generation != self.trainees[key].standing.generation:
             self.adopt(key, standing)

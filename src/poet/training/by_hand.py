@@ -11,6 +11,7 @@ from poet.model.function import FunctionKey
 from poet.model.parameters import Change, Standing
 from poet.seams import Store
 
+GUARD = "poet"  # whose rollbacks do not pause learning
 TRIES = 20  # of a change, while others change the same function
 _LIVE_AFTERWARDS = frozenset({"publish", "rollback", "pin", "unpin", "pause", "resume", "promote", "import"})
 
@@ -116,7 +117,7 @@ def _paused(changes: Sequence[Change]) -> str | None:
     """Why learning is paused after these; None: it is not."""
     why: str | None = None
     for change in changes:
-        if change.action in ("rollback", "pause"):
+        if change.action == "pause" or (change.action == "rollback" and change.author != GUARD):
             why = change.reason
         elif change.action == "resume":
             why = None

@@ -769,6 +769,7 @@ _PAGES: dict[str, Page] = {
     "replay": _replay,
     "analyze": _analyze,
     "history": _history,
+    "rollback": _steered,
     "pin": _steered,
     "unpin": _steered,
     "pause": _one_or_all,

@@ -301,6 +301,7 @@ class Ordering:
 
     def __init__(self, store: Store, orders: Orders, *, now: float, host: str) -> None:
         self._store, self._of_host, self._now, self._host = store, orders, now, host
+        self._left = 0  # orders
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -360,7 +361,9 @@ class Ordering:
         self, function: FunctionKey, action: Action, version: ParameterSet | None, author: str, reason: str
     ) -> Standing:
         standing = self.standing(function)
-        order = Order(function, action, version, author, reason, self._now, self._host, os.urandom(4).hex())
+        self._left += 1  # so that those of one moment keep their order
+        number = f"{self._left:04d}{os.urandom(4).hex()}"
+        order = Order(function, action, version, author, reason, self._now, self._host, number)
         self._of_host.leave(order)
         return order.applied(standing)
 

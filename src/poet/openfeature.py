@@ -94,7 +94,8 @@ class PoetProvider(AbstractProvider):
     ) -> FlagResolutionDetails[Sequence[FlagValueType] | Mapping[str, FlagValueType]]:
         """``{"on": True, "value": "on", "source": "row"}``."""
         decided = self._decided(flag_key, evaluation_context)
-        told: Mapping[str, FlagValueType] = {"on": decided.value == ON, "value": decided.value, "source": decided.source}
+        on = decided.value == ON
+        told: Mapping[str, FlagValueType] = {"on": on, "value": decided.value, "source": decided.source}
         return FlagResolutionDetails(told, **_details(flag_key, decided))
 
     def _no_number(self, flag_key: str, context: EvaluationContext | None) -> NoReturn:

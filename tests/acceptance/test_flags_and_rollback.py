@@ -1,0 +1,308 @@
+"""Flags and rollbacks by hand, from the command line, on real processes with a store in a file and on a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from postgres.server import Server, running, shared, until_true
+
+SOON = 20.0  # longest wait for a process to follow, on a busy machine [s]
+
+SERVICE = textwrap.dedent(
+    """
+    import json, sys, time
+    from poet import decorator, poet
+
+    @poet(enable_training=True, name="shop.fetch", retries=0)
+    def fetch():
+        time.sleep(0.001)
+
+    seen = None
+    while True:
+        fetch()
+        live, trainer = fetch.poet.parameters, decorator._default.trainer
+        phase = "" if trainer is None else trainer.flags.value("learn.online", "shop.fetch")
+        faults = 0 if trainer is None else trainer.faults.count
+        now = [live["timeout"], live.version, phase, faults]
+        if now != seen:
+            print(json.dumps([*now, time.time()]), flush=True)
+            seen = now
+    """
+)
+
+
+class Service:
+    """A process that calls a decorated function without end, and tells which values it uses."""
+
+    def __init__(self, project: Path, **environ: str) -> None:
+        self.told: list[list[Any]] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVICE],
+            cwd=project,
+            env={**os.environ, **environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            encoding="utf-8",
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.told.append(json.loads(line))
+
+    def uses(self, timeout: float) -> bool:
+        """Whether its calls use this timeout now."""
+        return bool(self.told) and self.told[-1][0] == timeout
+
+    @property
+    def phase(self) -> str:
+        """What it takes ``learn.online`` for now."""
+        return str(self.told[-1][2]) if self.told else ""
+
+    @property
+    def faults(self) -> int:
+        return int(self.told[-1][3]) if self.told else 0
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+        self._reader.join(30)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+class Project:
+    """A folder with a store, the program ``poet``, and services."""
+
+    def __init__(self, folder: Path, store: str) -> None:
+        self.folder, self.store = folder, store
+        folder.mkdir(parents=True)
+        (folder / "pyproject.toml").write_text('[tool.poet]\nrollout = "direct"\n', encoding="utf-8")
+        self.services: list[Service] = []
+        self.environ = {"POET_STORE": store} if store else {}
+
+    def service(self, **environ: str) -> Service:
+        self.services.append(Service(self.folder, **self.environ, **environ))
+        return self.services[-1]
+
+    def run(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "poet.cli.main", *words],
+            cwd=self.folder,
+            env={**os.environ, **self.environ, **environ},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
+        )
+
+    def ask(self, *words: str, **environ: str) -> dict[str, Any]:
+        done = self.run(*words, "--json", **environ)
+        assert done.returncode == 0, done.stderr + done.stdout
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    def prepared(self, services: int) -> list[Service]:
+        """Services that use version 2, with a timeout of 2 s, which is no pin."""
+        started = [self.service() for _ in range(services)]
+        for each in started:
+            until_true(lambda each=each: each.uses(30.0) and each.told[-1][1] == 1, SOON)  # type: ignore[misc]
+        until_true(lambda: self.run("pin", "fetch", "timeout=2").returncode == 0, SOON)
+        self.ask("pause", "fetch", "--reason", "so that nothing else moves")
+        self.ask("unpin", "fetch")
+        self.all_use(2.0)
+        return started
+
+    def all_use(self, timeout: float) -> None:
+        until_true(lambda: all(each.uses(timeout) for each in self.services), SOON)
+
+    def write(self, text: str, name: str = "flags.json") -> None:
+        (self.folder / ".poet").mkdir(exist_ok=True)
+        place = self.folder / ".poet" / name
+        beside = place.with_suffix(".new")
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(place)
+
+    def end(self) -> None:
+        for each in self.services:
+            each.end()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def project(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Project]:
+    if request.param == "sqlite":
+        one = Project(tmp_path / "a", "")
+        yield one
+        one.end()
+        return
+    with shared().database(f"flags_{os.getpid()}_{time.monotonic_ns()}") as url:
+        one = Project(tmp_path / "a", url)
+        yield one
+        one.end()
+
+
+def test_a_rollback_its_undo_and_flags_of_every_kind_reach_all_processes(project: Project) -> None:
+    services = project.prepared(2)
+
+    done = project.ask("rollback", "fetch", "--to", "1", "--reason", "sluggish")
+    assert done["diff"] == {"timeout": [2.0, 30.0]}
+    assert (done["radius"]["calls"] > 0, len(done["radius"]["processes"]), len(done["radius"]["hosts"])) == (True, 2, 1)
+    project.all_use(30.0)
+    done = project.ask("rollback", "--undo", "fetch", "--reason", "it was the network")
+    assert done["paused"] == "so that nothing else moves"  # as it was before
+    project.all_use(2.0)
+
+    project.ask("flags", "set", "learn.online", "defaults", "--function", "shop.*", "--reason", "incident 7")
+    project.all_use(30.0)
+    assert {each.phase for each in services} == {"defaults"}
+    project.ask("flags", "unset", "learn.online", "--function", "shop.*", "--reason", "over")
+    project.all_use(2.0)
+
+    project.write('{"learn.online": "defaults"}')
+    project.all_use(30.0)
+    project.write("{damaged")
+    until_true(lambda: {each.phase for each in services} == {"off"}, SOON)
+    project.all_use(2.0)
+    assert {each.faults for each in services} == {1}
+    (project.folder / ".poet" / "flags.json").unlink()
+    until_true(lambda: {each.phase for each in services} == {"on"}, SOON)
+    project.write("", "off")
+    until_true(lambda: {each.phase for each in services} == {"off"}, SOON)
+    (project.folder / ".poet" / "off").unlink()
+
+    other = project.service(POET_FLAGS="learn.online=defaults")
+    until_true(lambda: other.uses(30.0) and other.phase == "defaults", SOON)
+    assert all(each.uses(2.0) for each in services)
+
+    told = project.ask("flags", "history")["entries"]
+    assert [(each["flag"], each["reason"]) for each in told] == [
+        ("learn.online", "incident 7"),
+        ("learn.online", "over"),
+    ]
+    assert [e["action"] for e in project.ask("history", "fetch")["entries"]][-3:] == ["rollback", "promote", "pause"]
+
+
+def test_everything_that_has_changed_since_a_moment_goes_back_in_one_command(project: Project) -> None:
+    project.prepared(1)
+    born = project.ask("history", "fetch")["entries"][1]["at"]
+    from datetime import UTC, datetime
+
+    before = datetime.fromtimestamp(born - 0.001, UTC).isoformat()
+    done = project.ask("rollback", "--all", "--to-before", before, "--reason", "bad deploy")
+    assert [(each["short_name"], each["after"]["version"]) for each in done["functions"]] == [("fetch", 1)]
+    project.all_use(30.0)
+    assert project.ask("show", "fetch")["paused"] == "bad deploy"
+
+
+def test_analyze_publishes_nothing_where_the_flag_says_so(project: Project) -> None:
+    project.prepared(1)
+    project.ask("flags", "set", "learn.batch", "off", "--reason", "audit")
+    done = project.run("analyze", "fetch", "--apply")
+    assert done.returncode == 2
+    assert "the flag learn.batch is off: analyze without --apply" in done.stderr
+    assert project.run("analyze", "fetch").returncode == 0
+    project.ask("flags", "unset", "learn.batch")
+    assert project.run("analyze", "fetch", "--apply").returncode == 0
+
+
+# --- a server that is away -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stoppable() -> Iterator[Server]:
+    with running() as one:
+        yield one
+
+
+def order_files(project: Project) -> list[Path]:
+    return list((project.folder / ".poet" / "away").glob("*/orders/*.json"))
+
+
+def test_a_rollback_while_the_server_is_down_holds_on_this_host_at_once_and_everywhere_when_it_is_back(
+    stoppable: Server, tmp_path: Path
+) -> None:
+    with stoppable.database("orders") as url:
+        here, elsewhere = Project(tmp_path / "a", url), Project(tmp_path / "b", url)
+        try:
+            services = here.prepared(2)
+            other = elsewhere.service()
+            until_true(lambda: other.uses(2.0), SOON)
+            until_true(lambda: len(list((here.folder / ".poet" / "away").glob("*/versions/*.json"))) == 1, SOON)
+            known = next((here.folder / ".poet" / "away").glob("*/versions/*.json"))
+            until_true(lambda: '"unpin"' in known.read_text(), SOON)
+            stoppable.stop()
+
+            done = here.ask("rollback", "fetch", "--to", "1", "--reason", "sluggish")
+            assert (done["ordered"], done["diff"]) == (True, {"timeout": [2.0, 30.0]})
+            here.all_use(30.0)
+            assert len(order_files(here)) == 1
+            assert other.uses(2.0)
+            late = here.service()  # who starts meanwhile finds the order
+            until_true(lambda: late.uses(30.0), SOON)
+            assert here.ask("show", "fetch")["parameters"]["timeout"]["live"] == 30.0
+            refused = here.run("rollback", "--undo", "fetch")
+            assert refused.returncode == 2
+            assert "--to 2 works all the same" in refused.stderr
+            assert late.uses(30.0)
+
+            stoppable.start()
+            until_true(lambda: not order_files(here), SOON)
+            elsewhere.all_use(30.0)
+            assert all(each.uses(30.0) for each in services)
+            entries = here.ask("history", "fetch")["entries"]
+            assert [each["action"] for each in entries].count("rollback") == 1
+            assert entries[-1]["reason"].startswith("sluggish (ordered on ")
+            here.ask("rollback", "--undo", "fetch")
+            here.all_use(2.0)
+            elsewhere.all_use(2.0)
+        finally:
+            here.end()
+            elsewhere.end()
+
+
+@pytest.mark.parametrize("switch", ["environment", "file", "off", "row", "damaged"])
+def test_each_kill_switch_works_for_who_starts_while_the_server_is_down(
+    stoppable: Server, tmp_path: Path, switch: str
+) -> None:
+    with stoppable.database("kill") as url:
+        project = Project(tmp_path / "a", url)
+        try:
+            (first,) = project.prepared(1)
+            if switch == "row":
+                project.ask("flags", "set", "learn.online", "defaults", "--reason", "incident 7")
+                until_true(lambda: first.uses(30.0), SOON)
+            stoppable.stop()
+            text = {"file": '{"learn.online": "defaults"}', "off": "", "damaged": "\x00{"}.get(switch)
+            if text is not None:
+                project.write(text, "off" if switch == "off" else "flags.json")
+            environ = {"POET_FLAGS": "learn.online=defaults"} if switch == "environment" else {}
+            later = project.service(**environ)
+            expected: Callable[[Service], bool] = (
+                (lambda each: each.phase == "off" and each.uses(2.0))
+                if switch in ("off", "damaged")
+                else (lambda each: each.phase == "defaults" and each.uses(30.0))
+            )
+            until_true(lambda: expected(later), SOON)
+            if switch != "environment":
+                until_true(lambda: expected(first), SOON)
+            refused = project.run("flags", "set", "learn.online", "off")
+            assert refused.returncode == 2
+            assert "a file .poet/flags.json, or POET_FLAGS, works on each host" in refused.stderr
+            shown = project.ask("flags", **environ)
+            assert shown["flags"][0]["value"] == ("off" if switch in ("off", "damaged") else "defaults")
+            assert any("rows cannot be read now" in fault for fault in shown["faults"])
+        finally:
+            project.end()

@@ -9,7 +9,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ SERVICE = textwrap.dedent(
     import json, sys, time
     from poet import decorator, poet
 
-    @poet(enable_training=True, name="shop.fetch", retries=0)
+    @poet(name="shop.fetch", retries=0)
     def fetch():
         time.sleep(0.001)
 
@@ -136,6 +136,10 @@ class Project:
         beside.write_text(text, encoding="utf-8")
         beside.replace(place)
 
+    def away(self, kind: str) -> list[Path]:
+        """What this host keeps for a server that is away."""
+        return list((self.folder / ".poet" / "away").glob(f"*/{kind}/*.json"))
+
     def end(self) -> None:
         for each in self.services:
             each.end()
@@ -221,88 +225,98 @@ def test_analyze_publishes_nothing_where_the_flag_says_so(project: Project) -> N
 # --- a server that is away -------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def stoppable() -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
     with running() as one:
         yield one
 
 
-def order_files(project: Project) -> list[Path]:
-    return list((project.folder / ".poet" / "away").glob("*/orders/*.json"))
+@pytest.fixture
+def stoppable(server: Server) -> Server:
+    """A server that runs, and that a test may stop."""
+    server.stop()
+    return server.start()
 
 
 def test_a_rollback_while_the_server_is_down_holds_on_this_host_at_once_and_everywhere_when_it_is_back(
     stoppable: Server, tmp_path: Path
 ) -> None:
-    with stoppable.database("orders") as url:
-        here, elsewhere = Project(tmp_path / "a", url), Project(tmp_path / "b", url)
-        try:
-            services = here.prepared(2)
-            other = elsewhere.service()
-            until_true(lambda: other.uses(2.0), SOON)
-            until_true(lambda: len(list((here.folder / ".poet" / "away").glob("*/versions/*.json"))) == 1, SOON)
-            known = next((here.folder / ".poet" / "away").glob("*/versions/*.json"))
-            until_true(lambda: '"unpin"' in known.read_text(), SOON)
-            stoppable.stop()
+    stoppable.make_database("orders")
+    here, elsewhere = (Project(tmp_path / name, stoppable.url("orders")) for name in ("a", "b"))
+    try:
+        services = here.prepared(2)
+        other = elsewhere.service()
+        until_true(lambda: other.uses(2.0), SOON)
+        until_true(lambda: any('"unpin"' in path.read_text() for path in here.away("versions")), SOON)
+        stoppable.stop()
 
-            done = here.ask("rollback", "fetch", "--to", "1", "--reason", "sluggish")
-            assert (done["ordered"], done["diff"]) == (True, {"timeout": [2.0, 30.0]})
-            here.all_use(30.0)
-            assert len(order_files(here)) == 1
-            assert other.uses(2.0)
-            late = here.service()  # who starts meanwhile finds the order
-            until_true(lambda: late.uses(30.0), SOON)
-            assert here.ask("show", "fetch")["parameters"]["timeout"]["live"] == 30.0
-            refused = here.run("rollback", "--undo", "fetch")
-            assert refused.returncode == 2
-            assert "--to 2 works all the same" in refused.stderr
-            assert late.uses(30.0)
+        done = here.ask("rollback", "fetch", "--to", "1", "--reason", "sluggish")
+        assert (done["ordered"], done["diff"]) == (True, {"timeout": [2.0, 30.0]})
+        here.all_use(30.0)
+        assert len(here.away("orders")) == 1
+        assert other.uses(2.0)
+        late = here.service()  # who starts meanwhile finds the order
+        until_true(lambda: late.uses(30.0), SOON)
+        assert here.ask("show", "fetch")["parameters"]["timeout"]["live"] == 30.0
+        refused = here.run("rollback", "--undo", "fetch")
+        assert refused.returncode == 2
+        assert "--to 2 works all the same" in refused.stderr
 
-            stoppable.start()
-            until_true(lambda: not order_files(here), SOON)
-            elsewhere.all_use(30.0)
-            assert all(each.uses(30.0) for each in services)
-            entries = here.ask("history", "fetch")["entries"]
-            assert [each["action"] for each in entries].count("rollback") == 1
-            assert entries[-1]["reason"].startswith("sluggish (ordered on ")
-            here.ask("rollback", "--undo", "fetch")
-            here.all_use(2.0)
-            elsewhere.all_use(2.0)
-        finally:
-            here.end()
-            elsewhere.end()
+        stoppable.start()
+        until_true(lambda: not here.away("orders"), SOON)
+        elsewhere.all_use(30.0)
+        assert all(each.uses(30.0) for each in [*services, late])
+        entries = here.ask("history", "fetch")["entries"]
+        assert [each["action"] for each in entries].count("rollback") == 1
+        assert entries[-1]["reason"].startswith("sluggish (ordered on ")
+        here.ask("rollback", "--undo", "fetch")
+        here.all_use(2.0)
+        elsewhere.all_use(2.0)
+    finally:
+        here.end()
+        elsewhere.end()
 
 
-@pytest.mark.parametrize("switch", ["environment", "file", "off", "row", "damaged"])
-def test_each_kill_switch_works_for_who_starts_while_the_server_is_down(
-    stoppable: Server, tmp_path: Path, switch: str
+def test_each_kill_switch_works_while_the_server_is_down_also_for_who_starts_meanwhile(
+    stoppable: Server, tmp_path: Path
 ) -> None:
-    with stoppable.database("kill") as url:
-        project = Project(tmp_path / "a", url)
-        try:
-            (first,) = project.prepared(1)
-            if switch == "row":
-                project.ask("flags", "set", "learn.online", "defaults", "--reason", "incident 7")
-                until_true(lambda: first.uses(30.0), SOON)
-            stoppable.stop()
-            text = {"file": '{"learn.online": "defaults"}', "off": "", "damaged": "\x00{"}.get(switch)
-            if text is not None:
-                project.write(text, "off" if switch == "off" else "flags.json")
-            environ = {"POET_FLAGS": "learn.online=defaults"} if switch == "environment" else {}
-            later = project.service(**environ)
-            expected: Callable[[Service], bool] = (
-                (lambda each: each.phase == "off" and each.uses(2.0))
-                if switch in ("off", "damaged")
-                else (lambda each: each.phase == "defaults" and each.uses(30.0))
-            )
-            until_true(lambda: expected(later), SOON)
-            if switch != "environment":
-                until_true(lambda: expected(first), SOON)
-            refused = project.run("flags", "set", "learn.online", "off")
-            assert refused.returncode == 2
-            assert "a file .poet/flags.json, or POET_FLAGS, works on each host" in refused.stderr
-            shown = project.ask("flags", **environ)
-            assert shown["flags"][0]["value"] == ("off" if switch in ("off", "damaged") else "defaults")
-            assert any("rows cannot be read now" in fault for fault in shown["faults"])
-        finally:
-            project.end()
+    stoppable.make_database("kill")
+    project = Project(tmp_path / "a", stoppable.url("kill"))
+
+    def all_are(phase: str, timeout: float) -> None:
+        until_true(lambda: all(each.phase == phase and each.uses(timeout) for each in project.services), SOON)
+
+    try:
+        project.prepared(1)
+        stoppable.stop()
+        project.service()
+        for text, name, phase, timeout in (
+            ('{"learn.online": "defaults"}', "flags.json", "defaults", 30.0),
+            ("\x00{", "flags.json", "off", 2.0),
+            ("{}", "flags.json", "on", 2.0),
+            ("", "off", "off", 2.0),
+        ):
+            project.write(text, name)
+            all_are(phase, timeout)
+        assert {row["value"] for row in project.ask("flags")["flags"]} == {"off"}
+        (project.folder / ".poet" / "off").unlink()
+        all_are("on", 2.0)
+        ended = project.service(POET_FLAGS="learn.online=defaults")
+        until_true(lambda: ended.phase == "defaults" and ended.uses(30.0), SOON)
+        ended.end()
+        project.services.remove(ended)
+
+        refused = project.run("flags", "set", "learn.online", "off")
+        assert refused.returncode == 2
+        assert "a file .poet/flags.json, or POET_FLAGS, works on each host" in refused.stderr
+        stoppable.start()
+        until_true(lambda: project.run("flags", "set", "learn.online", "defaults").returncode == 0, SOON)
+        all_are("defaults", 30.0)
+        stoppable.stop()
+        project.service()  # it finds what was known last
+        all_are("defaults", 30.0)
+        shown = project.ask("flags")
+        assert (shown["flags"][0]["value"], shown["flags"][0]["source"]) == ("defaults", "row")
+        assert any("rows cannot be read now" in fault for fault in shown["faults"])
+    finally:
+        project.end()

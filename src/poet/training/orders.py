@@ -323,8 +323,14 @@ class Ordering:
         return dict(self._known(function).aliases)
 
     def history(self, function: FunctionKey) -> list[Change]:
-        """As this host knew it last, the newest of it."""
-        return list(self._known(function).history)
+        """As this host knew it last, the newest of it, and what was ordered since."""
+        ordered = [order for order in self._of_host.waiting() if order.function == function]
+        told = list(self._known(function).history)
+        live = told[-1].version if told else 0
+        for order in ordered:
+            live = live if order.version is None else order.version.version
+            told.append(Change(order.at, order.action, live, order.author, order.text))
+        return told
 
     def rollback(
         self, function: FunctionKey, to: int | None, *, author: str, reason: str, beside: Sequence[object] = ()

@@ -238,6 +238,11 @@ def test_while_the_store_is_away_versions_are_those_known_last_and_changes_are_o
     with pytest.raises(StoreAway, match="--to 1 works all the same"):
         seen.point(KEY, "live", 1)
     assert [each.action for each in orders.waiting()] == ["rollback", "rollback", "resume"]
+    assert [(change.action, change.version) for change in seen.history(KEY)][-3:] == [
+        ("rollback", 3),
+        ("rollback", 2),
+        ("resume", 2),
+    ]
 
 
 def test_of_many_versions_the_newest_are_known_and_the_last_good_one(tmp_path: Path) -> None:

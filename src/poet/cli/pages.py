@@ -624,7 +624,8 @@ def _next_steps(doc: Document) -> Iterable[str]:
             yield f"pins lifted, as this version has other values: {_values(lifted)}"
         yield f"learning is paused: {words.printable(doc['paused'])}" if doc["paused"] else "learning goes on"
         if not doc.get("undone"):
-            yield f"undo:   poet rollback --undo {name}, or poet rollback {name} --to {before}"
+            yield f"undo:   poet rollback --undo {name}"
+            yield f"or:     poet rollback {name} --to {before}"
         if doc["paused"]:
             yield f"resume: poet resume {name}"
     elif doc["command"] == "pin":

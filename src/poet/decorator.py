@@ -23,7 +23,7 @@ from poet.model.tunable import Integer, Real, Tunable, Value
 from poet.options import RETRIES, TIMEOUT, USABLE, Algorithm, Options
 from poet.seams import Probe
 from poet.settings import Settings, person
-from poet.training.by_hand import roll_back
+from poet.training.rollback import roll_back
 
 if TYPE_CHECKING:
     from poet.app import Enrolment

@@ -16,7 +16,7 @@ from poet.model.execution import Execution
 from poet.model.parameters import ParameterSet, Standing
 from poet.seams import FunctionRecord, Store
 from poet.settings import person
-from poet.training.by_hand import live_before, roll_back, undo, undoing
+from poet.training.rollback import live_before, roll_back, undo, undoing
 
 COUNTED = 10_000  # calls of the last hour that are looked at, at most
 BY_HAND = "from the command line"

@@ -1,124 +1,129 @@
-"""What a person does to a function's versions: back to an older one, and that undone, as the history tells."""
+"""What a person does to a roll-out, through the store alone: every process follows, whether or not one runs here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-from poet.errors import PoetError, StaleDocument, StaleParameters
-from poet.model.document import closed
+from poet.errors import ConfigurationError
+from poet.model.document import Document
 from poet.model.function import FunctionKey
-from poet.model.parameters import Change, Standing
+from poet.model.parameters import Origin, ParameterSet, Standing
+from poet.model.rollout import KIND, Phase, Rollout, RolloutPolicy
+from poet.model.tunable import Value
 from poet.seams import Store
-
-GUARD = "poet"  # whose rollbacks do not pause learning
-TRIES = 20  # of a change, while others change the same function
-_LIVE_AFTERWARDS = frozenset({"publish", "rollback", "pin", "unpin", "pause", "resume", "promote", "import"})
+from poet.training.trials import begin
 
 
-class NothingToUndo(PoetError):
-    """The last rollback cannot be undone: there was none, or something else went live since. Name a version instead."""
-
-    def __init__(self, function: str, why: str) -> None:
-        super().__init__(function, why)
-        self.function, self.why = function, why
-
-    def __str__(self) -> str:
-        return f"{self.function}: {self.why}"
+def open_rollout(standing: Standing) -> tuple[Rollout, Document] | None:
+    """The function's roll-out that is open, and the document that keeps it. Raises ValueError: it cannot be read."""
+    for document in standing.steering:
+        if document.kind == KIND:
+            return Rollout.of(document), document
+    return None
 
 
-def roll_back(store: Store, function: FunctionKey, to: int | None, *, author: str, reason: str, at: float) -> Standing:
-    """Make an older version live, pause learning, and end what is open of roll-outs and experiments, in one step.
+def propose(
+    store: Store,
+    key: FunctionKey,
+    values: Mapping[str, Value],
+    *,
+    author: str,
+    reason: str,
+    now: float,
+    policy: RolloutPolicy | None = None,
+    origin: Origin = "manual",
+    **evidence: Any,
+) -> Standing:
+    """Begin to roll out the live values changed to ``values``, which must be within bounds.
 
-    to: the version; None: the parent of the live one. at: Unix time [s]. Raises UnknownFunction, UnknownVersion, and
-    StoreError where the store cannot be had.
+    evidence: more arguments of the new version. Raises ConfigurationError where nothing would change, or another one is
+    open; StaleParameters, UnknownFunction.
     """
-    for left in reversed(range(TRIES)):
-        ended = closed(store.standing(function).steering, by=author, why=f"rolled back: {reason}", at=at)
-        try:
-            return store.rollback(function, to, author=author, reason=reason, beside=ended)
-        except StaleDocument:  # a roll-out went on meanwhile: end it as it is now
-            if not left:
-                raise
-    raise AssertionError("unreachable")
+    standing = store.standing(key)
+    refuse_second(standing, key)
+    live = standing.live
+    draft = ParameterSet(
+        values_={**live, **values},
+        parent=live.version,
+        origin=origin,
+        author=author,
+        reason=reason,
+        created=now,
+        **evidence,
+    )
+    if dict(draft) == dict(live):
+        raise ConfigurationError(f"{key.name} has these values already: {_listed(values)}")
+    begun = begin(live, draft, policy or RolloutPolicy(), now)
+    return store.publish(key, draft, expected=standing.generation, alias="canary", beside=[begun.document(key)])
 
 
-class Undo(NamedTuple):
-    """What undoing the last rollback restores."""
+def promote(store: Store, key: FunctionKey, *, author: str, reason: str, now: float) -> Standing:
+    """All calls get the new version, at once, and it is done. Raises ConfigurationError: nothing is rolled out."""
+    standing, rollout, document = _found(store, key)
+    ended = _ended(rollout, document, key, "done", reason, now)
+    if rollout.phase == "bake":
+        store.keep(ended)
+        return store.standing(key)
+    return store.point(
+        key,
+        "live",
+        rollout.version,
+        expected=standing.generation,
+        author=author,
+        reason=reason,
+        beside=[ended],
+    )
 
-    rollback: Change
-    version: int  # that was live before it
-    paused: str | None  # why learning was paused then; None: it was not
+
+def withdraw(store: Store, key: FunctionKey, *, author: str, reason: str, now: float) -> Standing:
+    """All calls get the version of before. Raises ConfigurationError: nothing is rolled out."""
+    standing, rollout, document = _found(store, key)
+    ended = _ended(rollout, document, key, "withdrawn", reason, now)
+    if rollout.phase == "bake":
+        return store.rollback(key, rollout.base, author=author, reason=reason, beside=[ended], pause=False)
+    return store.point(key, "canary", None, expected=standing.generation, author=author, reason=reason, beside=[ended])
 
 
-def undoing(function: FunctionKey, changes: Sequence[Change], live: int) -> Undo:
-    """What there is to undo. changes: the history; live: the version that is live now. Raises NothingToUndo."""
-    place = max((i for i, change in enumerate(changes) if change.action == "rollback"), default=None)
-    if place is None:
-        raise NothingToUndo(function.name, "was never rolled back")
-    done = changes[place]
-    since = [each for each in changes[place + 1 :] if each.action in _LIVE_AFTERWARDS and each.version != done.version]
-    if since or live != done.version:
-        went = f"version {since[-1].version} went live ({since[-1].reason})" if since else f"version {live} is live"
-        raise NothingToUndo(
-            function.name, f"{went} since it was rolled back to {done.version}: name the version to go to with --to"
+def hold(store: Store, key: FunctionKey, *, author: str, reason: str, now: float) -> Standing:
+    """It goes no further: all calls have the live version. Raises ConfigurationError: nothing is rolled out."""
+    _, rollout, document = _found(store, key)
+    if rollout.paused:
+        raise ConfigurationError(f"the roll-out of {key.name} is paused already: {rollout.paused}")
+    why = f"{reason} ({author})"
+    store.keep(rollout.noted(now, "paused", why, paused=why).document(key, document.revision))
+    return store.standing(key)
+
+
+def go_on(store: Store, key: FunctionKey, *, author: str, reason: str, now: float) -> Standing:
+    """It goes on where it was paused, its guards with what they had seen. Raises ConfigurationError: it is not."""
+    _, rollout, document = _found(store, key)
+    if not rollout.paused:
+        raise ConfigurationError(f"the roll-out of {key.name} is not paused")
+    after = rollout.noted(now, "goes on", f"{reason} ({author})", paused="", verdict="undecided")
+    store.keep(after.document(key, document.revision))
+    return store.standing(key)
+
+
+def refuse_second(standing: Standing, key: FunctionKey) -> None:
+    """Raises ConfigurationError where a roll-out or an experiment of the function is open: there is one at a time."""
+    for document in standing.steering:
+        raise ConfigurationError(
+            f"{key.name} has an open {document.kind}, {document.name}: end it first, there is one at a time"
         )
-    before = live_before(changes[:place])
-    if before is None:
-        raise NothingToUndo(function.name, "its history does not tell what was live before it was rolled back")
-    return Undo(done, before, _paused(changes[:place]))
 
 
-def undo(store: Store, function: FunctionKey, *, author: str, reason: str, at: float) -> Standing:
-    """Make live again what was so before the last rollback, and let learning go on if it did; each in the history.
-
-    Pins that the rollback has lifted stay lifted. Raises NothingToUndo, StoreError.
-    """
-    for left in reversed(range(TRIES)):
-        standing = store.standing(function)
-        known = undoing(function, store.history(function), standing.live.version)
-        said = f"undo of the rollback to {known.rollback.version}" + (f": {reason}" if reason else "")
-        ended = closed(standing.steering, by=author, why=said, at=at)
-        expected = standing.generation
-        try:
-            standing = store.point(
-                function, "live", known.version, expected=expected, author=author, reason=said, beside=ended
-            )
-        except StaleParameters:
-            if not left:
-                raise
-            continue
-        if known.paused is None and standing.paused:
-            return store.steer(function, author=author, reason=said, paused=False)
-        if known.paused is not None and standing.paused != known.paused:
-            return store.steer(function, author=author, reason=known.paused, paused=True)
-        return standing
-    raise AssertionError("unreachable")
+def _found(store: Store, key: FunctionKey) -> tuple[Standing, Rollout, Document]:
+    standing = store.standing(key)
+    found = open_rollout(standing)
+    if found is None:
+        raise ConfigurationError(f"nothing is being rolled out of {key.name}")
+    return standing, *found
 
 
-def live_before(changes: Sequence[Change], at: float | None = None) -> int | None:
-    """The version that was live last, or before the moment ``at`` [Unix s]; None: it was not recorded yet.
-
-    >>> told = (1.0, "publish", 1), (5.0, "publish", 2), (6.0, "propose", 3)
-    >>> story = [Change(*each, author="", reason="") for each in told]
-    >>> live_before(story), live_before(story, 5.0), live_before(story, 1.0)
-    (2, 1, None)
-    """
-    found = None
-    for change in changes:
-        if at is not None and change.at >= at:  # what came later may bear an earlier time, where a clock was set back
-            break
-        if change.action in _LIVE_AFTERWARDS:
-            found = change.version
-    return found
+def _ended(rollout: Rollout, document: Document, key: FunctionKey, phase: Phase, reason: str, now: float) -> Document:
+    return rollout.noted(now, phase, reason, phase=phase, sentence=reason).document(key, document.revision)
 
 
-def _paused(changes: Sequence[Change]) -> str | None:
-    """Why learning is paused after these; None: it is not."""
-    why: str | None = None
-    for change in changes:
-        if change.action == "pause" or (change.action == "rollback" and change.author != GUARD):
-            why = change.reason
-        elif change.action == "resume":
-            why = None
-    return why
+def _listed(values: Mapping[str, Value]) -> str:
+    return ", ".join(f"{name} {value!r}" for name, value in values.items())

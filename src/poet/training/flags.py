@@ -132,8 +132,6 @@ class Flags:
 
     def read(self, store: Store) -> bool:
         """Take over the rows of a store. Says whether anything may have another value now. Raises StoreError."""
-        if not hasattr(store, "documents"):  # TEMP until the merge
-            return False
         rows = store.documents(KIND)
         if rows == self._rows:
             return False

@@ -22,7 +22,7 @@ from poet.model.function import FunctionKey
 from poet.model.parameters import Alias, AliasName, Change, ParameterSet, Standing
 from poet.model.tunable import Value
 from poet.seams import Store
-from poet.training.by_hand import roll_back
+from poet.training.rollback import roll_back
 
 VERSIONS = 30  # of a function that a host remembers, the newest
 CHANGES = 100  # of its history

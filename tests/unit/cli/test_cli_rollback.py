@@ -21,7 +21,7 @@ from poet.model.execution import Execution, Outcome
 from poet.model.parameters import ParameterSet
 from poet.seams import ProcessReport
 from poet.stores.memory import MemoryStore
-from poet.training.by_hand import NothingToUndo
+from poet.training.rollback import NothingToUndo
 from unit.cli import shop
 from unit.cli.shop import NIGHTLY, NOW, OPENING, PARCEL, PRICES, STOCK
 

@@ -16,6 +16,7 @@ from poet.model.flag import FLAGS, Rule, Whom
 from poet.settings import Settings
 from poet.stores.memory import MemoryStore
 from poet.testing.clock import VirtualClock
+from poet.training import by_hand
 from poet.training.flags import Flags, history, set_rule, unset_rule
 
 
@@ -437,3 +438,59 @@ def test_a_file_works_while_the_store_is_away(tmp_path: Path) -> None:
     shop.house.clock.sleep(1.0)
     shop.call(1)
     assert shop.fetch.poet.parameters["timeout"] == 30.0
+
+
+# --- roll-outs -------------------------------------------------------------------------------------------------------
+
+
+def test_without_rollout_auto_new_versions_are_tried_and_a_person_makes_them_live(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, rollout="canary")
+    kill(shop.store, "rollout.auto")
+    shop.call(600)
+    (key,) = (record.key for record in shop.store.functions())
+    standing = shop.store.standing(key)
+    assert standing.live.version == 1
+    assert standing.canary is not None
+    versions = {execution.version for execution in shop.store.executions(key)}
+    assert versions == {1, standing.canary.version}
+    by_hand.promote(shop.store, key, author="ann", reason="it is good", now=1.0)
+    shop.call(1)
+    assert shop.fetch.poet.parameters["timeout"] < 30.0
+
+
+def test_no_call_gets_a_version_on_trial_where_learning_stands_still(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, rollout="canary")
+    kill(shop.store, "rollout.auto")
+    shop.call(600)
+    (key,) = (record.key for record in shop.store.functions())
+    assert shop.store.standing(key).canary is not None
+    kill(shop.store)
+    shop.house.agent.flush()
+    before = len(list(shop.store.executions(key)))
+    shop.call(200)
+    assert {execution.version for execution in list(shop.store.executions(key))[before:]} == {1}
+    kill(shop.store, value="defaults")
+    shop.house.agent.flush()
+    shop.call(50)
+    assert {execution.version for execution in list(shop.store.executions(key))[before + 200 :]} == {0}
+    kill(shop.store, value="on")
+    shop.house.agent.flush()
+    shop.call(100)
+    assert {execution.version for execution in list(shop.store.executions(key))[before + 250 :]} > {1}
+
+
+def test_a_rollback_ends_the_roll_out_and_no_call_gets_its_version_any_more(tmp_path: Path) -> None:
+    shop = Shop(tmp_path, rollout="canary")
+    kill(shop.store, "rollout.auto")
+    shop.call(600)
+    (key,) = (record.key for record in shop.store.functions())
+    (opened,) = shop.store.standing(key).steering
+    shop.fetch.poet.rollback(1, reason="sluggish")
+    before = len(list(shop.store.executions(key)))
+    shop.call(100)
+    assert {execution.version for execution in list(shop.store.executions(key))[before:]} == {1}
+    (over,) = shop.store.documents("rollout", key, name=opened.name)
+    told = json.loads(over.body)
+    assert (over.open, told["ended"]["why"], told["phase"]) == (False, "rolled back: sluggish", "canary")
+    assert {name: x for name, x in told.items() if name != "ended"} == json.loads(opened.body)
+    assert shop.fetch.poet.status()["faults"] == 0

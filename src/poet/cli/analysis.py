@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from poet.cli import views
 from poet.cli.bounds import check_bounds
 from poet.cli.find import find, short_name
-from poet.cli.flags import batch_phase
+from poet.cli.flags import seen
 from poet.cli.views import Document
 from poet.errors import ConfigurationError, StaleParameters
 from poet.model.flag import OFF, ON
@@ -120,7 +120,8 @@ def _engine(asked: Analyze) -> Iterator[tuple[Any, int]]:
 
 def _refuse_where_off(store: Store, settings: Settings, wanted: Sequence[FunctionRecord]) -> None:
     """Raises ConfigurationError where the flag is off for all of them: nothing could be applied."""
-    if wanted and all(batch_phase(store, settings, record.key.name) == OFF for record in wanted):
+    phase = seen(store, settings, "learn.batch")
+    if wanted and all(phase(record.key.name) == OFF for record in wanted):
         raise ConfigurationError("the flag learn.batch is off: analyze without --apply, or see poet flags")
 
 
@@ -132,6 +133,7 @@ def _applied(
     The same way as everything that is learned: within bounds, past pins and pauses, as a version with its evidence.
     """
     done: list[Document] = []
+    phase = seen(store, settings, "learn.batch")
     for record in wanted:
         named = str(record.key)
         best = [each for each in told.of(named) if _proved(each)]
@@ -144,9 +146,8 @@ def _applied(
         values = {**standing.live, **insight.proposal.values}
         if why is None and values == dict(standing.live):
             why = "it holds already"
-        phase = batch_phase(store, settings, record.key.name)
-        if why is None and phase != ON:
-            why = f"the flag learn.batch says {phase}"
+        if why is None and phase(record.key.name) != ON:
+            why = f"the flag learn.batch says {phase(record.key.name)}"
         if why is None:
             said = f"history: {insight.sentence}"
             draft = ParameterSet(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,7 +35,7 @@ class Asked(NamedTuple):
     """What a command was asked for, beside the function's name."""
 
     now: float  # Unix time [s]
-    learning: str = "on"  # the setting in force for the project
+    learning: Callable[[str], str] = lambda function: "on"  # how far it goes for a function, as settings and flags say
     reason: str = ""
     rollback: Rollback | None = None  # how to go back
     values: tuple[str, ...] = ()  # ``name=value``, to pin
@@ -92,7 +92,7 @@ def status(store: Store, asked: Asked) -> Document:
             _changes(store, record.key),
             _lately(store, record.key, asked.now),
             short=short_name(record, records),
-            learning=asked.learning,
+            learning=asked.learning(record.key.name),
             learned=_learned(store, record),
         )
         for record in records
@@ -119,7 +119,7 @@ def show(store: Store, name: str, asked: Asked) -> Document:
         _lately(store, key, asked.now),
         _newest(store, key, views.LISTED),
         short=short,
-        learning=asked.learning,
+        learning=asked.learning(key.name),
         aliases=store.aliases(key),
         learned=_learned(store, record),
         now=asked.now,

@@ -12,7 +12,7 @@ from poet.cli.views import Document
 from poet.errors import ConfigurationError, StoreAway, StoreError, StoreUnavailable
 from poet.model import flag as flags
 from poet.model.flag import FLAGS, FlagChange, Rule, Whom
-from poet.seams import SYSTEM_CLOCK, Store
+from poet.seams import SYSTEM_CLOCK, Finding, Store
 from poet.settings import Settings, is_served, person
 from poet.training.flags import Flags, history, set_rule, unset_rule
 
@@ -138,12 +138,25 @@ def here(settings: Settings) -> Flags:
     return Flags(settings, SYSTEM_CLOCK, host=host, folder=local_folder(settings) if is_served(settings) else None)
 
 
-def batch_phase(store: Store, settings: Settings, function: str) -> str:
-    """What ``learn.batch`` says for a function; the rows of a store that cannot tell are those known last."""
-    seen = here(settings)
-    with suppress(StoreAway):
-        seen.read(store)
-    return seen.value("learn.batch", function)
+def seen(store: Store, settings: Settings, name: str) -> Callable[[str], str]:
+    """What a flag says for a function; rows of a store that cannot tell are those known last."""
+    found = here(settings)
+    with suppress(StoreError):
+        found.read(store)
+    return lambda function: found.value(name, function)
+
+
+def findings(store: Store, settings: Settings) -> Finding:
+    """Whether the flags can be read, and which are not at their defaults. Raises StoreError."""
+    found = here(settings)
+    found.read(store)
+    told = []
+    for name, flag in FLAGS.items():
+        decided = found.decided(name, Whom("", found.host, found.tenant))
+        if decided.value != flag.default:
+            told.append(f"{name} {decided.value} ({decided.source})")
+    said = "; ".join(found.faults) or ", ".join(told) or "all at their defaults"
+    return Finding(not found.faults, "flags", said)
 
 
 def _history(store: Store, name: str | None) -> Document:

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from poet.cli import commands, doctor, rollback, views
+from poet.cli import commands, doctor, flags, rollback, views
 from poet.cli.arguments import CHANGES, UsageError, command_of, parse
 from poet.cli.commands import Asked
 from poet.cli.views import Document
@@ -127,7 +127,6 @@ def _run(words: Sequence[str], clock: Clock) -> int:
 def _asked(words: object, settings: Settings, now: float) -> Asked:
     return Asked(
         now=now,
-        learning=settings.learning,
         reason=getattr(words, "reason", ""),
         values=tuple(getattr(words, "values", ())),
         keep_executions=settings.keep_executions,
@@ -238,6 +237,8 @@ def _ask_store(command: str, function: str | None, settings: Settings, asked: As
 
 
 def _answer(command: str, function: str | None, store: Store, settings: Settings, asked: Asked) -> Document:
+    if command in ("status", "show"):
+        asked = asked._replace(learning=flags.seen(store, settings, "learn.online"))
     if command == "status":
         return commands.status(store, asked)
     if command == "maintain":
@@ -267,8 +268,6 @@ def _ordering(store: Store, settings: Settings, now: float) -> Store:
 
 
 def _flags(words: object, settings: Settings, now: float) -> Document:
-    from poet.cli import flags  # here: only this command needs it
-
     path = store_path(settings)
 
     def there() -> bool:

@@ -40,7 +40,23 @@ _LISTENING = (
 _CONVERGED = "yes: further learning is worth less than it costs"
 _NOT_CONVERGED = "not yet, or not any more: what is not known may be worth more than finding it out costs"
 ORDERED = "the store is away: processes on this host follow at once, and the store gets it when it is back"
-STATE_STYLES = {"learning": "green", "paused": "yellow", "pinned": "cyan", "declared only": "dim", "no calls": "dim"}
+STATE_STYLES = {
+    "learning": "green",
+    "paused": "yellow",
+    "off": "yellow",
+    "defaults": "yellow",
+    "pinned": "cyan",
+    "declared only": "dim",
+    "no calls": "dim",
+}
+    "learning": "green",
+    "paused": "yellow",
+    "off": "yellow",
+    "defaults": "yellow",
+    "pinned": "cyan",
+    "declared only": "dim",
+    "no calls": "dim",
+}
 
 
 Page = Callable[[Document, int, tzinfo | None], Iterable[RenderableType]]

@@ -49,14 +49,6 @@ STATE_STYLES = {
     "declared only": "dim",
     "no calls": "dim",
 }
-    "learning": "green",
-    "paused": "yellow",
-    "off": "yellow",
-    "defaults": "yellow",
-    "pinned": "cyan",
-    "declared only": "dim",
-    "no calls": "dim",
-}
 
 
 Page = Callable[[Document, int, tzinfo | None], Iterable[RenderableType]]

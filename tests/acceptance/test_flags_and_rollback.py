@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import subprocess
 import sys
 import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from poet.stores.sqlite import SqliteStore
 from postgres.server import Server, running, shared, until_true
+from unit.cli import shop
 
 SOON = 20.0  # longest wait for a process to follow, on a busy machine [s]
 
@@ -202,8 +207,6 @@ def test_a_rollback_its_undo_and_flags_of_every_kind_reach_all_processes(project
 def test_everything_that_has_changed_since_a_moment_goes_back_in_one_command(project: Project) -> None:
     project.prepared(1)
     born = project.ask("history", "fetch")["entries"][1]["at"]
-    from datetime import UTC, datetime
-
     before = datetime.fromtimestamp(born - 0.001, UTC).isoformat()
     done = project.ask("rollback", "--all", "--to-before", before, "--reason", "bad deploy")
     assert [(each["short_name"], each["after"]["version"]) for each in done["functions"]] == [("fetch", 1)]
@@ -220,6 +223,39 @@ def test_analyze_publishes_nothing_where_the_flag_says_so(project: Project) -> N
     assert project.run("analyze", "fetch").returncode == 0
     project.ask("flags", "unset", "learn.batch")
     assert project.run("analyze", "fetch", "--apply").returncode == 0
+
+
+@pytest.mark.parametrize(("answer", "version"), [("n", 2), ("", 2), ("y", 1)])
+def test_on_a_terminal_it_shows_what_would_change_and_asks(tmp_path: Path, answer: str, version: int) -> None:
+    clock = shop.clock()
+    store = SqliteStore(tmp_path / ".poet" / "poet.db", clock=clock)
+    shop.fill(store, clock)
+    store.rollback(shop.PRICES, 2, author="ann", reason="to begin with")
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "poet.cli.main", "rollback", "prices.fetch", "--to", "1"],
+        cwd=tmp_path,
+        env={**os.environ, "TERM": "dumb", "COLUMNS": "100"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        close_fds=True,
+    ) as process:
+        os.close(theirs)
+        told = b""
+        while b"[y/N]" not in told:
+            told += os.read(ours, 4096)
+        assert store.standing(shop.PRICES).live.version == 2
+        os.write(ours, f"{answer}\n".encode())
+        with contextlib.suppress(OSError):  # the terminal is gone with the process
+            while more := os.read(ours, 4096):
+                told += more
+        code = process.wait(30)
+    os.close(ours)
+    assert b"version 2 \xe2\x86\x92 1" in told
+    assert (code, b"nothing was changed" in told) == ((0, False) if answer == "y" else (1, True))
+    assert store.standing(shop.PRICES).live.version == version
+    store.close()
 
 
 # --- a server that is away -------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ from poet.model.document import LONGEST_BODY, Document
 from poet.model.flag import FLAGS, Rule, Whom
 from poet.settings import Settings
 from poet.stores.memory import MemoryStore
+from poet.stores.postgres import PostgresStore
+from poet.stores.sqlite import SqliteStore
 from poet.testing.clock import VirtualClock
 from poet.training import by_hand
 from poet.training.flags import Flags, history, set_rule, unset_rule
+from postgres.server import database_for, shared
 
 
 class Shown:
@@ -291,22 +295,36 @@ def test_the_longest_rules_fit() -> None:
     assert len(history(store)) == 20
 
 
-def test_several_who_change_a_flag_at_once_all_find_their_change_in_the_history() -> None:
-    store = MemoryStore()
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "postgres"])
+def test_several_who_change_a_flag_at_once_all_find_their_change_in_the_history(tmp_path: Path, kind: str) -> None:
+    with ExitStack() as stack:
+        memory = MemoryStore()
+        url = stack.enter_context(shared().database(database_for(tmp_path))) if kind == "postgres" else ""
 
-    def change(who: int) -> None:
-        for i in range(10):
-            set_rule(store, "learn.online", Rule("off", function=f"f{who}"), author=str(who), reason=str(i), at=1.0)
+        def opened() -> Any:
+            if kind == "memory":
+                return memory
+            store = SqliteStore(tmp_path / "poet.db") if kind == "sqlite" else PostgresStore(url)
+            stack.callback(store.close)
+            return store
 
-    threads = [threading.Thread(target=change, args=(who,)) for who in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    told = [change for _, change in history(store)]
+        stores = [opened() for _ in range(4)]
+
+        def change(who: int) -> None:
+            for i in range(8):
+                rule = Rule("off", function=f"f{who}")
+                set_rule(stores[who], "learn.online", rule, author=str(who), reason=str(i), at=1.0)
+
+        threads = [threading.Thread(target=change, args=(who,)) for who in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        told = [change for _, change in history(stores[0])]
     assert sorted((change.author, change.reason) for change in told) == sorted(
-        (str(who), str(i)) for who in range(4) for i in range(10)
+        (str(who), str(i)) for who in range(4) for i in range(8)
     )
+    assert [change.number for change in told] == list(range(1, 33))
     assert len(told[-1].rules) == 4
 
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from poet.app import Agent, Decorated, build
-from poet.errors import ConfigurationError, UnknownArgument
+from poet.errors import ConfigurationError, StoreAway, UnknownArgument
 from poet.learners import of_all_calls
 from poet.model.dependency import Dependency
 from poet.model.execution import Execution, Feedback, from_record
@@ -16,13 +16,14 @@ from poet.model.explanation import Explanation
 from poet.model.fixed import spread
 from poet.model.flag import DEFAULTS, OFF
 from poet.model.objective import Goal, Objective, scored
-from poet.model.parameters import Change, ParameterSet
+from poet.model.parameters import Change, ParameterSet, Standing
 from poet.model.replay import Replay
 from poet.model.rollout import RolloutPolicy
 from poet.model.tunable import Integer, Real, Tunable, Value
 from poet.options import RETRIES, TIMEOUT, USABLE, Algorithm, Options
-from poet.seams import Probe
+from poet.seams import Probe, Store
 from poet.settings import Settings, person
+from poet.training.orders import ordering
 from poet.training.rollback import roll_back
 
 if TYPE_CHECKING:
@@ -177,15 +178,16 @@ class Handle:
     def rollback(self, to: int | None = None, reason: str = "by hand") -> ParameterSet:
         """Make an older version live (default: the parent of the live one) and pause learning; ``resume`` ends that.
 
-        What is open of a roll-out or an experiment ends with it.
-
-        Raises UnknownVersion.
+        What is open of a roll-out or an experiment ends with it. While a server's store is away, this host's processes
+        follow, and the server gets it when it is back; so with ``pause`` and ``resume``. Raises UnknownVersion.
         """
         trainee, trainer = self._trainee, self._agent.open()
         with trainer.turn:
             trainer.round(last=True)
             now = self._agent.clock.wall()
-            standing = roll_back(trainer.store, trainee.key, to, author=person(), reason=reason, at=now)
+            standing = self._by_hand(
+                lambda store: roll_back(store, trainee.key, to, author=person(), reason=reason, at=now)
+            )
             trainer.adopt(trainee.key, standing)
         return standing.live
 
@@ -234,9 +236,20 @@ class Handle:
     def _steer(self, *, reason: str = "by hand", **change: Any) -> ParameterSet:
         trainee, trainer = self._trainee, self._agent.open()
         with trainer.turn:
-            standing = trainer.store.steer(trainee.key, author=person(), reason=reason, **change)
+            standing = self._by_hand(lambda store: store.steer(trainee.key, author=person(), reason=reason, **change))
             trainer.adopt(trainee.key, standing)
         return standing.live
+
+    def _by_hand(self, step: Callable[[Store], Standing]) -> Standing:
+        """A change in the store; while that is away, as far as it can be done without, an order on this host."""
+        agent, trainer = self._agent, self._agent.open()
+        try:
+            return step(trainer.store)
+        except StoreAway:
+            if trainer.orders is None:
+                raise
+            host = agent.report().host
+            return step(ordering(trainer.store, trainer.orders, now=agent.clock.wall(), host=host))
 
     def _brakes(self) -> dict[str, Any]:
         brakes = self._cell.brakes

@@ -388,3 +388,25 @@ def test_a_pause_that_was_ordered_is_over_when_resuming_was_ordered(shop: Shop) 
     shop.store.gone = False
     shop.call(fetch)
     assert [change.action for change in shop.store.history(key)][-2:] == ["pause", "resume"]
+
+
+def test_the_handle_goes_back_and_pauses_while_the_store_is_away_and_the_other_process_follows(shop: Shop) -> None:
+    here, there = shop.process(0.05), shop.process(0.05)
+    shop.call(here, 60)
+    shop.call(there, 60)
+    shop.store.gone = True
+    shop.call(here)
+    assert here.poet.rollback(1, reason="sluggish")["timeout"] == 30.0
+    assert here.poet.parameters["timeout"] == 30.0
+    shop.call(there)
+    assert there.poet.parameters["timeout"] == 30.0
+    with pytest.raises(StoreAway):
+        here.poet.pin(timeout=3.0)
+    shop.clock.sleep(1.0)
+    there.poet.resume("it was the network")
+    shop.call(here)
+    assert here.poet.status()["state"] == "learning"
+    shop.store.gone = False
+    shop.call(here)
+    (key,) = (each.key for each in shop.store.functions())
+    assert [change.action for change in shop.store.history(key)][-2:] == ["rollback", "resume"]

@@ -247,7 +247,7 @@ def _text(path: Path) -> str | None:
         return None
     if len(content) > LONGEST_FILE:
         raise ValueError(f"longer than {LONGEST_FILE} bytes")
-    return content.decode("utf-8")
+    return content.decode("utf-8-sig")
 
 
 def _there(path: Path) -> bool:

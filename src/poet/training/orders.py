@@ -79,6 +79,7 @@ class Orders:
         """folder: where the host keeps what it knows of the store. fault: told of what cannot be read, once each."""
         self._orders, self._versions, self._fault = folder / "orders", folder / "versions", fault
         self._read: dict[str, Order | None] = {}  # by file; None: it cannot be read
+        self._refused = False  # whether this process may not hand anything over, and has said so
         self._followed: set[str] = set()  # files of orders that this process has obeyed
         self._to_remember: dict[FunctionKey, None] = {}
         self.pending: frozenset[FunctionKey] = frozenset()  # functions of orders that the store has not taken yet
@@ -185,7 +186,16 @@ class Orders:
         except ImportError:
             yield True
             return
-        with (self._orders / "lock").open("a") as file:
+        try:
+            file = (self._orders / "lock").open("a")
+        except OSError as error:  # another user's folder: one of that user's processes will do it
+            if not self._refused:
+                self._refused = True
+                self._fault("orders", error)
+            yield False
+            return
+        with file:
+            _like_its_folder(self._orders / "lock")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -238,14 +248,32 @@ class Orders:
     def _write(self, path: Path, told: Mapping[str, Any]) -> None:
         beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _made(path.parent)
             with beside.open("w", encoding="utf-8") as file:
                 file.write(json.dumps(told))
                 file.flush()
                 os.fsync(file.fileno())
+            _like_its_folder(beside)
             beside.replace(path)
         except OSError as error:
             raise StoreUnavailable(str(path), str(error), "make it writable") from error
+
+
+def _made(folder: Path) -> None:
+    """Make it where it is not there, each part with the owner of what it lies in."""
+    if folder.exists():
+        return
+    _made(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _like_its_folder(folder)
+
+
+def _like_its_folder(path: Path) -> None:
+    """What root leaves for the processes of another user belongs to that user, who is to move and to delete it."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        with suppress(OSError):
+            owner = path.parent.stat()
+            os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _name(order: Order) -> str:

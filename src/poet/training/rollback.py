@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from poet.errors import PoetError, StaleDocument, StaleParameters
-from poet.model.document import closed
+from poet.model.document import Document, closed
 from poet.model.function import FunctionKey
 from poet.model.parameters import Change, Standing
 from poet.seams import Store
 
 GUARD = "poet"  # whose rollbacks do not pause learning
+KIND = "rollback"  # of the documents that tell what a rollback by hand found
 TRIES = 20  # of a change, while others change the same function
 _LIVE_AFTERWARDS = frozenset({"publish", "rollback", "pin", "unpin", "pause", "resume", "promote", "import"})
 
@@ -34,9 +36,12 @@ def roll_back(store: Store, function: FunctionKey, to: int | None, *, author: st
     StoreError where the store cannot be had.
     """
     for left in reversed(range(TRIES)):
-        ended = closed(store.standing(function).steering, by=author, why=f"rolled back: {reason}", at=at)
+        standing = store.standing(function)
+        ended = closed(standing.steering, by=author, why=f"rolled back: {reason}", at=at)
+        found = json.dumps({"reason": reason, "paused": standing.paused})
+        beside = [*ended, Document(KIND, f"{standing.generation:012d}", found, function, open=False)]
         try:
-            return store.rollback(function, to, author=author, reason=reason, beside=ended)
+            return store.rollback(function, to, author=author, reason=reason, beside=beside)
         except StaleDocument:  # a roll-out went on meanwhile: end it as it is now
             if not left:
                 raise
@@ -51,8 +56,12 @@ class Undo(NamedTuple):
     paused: str | None  # why learning was paused then; None: it was not
 
 
-def undoing(function: FunctionKey, changes: Sequence[Change], live: int) -> Undo:
-    """What there is to undo. changes: the history; live: the version that is live now. Raises NothingToUndo."""
+def undoing(function: FunctionKey, changes: Sequence[Change], live: int, found: Sequence[Document] = ()) -> Undo:
+    """What there is to undo. changes: the history; live: the version that is live now. Raises NothingToUndo.
+
+    found: what rollbacks by hand have noted of the state before them; the history alone does not tell for sure whether
+    learning was paused, as what is taken back without a pause looks the same there.
+    """
     place = max((i for i, change in enumerate(changes) if change.action == "rollback"), default=None)
     if place is None:
         raise NothingToUndo(function.name, "was never rolled back")
@@ -66,7 +75,10 @@ def undoing(function: FunctionKey, changes: Sequence[Change], live: int) -> Undo
     before = live_before(changes[:place])
     if before is None:
         raise NothingToUndo(function.name, "its history does not tell what was live before it was rolled back")
-    return Undo(done, before, _paused(changes[:place]))
+    newest = max(found, key=lambda document: document.name, default=None)
+    noted = {} if newest is None else json.loads(newest.body)
+    paused = (noted["paused"] or None) if noted.get("reason") == done.reason else _paused(changes[:place])
+    return Undo(done, before, paused)
 
 
 def undo(store: Store, function: FunctionKey, *, author: str, reason: str, at: float) -> Standing:
@@ -76,7 +88,7 @@ def undo(store: Store, function: FunctionKey, *, author: str, reason: str, at: f
     """
     for left in reversed(range(TRIES)):
         standing = store.standing(function)
-        known = undoing(function, store.history(function), standing.live.version)
+        known = undoing(function, store.history(function), standing.live.version, store.documents(KIND, function))
         said = f"undo of the rollback to {known.rollback.version}" + (f": {reason}" if reason else "")
         ended = closed(standing.steering, by=author, why=said, at=at)
         expected = standing.generation

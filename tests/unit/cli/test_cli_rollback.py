@@ -116,6 +116,23 @@ def test_undo_keeps_a_pause_that_was_there_before_and_one_that_was_not() -> None
     assert (live(store), store.standing(PRICES).paused) == (3, "audit")
 
 
+def test_undo_knows_a_pause_from_a_version_that_was_taken_back_without_one() -> None:
+    store, _ = filled()
+    store.rollback(PRICES, 2, author="ann", reason="withdrawn", pause=False)  # as a roll-out is, late
+    assert store.standing(PRICES).paused == ""
+    rollback.run(store, Rollback(now=NOW, function="prices.fetch", to=1, reason="sluggish"))
+    rollback.run(store, Rollback(now=NOW, function="prices.fetch", undo=True))
+    assert (live(store), store.standing(PRICES).paused) == (2, "")
+
+
+def test_undo_goes_by_the_history_where_nothing_else_tells() -> None:
+    store, _ = filled()
+    store.steer(PRICES, author="ann", reason="audit", paused=True)
+    store.rollback(PRICES, 1, author="ann", reason="by an older release")
+    rollback.run(store, Rollback(now=NOW, function="prices.fetch", undo=True))
+    assert (live(store), store.standing(PRICES).paused) == (3, "audit")
+
+
 def test_undo_is_refused_where_something_else_went_live_or_nothing_was_rolled_back() -> None:
     store, _ = filled()
     with pytest.raises(NothingToUndo, match=r"shop\.prices\.fetch: was never rolled back"):

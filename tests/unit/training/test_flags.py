@@ -68,6 +68,12 @@ def test_the_environment_wins_over_the_file_and_that_over_the_row(tmp_path: Path
             assert seen.decided(name, Whom("f")).source == source, (source, name)
 
 
+def test_a_mark_of_byte_order_does_no_harm(tmp_path: Path) -> None:
+    shown = Shown(tmp_path)
+    shown.write('\ufeff{"share.read": "on"}')
+    assert (shown.flags().value("share.read", "f"), shown.faults) == ("on", [])
+
+
 def test_who_is_not_meant_by_a_stronger_source_is_told_by_a_weaker_one(tmp_path: Path) -> None:
     shown, store = Shown(tmp_path), MemoryStore()
     shown.write('{"learn.online": [{"value": "observe", "function": "shop.*"}]}')

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -198,6 +199,28 @@ def test_a_damaged_order_is_counted_once_and_hinders_no_other(tmp_path: Path, te
     for _ in range(3):
         assert orders.waiting() == [order("pause")]
     assert len(faults) == 1
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_an_order_that_root_leaves_belongs_to_the_owner_of_the_folder(tmp_path: Path, ours: bool) -> None:
+    """Where the test itself is not root's, root's part cannot be played: all belongs to who runs it anyway."""
+    owner = os.geteuid() if ours or os.geteuid() else 65_534
+    os.chown(tmp_path, owner, -1)
+    Orders(tmp_path / "away" / "ab").leave(order("pause"))
+    made = [tmp_path / "away", *(tmp_path / "away").rglob("*")]
+    assert len(made) == 4
+    assert {path.stat().st_uid for path in made} == {owner}
+
+
+def test_a_process_that_may_not_hand_over_follows_and_says_so_once(tmp_path: Path) -> None:
+    store, faults = filled(), list[str]()
+    orders = Orders(tmp_path, lambda where, error: faults.append(type(error).__name__))
+    orders.leave(order("pause"))
+    (tmp_path / "orders" / "lock").mkdir()  # cannot be opened
+    seen: list[Standing] = []
+    for _ in range(3):
+        orders.obey(store, store.standing, lambda key, standing: seen.append(standing))
+    assert (len(seen), len(orders.waiting()), faults) == (1, 1, ["IsADirectoryError"])
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:

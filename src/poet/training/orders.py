@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 from poet.errors import PoetError, StoreAway, StoreUnavailable, UnknownFunction, UnknownVersion
+from poet.model.document import Document
 from poet.model.function import FunctionKey
 from poet.model.parameters import Alias, AliasName, Change, ParameterSet, Standing
 from poet.model.tunable import Value
@@ -359,6 +360,10 @@ class Ordering:
             live = live if order.version is None else order.version.version
             told.append(Change(order.at, order.action, live, order.author, order.text))
         return told
+
+    def documents(self, kind: str, function: FunctionKey | None = None, **which: Any) -> list[Document]:
+        """Of one function: none are known here. Else as the store says. Raises StoreAway."""
+        return [] if function is not None else self._store.documents(kind, **which)
 
     def rollback(
         self, function: FunctionKey, to: int | None, *, author: str, reason: str, beside: Sequence[object] = ()

@@ -21,6 +21,7 @@ from poet.stores.memory import MemoryStore
 from poet.testing.clock import VirtualClock
 from poet.testing.stores import DECLARED, KEY, OTHER, record
 from poet.training.orders import MARK, Order, Ordering, Orders, ordering
+from poet.training.rollback import undo
 
 URL = "postgresql://ann@db/shop"
 
@@ -251,6 +252,8 @@ def test_while_the_store_is_away_versions_are_those_known_last_and_changes_are_o
         seen.rollback(KEY, 9, author="ann", reason="?")
     standing = seen.rollback(KEY, None, author="ann", reason="sluggish")
     assert (standing.live.version, dict(standing.pinned)) == (3, {"timeout": 1.0})
+    with pytest.raises(StoreAway, match="--to 4 works all the same"):
+        undo(seen, KEY, author="ann", reason="", at=6.0)  # type: ignore[arg-type]
     standing = seen.rollback(KEY, 2, author="ann", reason="sluggish")
     assert (standing.live["timeout"], dict(standing.pinned)) == (2.0, {})
     assert seen.standing(KEY) == standing
@@ -258,8 +261,10 @@ def test_while_the_store_is_away_versions_are_those_known_last_and_changes_are_o
     assert seen.standing(KEY).paused == ""
     with pytest.raises(StoreAway):
         seen.steer(KEY, author="ann", reason="", pinned={"timeout": 1.0})
-    with pytest.raises(StoreAway, match="--to 1 works all the same"):
-        seen.point(KEY, "live", 1)
+    with pytest.raises(StoreAway, match="--to 3 works all the same"):
+        undo(seen, KEY, author="ann", reason="", at=6.0)  # type: ignore[arg-type]
+    with pytest.raises(StoreAway):
+        seen.documents("flag")
     assert [each.action for each in orders.waiting()] == ["rollback", "rollback", "resume"]
     assert [(change.action, change.version) for change in seen.history(KEY)][-3:] == [
         ("rollback", 3),

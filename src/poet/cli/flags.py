@@ -147,9 +147,10 @@ def seen(store: Store, settings: Settings, name: str) -> Callable[[str], str]:
 
 
 def findings(store: Store, settings: Settings) -> Finding:
-    """Whether the flags can be read, and which are not at their defaults. Raises StoreError."""
+    """Whether the flags can be read, and which are not at their defaults; that the store is away is said elsewhere."""
     found = here(settings)
-    found.read(store)
+    with suppress(StoreError):
+        found.read(store)
     told = []
     for name, flag in FLAGS.items():
         decided = found.decided(name, Whom("", found.host, found.tenant))

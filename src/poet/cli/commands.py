@@ -39,12 +39,18 @@ class Asked(NamedTuple):
     reason: str = ""
     rollback: Rollback | None = None  # how to go back
     values: tuple[str, ...] = ()  # ``name=value``, to pin
+    action: str | None = None  # what a roll-out is to do
     export: Export | None = None  # what is to leave
     analyze: Analyze | None = None  # what is to be found out
     keep_executions: float = 30.0  # [days]
     keep_hours: float = 400.0  # [days]
     last: int | None = None  # newest entries of a history, >= 1; None: all
     since: float | None = None  # how far back calls are replayed [s]; None: all that are kept
+
+    @property
+    def steps(self) -> bool:
+        """Whether a roll-out is to be changed, and not only to be seen."""
+        return bool(self.values or self.action)
 
 
 class NotLearned(StoreError):

@@ -129,6 +129,7 @@ def _asked(words: object, settings: Settings, now: float) -> Asked:
         now=now,
         reason=getattr(words, "reason", ""),
         values=tuple(getattr(words, "values", ())),
+        action=getattr(words, "action", None),
         keep_executions=settings.keep_executions,
         keep_hours=settings.keep_hours,
         last=getattr(words, "last", None),
@@ -226,7 +227,8 @@ def _ask_store(command: str, function: str | None, settings: Settings, asked: As
             return views.status([], [], store=settings.store, now=asked.now)
         advice = "call a decorated function, or name another store with --store"
         raise StoreUnavailable(settings.store, "no function has been recorded yet", advice)
-    changes = command in CHANGES or (asked.analyze is not None and asked.analyze.apply)
+    seen = command == "rollout" and not asked.steps
+    changes = (command in CHANGES and not seen) or (asked.analyze is not None and asked.analyze.apply)
     opened = _open_to_change(settings) if changes else _open_to_read(settings)
     store = _ordering(opened, settings, asked.now) if opened.away else opened
     try:
@@ -251,6 +253,10 @@ def _answer(command: str, function: str | None, store: Store, settings: Settings
         from poet.cli import analysis
 
         return analysis.of_store(store, settings, asked.analyze)
+    if command == "rollout":
+        from poet.cli import rollouts
+
+        return rollouts.act(store, function, asked)
     if asked.rollback is not None:
         return rollback.run(store, asked.rollback)
     if function is None:

@@ -35,6 +35,8 @@ COMMANDS = (
     "show prices.fetch",
     "explain prices.fetch",
     "explain send",
+    "similar prices.fetch",
+    "similar prices.fetch --top 1",
     "replay prices.fetch",
     "replay prices.fetch timeout=0.1 retries=1 hedge_delay=0.05",
     "replay send",

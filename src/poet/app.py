@@ -42,6 +42,7 @@ from poet.model.estimate import Estimate
 from poet.model.event import ALARMING, Event, Kind
 from poet.model.execution import Dealt
 from poet.model.fixed import base_of, held
+from poet.model.flag import ON
 from poet.model.function import FunctionKey
 from poet.model.objective import Goal, Objective
 from poet.model.parameters import Origin, ParameterSet, Standing
@@ -540,8 +541,9 @@ class Agent:
             self.clock,
             self.report,
             self.listeners.tell_finished,
-            Trials(self._told, paper=self._on_paper),
+            Trials(self._told, self._automatic, self._on_paper),
             errand=self.introduce,
+            folder=local_folder(settings) if is_served(settings) and self.attempts is None else None,
         )
 
     def _on_paper(self, trainee: Trainee, version: ParameterSet, since: float) -> Estimate | None:
@@ -554,6 +556,11 @@ class Agent:
         objective = None if online is None else online.explain(trainee.standing.live).objective
         wanted = replays.wanted(values, version, record.space)
         return replays.of_store(self.open().store, record, wanted, objective, since=since).gain
+
+    def _automatic(self, trainee: Trainee) -> bool:
+        """Whether roll-outs of the function go on to all calls without a person."""
+        trainer = self.trainer
+        return trainer is None or trainer.flags.value("rollout.auto", trainee.key.name) == ON
 
     def _told(self, kind: Kind, trainee: Trainee, detail: str) -> None:
         """Something has happened to a function's versions: listeners hear of it, and harm is logged."""

@@ -155,7 +155,12 @@ def test_what_was_dealt_out_by_lot_and_proved_better_can_be_made_live(project: P
 
 
 @pytest.mark.parametrize(
-    ("before", "why"), [("pause chat", "its learning is paused"), ("pin chat model=small", "pinned: model")]
+    ("before", "why"),
+    [
+        ("pause chat", "its learning is paused"),
+        ("pin chat model=small", "pinned: model"),
+        ("flags set learn.batch observe --function chat", "the flag learn.batch says observe"),
+    ],
 )
 def test_what_a_person_holds_stays(project: Path, ask: Ask, before: str, why: str) -> None:
     assert ask(before)[0] == 0

@@ -15,6 +15,7 @@ from poet import Objective, RolloutPolicy
 from poet.app import Agent, build
 from poet.decorator import bind
 from poet.errors import StoreAway
+from poet.model import flag
 from poet.model.event import Event
 from poet.model.execution import Execution
 from poet.model.explanation import Explanation
@@ -24,7 +25,7 @@ from poet.seams import Probe, Store, Suggestion
 from poet.settings import Settings
 from poet.stores.memory import MemoryStore
 from poet.testing.clock import VirtualClock
-from poet.training import by_hand
+from poet.training import by_hand, flags
 
 GOOD = {"timeout": 2.0}
 HARMFUL = {"timeout": 0.001}  # cuts off every call
@@ -107,7 +108,8 @@ class Site:
             Settings(store="memory:", seed=seed, rollout="canary"), store=self.store, clock=self.clock, thread=False
         )
         if not automatic:
-            self.agent._automatic = lambda trainee: False  # type: ignore[attr-defined, method-assign]
+            rule = flag.rule("rollout.auto", "off")
+            flags.set_rule(self.store, "rollout.auto", rule, author="ada", reason="a freeze", at=self.clock.wall())
         service = self.service = Service(seed, self.clock, fails)
         self.events: list[Event] = []
         self.agent.listeners.add(self.events.append)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from poet.cli import views
 from poet.cli.bounds import check_bounds
 from poet.cli.find import find, short_name
+from poet.cli.flags import seen
 from poet.cli.views import Document
 from poet.errors import ConfigurationError, StaleParameters
+from poet.model.flag import OFF, ON
 from poet.model.insight import Analysed, Insight, OptimizationInsights
 from poet.model.parameters import ParameterSet
 from poet.seams import FunctionRecord, Store
@@ -86,6 +88,8 @@ def of_store(store: Store, settings: Settings, asked: Analyze) -> Document:
 
     records = store.functions()
     wanted = [find(asked.function, records)] if asked.function is not None else records
+    if asked.apply:
+        _refuse_where_off(store, settings, wanted)
     only = tuple(str(record.key) for record in wanted)
     calls = sum(record.calls for record in wanted)
     if asked.engine == "local" and (asked.workers == 1 or len(only) == 1 or calls < job.SMALL):
@@ -93,7 +97,7 @@ def of_store(store: Store, settings: Settings, asked: Analyze) -> Document:
     else:
         with _engine(asked) as (engine, workers):
             told = job.run(job.parts_of_store(settings, workers, only, asked.start), engine, _wanted(asked))
-    applied = _applied(store, wanted, told, asked) if asked.apply else []
+    applied = _applied(store, settings, wanted, told, asked) if asked.apply else []
     names = {str(record.key): short_name(record, records) for record in records}
     return document(told, asked, shown=store.url, names=names, applied=applied)
 
@@ -114,14 +118,22 @@ def _engine(asked: Analyze) -> Iterator[tuple[Any, int]]:
 # --- the hand-over ---------------------------------------------------------------------------------------------------
 
 
+def _refuse_where_off(store: Store, settings: Settings, wanted: Sequence[FunctionRecord]) -> None:
+    """Raises ConfigurationError where the flag is off for all of them: nothing could be applied."""
+    phase = seen(store, settings, "learn.batch")
+    if wanted and all(phase(record.key.name) == OFF for record in wanted):
+        raise ConfigurationError("the flag learn.batch is off: analyze without --apply, or see poet flags")
+
+
 def _applied(
-    store: Store, wanted: Sequence[FunctionRecord], told: OptimizationInsights, asked: Analyze
+    store: Store, settings: Settings, wanted: Sequence[FunctionRecord], told: OptimizationInsights, asked: Analyze
 ) -> list[Document]:
     """Publish what is proposed for all calls and proved to be better; one version for each function.
 
     The same way as everything that is learned: within bounds, past pins and pauses, as a version with its evidence.
     """
     done: list[Document] = []
+    phase = seen(store, settings, "learn.batch")
     for record in wanted:
         named = str(record.key)
         best = [each for each in told.of(named) if _proved(each)]
@@ -134,6 +146,8 @@ def _applied(
         values = {**standing.live, **insight.proposal.values}
         if why is None and values == dict(standing.live):
             why = "it holds already"
+        if why is None and phase(record.key.name) != ON:
+            why = f"the flag learn.batch says {phase(record.key.name)}"
         if why is None:
             said = f"history: {insight.sentence}"
             draft = ParameterSet(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +24,7 @@ from poet.settings import person, upkeep_at
 
 if TYPE_CHECKING:
     from poet.cli.analysis import Analyze
+    from poet.cli.rollback import Rollback
     from poet.cli.transfer import Export
     from poet.learning.online_learner import Headline
 
@@ -34,9 +35,9 @@ class Asked(NamedTuple):
     """What a command was asked for, beside the function's name."""
 
     now: float  # Unix time [s]
-    learning: str = "on"  # the setting in force for the project
+    learning: Callable[[str], str] = lambda function: "on"  # how far it goes for a function, as settings and flags say
     reason: str = ""
-    to: int | None = None  # version to roll back to; None: the parent of the live one
+    rollback: Rollback | None = None  # how to go back
     values: tuple[str, ...] = ()  # ``name=value``, to pin
     action: str | None = None  # what a roll-out is to do
     export: Export | None = None  # what is to leave
@@ -98,7 +99,7 @@ def status(store: Store, asked: Asked) -> Document:
             _changes(store, record.key),
             _lately(store, record.key, asked.now),
             short=short_name(record, records),
-            learning=asked.learning,
+            learning=asked.learning(record.key.name),
             learned=_learned(store, record),
         )
         for record in records
@@ -125,7 +126,7 @@ def show(store: Store, name: str, asked: Asked) -> Document:
         _lately(store, key, asked.now),
         _newest(store, key, views.LISTED),
         short=short,
-        learning=asked.learning,
+        learning=asked.learning(key.name),
         aliases=store.aliases(key),
         learned=_learned(store, record),
         now=asked.now,
@@ -196,14 +197,6 @@ def history(store: Store, name: str, asked: Asked) -> Document:
         record, store.standing(key), store.versions(key), store.history(key), short=short, now=asked.now
     )
     return views.newest(doc, asked.last)
-
-
-def rollback(store: Store, name: str, asked: Asked) -> Document:
-    """Make an older version live. Raises UnknownFunction, AmbiguousFunction, UnknownVersion."""
-    record, short = _found(store, name)
-    before = store.standing(record.key)
-    after = store.rollback(record.key, asked.to, author=person(), reason=asked.reason or f"rolled back {BY_HAND}")
-    return views.steered("rollback", record, before, after, short=short)
 
 
 def pin(store: Store, name: str, asked: Asked) -> Document:

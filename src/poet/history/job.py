@@ -36,7 +36,7 @@ def do(task: Task) -> list[Found]:
 def _one(asked: Asked, function: str, read: Read, record: FunctionRecord | None) -> Found:
     if record is not None:
         declared = {name: value for name, value in record.objective.items() if value is not None}
-        asked = replace(asked, objective=Objective(**declared), live=record.declared)
+        asked = replace(asked, objective=Objective(**declared), live=record.declared, space=record.space)
     return analyse(function, read, asked)
 
 

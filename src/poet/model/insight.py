@@ -9,10 +9,20 @@ from typing import Literal, NamedTuple
 from poet.model.estimate import Estimate
 from poet.model.tunable import Value
 
-Kind = Literal["change", "trend", "season", "forecast", "incident", "cluster", "relation", "effect"]
-KINDS: tuple[Kind, ...] = ("incident", "change", "effect", "cluster", "relation", "trend", "forecast", "season")
+Kind = Literal["change", "trend", "season", "forecast", "incident", "cluster", "relation", "effect", "daily"]
+KINDS: tuple[Kind, ...] = (
+    "incident",
+    "change",
+    "effect",
+    "daily",
+    "cluster",
+    "relation",
+    "trend",
+    "forecast",
+    "season",
+)
 """What findings are of. ``relation``: parameters and results go together, which need not be cause and effect;
-``effect``: they do where values were dealt out by lot."""
+``effect``: they do where values were dealt out by lot; ``daily``: values pay that follow the day."""
 
 
 class Proposal(NamedTuple):

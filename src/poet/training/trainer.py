@@ -16,6 +16,7 @@ from poet.model.policy import without
 from poet.seams import Clock, Learner, Probe, ProcessReport, Reminded, Store, Suggestion, Upkeep
 from poet.settings import Settings, upkeep_at
 from poet.training.late import Pair
+from poet.training.phased import Phased
 from poet.training.rest import Rest
 from poet.training.trainee import Trainee
 
@@ -104,6 +105,7 @@ class Trainer:
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
+        self._phased = Phased()
         self._generation = -1
         self._stored = clock.now()
         self._hinted = True  # something may have changed in the store
@@ -167,6 +169,8 @@ class Trainer:
             epoch = self.clock.wall() - self.clock.now()
             writer = self._report().writer
             self._follow(now=last)
+            for key in self._phased.turned(self.clock.wall()):
+                self.deliver(self.trainees[key])
             now = self.clock.now()
             storing = last or now - self._stored >= self.settings.store_interval
             # One function after the other, so that the executions of no more than one take room at a time.
@@ -337,6 +341,7 @@ class Trainer:
                 probe = self._guarded("learning", lambda: _probe(learner, standing.live))
         if probe is not None and probe.policy is not None and standing.pinned:
             probe = probe._replace(policy=without(probe.policy, frozenset(standing.pinned)))
+        self._phased.handed_down(trainee.key, standing.live, self.clock.wall())
         self._guarded("delivery", lambda: trainee.subject.deliver(standing.live, probe or Probe()))
 
     def _store(self, trainee: Trainee, *, last: bool) -> None:

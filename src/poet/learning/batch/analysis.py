@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from poet.learning.batch import effects, groups, incidents, over_time, relations
+from poet.learning.batch import daily, effects, groups, incidents, over_time, relations
 from poet.learning.batch.asked import Asked
 from poet.learning.batch.calls import Calls, Read
 from poet.learning.batch.points import FEWEST_POINTS, points, step_for
@@ -50,6 +50,7 @@ def _analysed(function: str, calls: Calls, asked: Asked, looked_at: Analysed) ->
         courses = over_time.courses(series)
         found += over_time.findings(function, calls, series, courses, asked)
         found += incidents.findings(function, calls, series, courses, asked)
+        found += daily.findings(function, calls, courses, series, asked, untold)
     some = _sample(calls, asked.seed)
     found += effects.findings(function, some, asked)
     found += relations.findings(function, some, series, asked, untold)

@@ -15,6 +15,7 @@ from poet.cli.views import Document
 from poet.errors import ConfigurationError, StaleParameters
 from poet.model.insight import Analysed, Insight, OptimizationInsights
 from poet.model.parameters import ParameterSet
+from poet.model.phases import replaced, zone_of
 from poet.seams import FunctionRecord, Store
 from poet.settings import Settings, person
 
@@ -39,6 +40,7 @@ class Analyze:
     address: str | None = None
     alarms: float = 0.01  # false ones per day and series
     costs: tuple[float, float, float] | None = None  # in their place, see ``learning.batch.asked``
+    zone: str = ""  # that hours of the day are told in; empty: UTC
     top: int = 20
     apply: bool = False
     reason: str = ""
@@ -58,6 +60,8 @@ def check(asked: Analyze) -> None:
         raise ConfigurationError("the engine ray needs Ray: pip install 'poet-runtime[batch,ray]'")
     if asked.engine == "local" and asked.address is not None:
         raise ConfigurationError(f"--address {asked.address} is of a Ray cluster: add --engine ray")
+    if zone_of(asked.zone) is None:
+        raise ConfigurationError(f"no time zone {asked.zone!r}; say it as 'Europe/Berlin', or 'UTC'")
     if asked.apply and asked.tables:
         raise ConfigurationError(
             "--apply changes the functions of a store, and --from reads tables: leave one of them out"
@@ -77,7 +81,7 @@ def of_tables(asked: Analyze) -> Document:
 def _wanted(asked: Analyze) -> Asked:
     from poet.learning.batch.asked import Asked
 
-    return Asked(alarms=asked.alarms, costs=asked.costs)
+    return Asked(alarms=asked.alarms, costs=asked.costs, zone="" if asked.zone == "UTC" else asked.zone)
 
 
 def of_store(store: Store, settings: Settings, asked: Analyze) -> Document:
@@ -131,7 +135,7 @@ def _applied(
         assert insight.proposal is not None
         standing = store.standing(record.key)
         why = _held(record, bool(standing.paused), insight, dict(standing.pinned))
-        values = {**standing.live, **insight.proposal.values}
+        values = replaced(standing.live, insight.proposal.values)
         if why is None and values == dict(standing.live):
             why = "it holds already"
         if why is None:

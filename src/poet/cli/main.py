@@ -148,6 +148,7 @@ def _analyze(words: object, now: float) -> Analyze:
         address=getattr(words, "address", None),
         alarms=getattr(words, "false_alarms", 0.01),
         costs=None if (costs := getattr(words, "costs", None)) is None else (costs[0], costs[1], costs[2]),
+        zone=getattr(words, "zone", ""),
         top=getattr(words, "top", 20),
         apply=getattr(words, "apply", False),
         reason=getattr(words, "reason", ""),

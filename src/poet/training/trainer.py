@@ -12,6 +12,7 @@ from poet.kernels.pieces import in_pieces
 from poet.model.execution import Execution
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
+from poet.model.phases import timed
 from poet.model.policy import without
 from poet.seams import Clock, Learner, Probe, ProcessReport, Reminded, Store, Suggestion, Upkeep
 from poet.settings import Settings, upkeep_at
@@ -307,12 +308,16 @@ class Trainer:
         values = trainee.with_pins(suggestion.values)
         if values == dict(live):
             return
-        held = [f"{name} {values[name]}" for name in suggestion.values if values.get(name) != suggestion.values[name]]
+        said = suggestion.values
+        held = [f"{name} {values[name]}" for name in said if name in values and values[name] != said[name]]
+        gone = [name for name in live if timed(name) and name not in values]
         draft = ParameterSet(
             values_=values,
             parent=live.version,
             origin="learned",
-            reason=suggestion.reason + (f"; as pinned: {', '.join(held)}" if held else ""),
+            reason=suggestion.reason
+            + (f"; as pinned: {', '.join(held)}" if held else "")
+            + (f"; of other times than now: {', '.join(gone)}" if gone else ""),
             author="poet",
             estimates=suggestion.estimates,
             evidence=suggestion.evidence,

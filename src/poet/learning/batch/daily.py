@@ -85,10 +85,13 @@ def findings(
         if found is not None:
             judged.append((calls_, when_, choices, found))
     rates = adjusted([each.p for *_, each in judged])
+    told: dict[tuple[str, ...], Insight] = {}  # by what was chosen: operational values all at once, tunables one by one
     for (calls_, when_, choices, found), rate in zip(judged, rates.tolist(), strict=True):
+        about = tuple(choices.values[0])
         enough = found.gain.value >= LEAST_GAIN * asked.value and found.gain.low > 0 and found.lately > 0
-        if enough and rate <= RATE:
-            yield _told(function, calls_, when_, choices, found, rate, asked)
+        if enough and rate <= RATE and (about not in told or told[about].effect.low < found.gain.low):
+            told[about] = _told(function, calls_, when_, choices, found, rate, asked)
+    yield from told.values()
 
 
 def _repeats(courses: Sequence[Course], points: Points) -> tuple[bool, bool]:
@@ -128,6 +131,8 @@ def _asked_about(calls: Calls, when: When, asked: Asked) -> Iterator[tuple[Calls
     replayed = of_replay(calls, when.hours, when.dates % FOLDS, asked)
     if replayed is not None:
         yield calls, when, replayed
+        # What retries nobody made would have met is open as a rule, what another timeout would have cut off is not.
+        yield calls, when, replayed.only("timeout")
     if int(calls.tried.sum()) < FEWEST_DRAWN // 10:
         return
     rows = by_lot(calls)

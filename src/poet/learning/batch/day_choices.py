@@ -38,6 +38,17 @@ class Choices(NamedTuple):
     cost: Array  # (c,) what it must be better by, for each call
     got: Array  # (n,) what the calls were worth as they were
 
+    def only(self, name: str) -> Choices:
+        """Those that differ from the usual one, which comes for nothing, in this parameter alone."""
+        usual = self.values[int(self.cost.argmin())]
+        rows = [
+            i
+            for i, each in enumerate(self.values)
+            if all(value == usual[other] for other, value in each.items() if other != name)
+        ]
+        values = tuple(self.values[i] for i in rows)
+        return self._replace(values=values, low=self.low[rows], high=self.high[rows], cost=self.cost[rows])
+
 
 def of_replay(calls: Calls, hours: Codes, folds: Codes, asked: Asked) -> Choices | None:
     """Timeouts, retries, backoffs and copies. hours: (n,) of the day; folds: (n,) calls that may compare.

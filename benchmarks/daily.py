@@ -247,7 +247,7 @@ def _interval(values: Sequence[float]) -> str:
 def run(services: int = 40, first: int = 0, *, processes: int = 2) -> list[Row]:
     """The figures against their bars."""
     told = measured(services, first, True, processes=processes)
-    null = measured(services if services > 40 else 2 * services, first + 100_000, False, processes=processes)
+    null = measured(max(2 * services, 100), first + 100_000, False, processes=processes)
     proposed = [each for each in told if each.proposed]
     ceiling = float(np.mean([each.ceiling for each in told]))
     gain = float(np.mean([each.gain for each in told]))

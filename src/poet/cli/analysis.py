@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,12 @@ from poet.cli import views
 from poet.cli.bounds import check_bounds
 from poet.cli.find import find, short_name
 from poet.cli.views import Document
+from poet.cli.words import moment
 from poet.errors import ConfigurationError, StaleParameters
 from poet.model.insight import Analysed, Insight, OptimizationInsights
 from poet.model.parameters import ParameterSet
 from poet.model.phases import replaced, zone_of
-from poet.seams import FunctionRecord, Store
+from poet.seams import Clock, FunctionRecord, Store
 from poet.settings import Settings, person
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Analyze:
     top: int = 20
     apply: bool = False
     reason: str = ""
+    every: float | None = None  # from one time to the next [s]; None: once, now
 
     @property
     def start(self) -> float:
@@ -62,6 +64,8 @@ def check(asked: Analyze) -> None:
         raise ConfigurationError(f"--address {asked.address} is of a Ray cluster: add --engine ray")
     if zone_of(asked.zone) is None:
         raise ConfigurationError(f"no time zone {asked.zone!r}; say it as 'Europe/Berlin', or 'UTC'")
+    if asked.every is not None and asked.tables:
+        raise ConfigurationError("--every is for a store, and --from reads tables: leave one of them out")
     if asked.apply and asked.tables:
         raise ConfigurationError(
             "--apply changes the functions of a store, and --from reads tables: leave one of them out"
@@ -100,6 +104,34 @@ def of_store(store: Store, settings: Settings, asked: Analyze) -> Document:
     applied = _applied(store, wanted, told, asked) if asked.apply else []
     names = {str(record.key): short_name(record, records) for record in records}
     return document(told, asked, shown=store.url, names=names, applied=applied)
+
+
+def again_and_again(
+    settings: Settings,
+    asked: Analyze,
+    ask: Callable[[Analyze], Document],
+    show: Callable[[Document], None],
+    say: Callable[[str], None],
+    clock: Clock,
+    wait: Callable[[float], bool],
+) -> None:
+    """Analyse a store every so often, one process at a time, until ``wait`` says that it is to end.
+
+    ask: makes one document. show: gets each. say: hears of what went wrong. Raises ConfigurationError.
+    """
+    from poet.history.schedule import Job, Turn, keep_on, ledger_of
+
+    assert asked.every is not None
+    name = "analyze" if asked.function is None else f"analyze {asked.function}"
+
+    def told(turn: Turn) -> None:
+        if turn.state == "failed":
+            say(f"{turn.job}: {turn.fault} (it goes on; next {moment(turn.due)})")
+
+    def task() -> None:
+        show(ask(replace(asked, now=clock.wall())))
+
+    keep_on([Job(name, ledger_of(settings, name), asked.every, task)], clock, wait, told)
 
 
 @contextmanager

@@ -172,6 +172,12 @@ def _add_analyze(parser: _Parser) -> None:
     )
     parser.add_argument("--zone", metavar="NAME", default="", help="that hours of the day are told in (default: UTC)")
     parser.add_argument("--top", metavar="N", type=_positive, default=20, help="findings that are shown (default: 20)")
+    parser.add_argument(
+        "--every",
+        metavar="6h",
+        type=_span,
+        help="again and again until interrupted, for a service manager; of several processes one does it",
+    )
     parser.add_argument("--apply", action="store_true", help="make values live that the history proves to be better")
     parser.add_argument("--reason", metavar="TEXT", default="", help="kept in the history with --apply")
 

@@ -45,6 +45,7 @@ class Analyze:
     top: int = 20
     apply: bool = False
     reason: str = ""
+    dependencies: tuple[tuple[str, str], ...] = ()  # functions, by any name of theirs, and what they call
     every: float | None = None  # from one time to the next [s]; None: once, now
 
     @property
@@ -78,7 +79,7 @@ def of_tables(asked: Analyze) -> Document:
 
     with _engine(asked) as (engine, workers):
         parts = job.parts_of_tables(asked.tables, workers, (asked.function,) if asked.function else (), asked.start)
-        told = job.run(parts, engine, _wanted(asked))
+        told = job.run(parts, engine, _wanted(asked), dict(asked.dependencies))
     return document(told, asked, shown=", ".join(asked.tables))
 
 
@@ -96,11 +97,13 @@ def of_store(store: Store, settings: Settings, asked: Analyze) -> Document:
     wanted = [find(asked.function, records)] if asked.function is not None else records
     only = tuple(str(record.key) for record in wanted)
     calls = sum(record.calls for record in wanted)
+    called = {str(find(name, records).key): dependency for name, dependency in asked.dependencies}
     if asked.engine == "local" and (asked.workers == 1 or len(only) == 1 or calls < job.SMALL):
-        told = job.of_open_store(store, only, asked.start, _wanted(asked))
+        told = job.of_open_store(store, only, asked.start, _wanted(asked), called)
     else:
         with _engine(asked) as (engine, workers):
-            told = job.run(job.parts_of_store(settings, workers, only, asked.start), engine, _wanted(asked))
+            parts = job.parts_of_store(settings, workers, only, asked.start)
+            told = job.run(parts, engine, _wanted(asked), called)
     applied = _applied(store, wanted, told, asked) if asked.apply else []
     names = {str(record.key): short_name(record, records) for record in records}
     return document(told, asked, shown=store.url, names=names, applied=applied)
@@ -267,6 +270,7 @@ def _insight(each: Insight, short: dict[str, str]) -> Document:
     return {
         "id": each.function,
         "name": short.get(each.function, each.function),
+        "also": [short.get(name, name) for name in each.also],
         "kind": each.kind,
         "subject": each.subject,
         "sentence": each.sentence,

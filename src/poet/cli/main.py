@@ -154,6 +154,7 @@ def _analyze(words: object, now: float) -> Analyze:
         top=getattr(words, "top", 20),
         apply=getattr(words, "apply", False),
         reason=getattr(words, "reason", ""),
+        dependencies=tuple(pair for told in getattr(words, "dependencies", None) or () for pair in told),
         every=getattr(words, "every", None),
     )
     analysis.check(asked)

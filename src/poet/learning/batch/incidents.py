@@ -29,6 +29,8 @@ GAP = 3.0  # points without a sign, after which an incident is over
 BEFORE = 48  # points that an incident is compared with, those right before it
 ODD = 4.5  # deviations of a point, or of the mean of a few, from which on a series is looked at closely
 FEW = 6  # points of that mean
+SURE = 3.0  # deviations from what is usual, for a point that is part of an incident which is known already
+NEARLY_ALL = 0.98  # share of the usual points that are below that in any case
 FEWEST = 10  # bad calls of an incident
 
 KINDS = 2  # of failure, that a sentence names
@@ -55,7 +57,8 @@ def findings(function: str, calls: Calls, points: Points, courses: Sequence[Cour
         return
     known, features = {course.subject: course for course in courses}, _features(calls)
     for told in incident.group(signals, gap=GAP * points.step):
-        found = told._replace(end=_end(known[told.voices[0].series], points, told))
+        course = known[told.voices[0].series]
+        found = told._replace(start=_start(course, points, told), end=_end(course, points, told))
         spell = _spell(calls, features, points, found)
         if spell is not None:
             yield from _told(function, points, known, found, spell, asked)
@@ -77,6 +80,28 @@ def _odd(course: Course) -> bool:
     return False
 
 
+def _limit(usual: Array) -> float:
+    """Beyond which a point is part of an incident that is known already: of rare failures most usual points are 0."""
+    middle = float(np.median(usual))
+    return max(middle + SURE * 1.4826 * float(np.median(np.abs(usual - middle))), float(np.quantile(usual, NEARLY_ALL)))
+
+
+def _start(course: Course, points: Points, found: Incident) -> float:
+    """The first of the points right before that were above what was usual: a detector waits until it is sure."""
+    first = round((found.start - points.start) / points.step)
+    usual = course.values[max(first - HOLD - BEFORE, 0) : max(first - HOLD, 0)]
+    usual = usual[np.isfinite(usual)]
+    if len(usual) < FEW:
+        return found.start
+    limit = _limit(usual)
+    while first > 0 and round((found.start - points.start) / points.step) - first < HOLD:
+        before = course.values[first - 1]
+        if not (before > limit):  # a point without a value ends it, too
+            break
+        first -= 1
+    return points.at(first)
+
+
 def _end(course: Course, points: Points, found: Incident) -> float:
     """The last point that is above what was usual before: a detector that looks at means says so for longer."""
     first, last = (round((at - points.start) / points.step) for at in (found.start, found.end))
@@ -84,8 +109,7 @@ def _end(course: Course, points: Points, found: Incident) -> float:
     usual = usual[np.isfinite(usual)]
     if len(usual) < FEW:
         return found.end
-    middle = float(np.median(usual))
-    limit = middle + 3 * 1.4826 * float(np.median(np.abs(usual - middle)))
+    limit = _limit(usual)
     above = np.flatnonzero(course.values[first : last + 1] > limit)
     return points.at(first + int(above[-1])) if len(above) else found.end
 

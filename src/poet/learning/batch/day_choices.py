@@ -17,7 +17,7 @@ from poet.learning.replay_record import Record, groups, read, unusable
 from poet.learning.replay_walk import Candidate, Dice, Guess, Walked, walk
 from poet.model.tunable import Value
 
-MOST_CALLS = 12_000  # that are replayed, evenly spread over all
+MOST_CALLS = 8_000  # that are replayed, evenly spread over all
 TIMEOUTS = 10  # that are tried
 MOST_RETRIES = 3
 MARKS = (0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995)  # quantiles of the answers, to begin with, as timeouts to try

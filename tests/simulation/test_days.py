@@ -14,7 +14,9 @@ from houses import House
 from poet import Choice
 from poet.cli.analysis import Analyze, of_store
 from poet.errors import ConfigurationError
+from poet.exchange import table
 from poet.learning import replay
+from poet.learning.batch.calls import of_executions
 from poet.model.objective import Objective
 from poet.model.parameters import ParameterSet
 from poet.settings import Settings
@@ -224,6 +226,20 @@ def test_explain_and_replay_know_the_hours(house: House) -> None:
     assert "timeout@20:00-08:00" not in short.values
     with pytest.raises(ConfigurationError, match="no parameter"):
         replay.wanted({"tempo@08:00-20:00": 1.0}, live, {})
+
+
+def test_exported_tables_say_what_held_at_each_call(house: House) -> None:
+    fetch = fetch_of(house)
+    fetch.poet.pin(**{DAYTIME: 3.0})
+    assert len(timeouts(house, fetch, 24)) == 24
+    house.agent.flush()
+    rows = list(table.rows(house.store, house.store.functions()))[1:]
+    assert [row.parameters["timeout"] for row in rows if row.parameters] == [1.0] * 8 + [3.0] * 12 + [1.0] * 4
+    assert not any("@" in name for row in rows for name in row.parameters or ())
+    (record,) = house.store.functions()
+    versions = {each.version: dict(each) for each in house.store.versions(record.key)}
+    calls = of_executions(house.store.executions(record.key), versions).calls
+    assert list(calls.parameters["timeout"])[1:] == [1.0] * 8 + [3.0] * 12 + [1.0] * 4
 
 
 def test_from_the_record_to_the_calls(house: House) -> None:

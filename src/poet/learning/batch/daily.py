@@ -89,7 +89,7 @@ def findings(
     for (calls_, when_, choices, found), rate in zip(judged, rates.tolist(), strict=True):
         about = tuple(choices.values[0])
         enough = found.gain.value >= LEAST_GAIN * asked.value and found.gain.low > 0 and found.lately > 0
-        if enough and rate <= RATE and (about not in told or told[about].effect.low < found.gain.low):
+        if enough and rate <= RATE and (about not in told or told[about].effect.value < found.gain.value):
             told[about] = _told(function, calls_, when_, choices, found, rate, asked)
     yield from told.values()
 

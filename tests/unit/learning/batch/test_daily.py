@@ -19,7 +19,7 @@ from poet.model.tunable import Value
 MONDAY = 1_700_438_400.0  # midnight UTC, Unix time [s]
 HOUR, DAY = 3600.0, 86_400.0
 USED: Mapping[str, Value] = {"timeout": 5.0, "retries": 0, "backoff": 0.1}
-ASKED = Asked(Objective(latency_cost=0.3), live=USED)
+ASKED = Asked(Objective(latency_cost=0.3), live=USED, space={"retries": (0, 0), "timeout": (0.01, 30.0)})
 
 
 def recorded(
@@ -56,7 +56,7 @@ def test_the_hours_that_want_another_timeout_are_found_with_what_that_gains() ->
 
 
 def test_hours_are_told_by_the_clocks_of_the_zone() -> None:
-    asked = Asked(ASKED.objective, live=USED, zone="Asia/Kathmandu")
+    asked = Asked(ASKED.objective, live=USED, space=ASKED.space, zone="Asia/Kathmandu")
 
     def slow(at: float) -> bool:
         return 8 <= (at + 5.75 * HOUR) % DAY / HOUR < 20

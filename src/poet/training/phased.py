@@ -35,4 +35,4 @@ class Phased:
         """The functions of which something else holds at ``wall``, Unix time [s], than was handed down."""
         if not self._kept:
             return []
-        return [key for key, kept in self._kept.items() if phases.holding(kept.names, wall) != kept.holding]
+        return [key for key, kept in list(self._kept.items()) if phases.holding(kept.names, wall) != kept.holding]

@@ -46,6 +46,7 @@ from poet.model.flag import ON
 from poet.model.function import FunctionKey
 from poet.model.objective import Goal, Objective
 from poet.model.parameters import Origin, ParameterSet, Standing
+from poet.model.phases import at, parted, timed
 from poet.model.rollout import RolloutPolicy
 from poet.model.tunable import Choice, Integer, Real, Space, Value
 from poet.options import Options
@@ -307,7 +308,8 @@ class Agent:
 
         Those for some contexts only need a function that knows them.
         """
-        for name in values:
+        for given in values:
+            name = parted(given)[0]  # hours of the day hold for any function
             if MARK not in name:
                 continue
             if options.context is None and options.perceive is None:
@@ -358,6 +360,8 @@ class Agent:
 
     def _compiled(self, cell: Cell, parameters: ParameterSet, probe: Probe) -> Plan:
         said = parameters
+        if any(timed(name) for name in parameters):
+            parameters = parameters.changed(values_=at(parameters, self.clock.wall()))
         if cell.fixed:
             parameters, probe = parameters.changed(values_=held(parameters, cell.fixed)), Probe()
         if self.attempts is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol
 
 from poet.app import Agent, Decorated, build
 from poet.errors import ConfigurationError, StoreAway, UnknownArgument
-from poet.learners import of_all_calls
+from poet.learners import explained, of_all_calls
 from poet.model.dependency import Dependency
 from poet.model.execution import Execution, Feedback, from_record
 from poet.model.explanation import Explanation
@@ -132,7 +132,7 @@ class Handle:
             learner = trainee.learner
             if learner is None:
                 raise ConfigurationError(f"{self.name} does not learn: decorate it with enable_training=True")
-            return learner.explain(trainee.standing.live)
+            return explained(learner, trainee.standing.live, self._agent.clock.wall())
 
     def replay(self, *, since: float = 0.0, **values: Value) -> Replay:
         """What other parameters would have made of the recorded calls: ``f.poet.replay(timeout=2.0, retries=1)``.

@@ -236,7 +236,22 @@ def _add_analyze(parser: _Parser) -> None:
         type=_rate,
         help="in their place: cost of a false alarm and of a missed incident, and incidents expected per day",
     )
+    parser.add_argument("--zone", metavar="NAME", default="", help="that hours of the day are told in (default: UTC)")
     parser.add_argument("--top", metavar="N", type=_positive, default=20, help="findings that are shown (default: 20)")
+    parser.add_argument(
+        "--dependency",
+        dest="dependencies",
+        metavar="NAME=FN,FN",
+        action="append",
+        type=_dependency,
+        help="functions that call the same thing, so that their incidents are told as one; may be repeated",
+    )
+    parser.add_argument(
+        "--every",
+        metavar="6h",
+        type=_span,
+        help="again and again until interrupted, for a service manager; of several processes one does it",
+    )
     parser.add_argument("--apply", action="store_true", help="make values live that the history proves to be better")
     parser.add_argument("--reason", metavar="TEXT", default="", help="kept in the history with --apply")
 
@@ -266,6 +281,14 @@ def _span(text: str) -> float:
     if unit not in _UNITS or not number.isdecimal() or len(number) > 9 or int(number) < 1:
         raise argparse.ArgumentTypeError(f"a time is a whole number and a unit, such as 30d or 12h, got {text!r}")
     return int(number) * _UNITS[unit]
+
+
+def _dependency(text: str) -> tuple[tuple[str, str], ...]:
+    name, mark, functions = text.partition("=")
+    found = tuple((function.strip(), name) for function in functions.split(",") if function.strip())
+    if not (name and mark and found):
+        raise argparse.ArgumentTypeError(f"a dependency is NAME=FN,FN, such as payments=charge,refund, got {text!r}")
+    return found
 
 
 def _version(text: str) -> int | str:

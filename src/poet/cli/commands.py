@@ -137,7 +137,7 @@ def explain(store: Store, name: str, asked: Asked) -> Document:
     """Why the live values hold. Raises UnknownFunction, AmbiguousFunction, NotLearned."""
     record, short = _found(store, name)
     standing = store.standing(record.key)
-    return views.explain(record, standing, _picture(store, record, standing), short=short, now=asked.now)
+    return views.explain(record, standing, _picture(store, record, standing, asked.now), short=short, now=asked.now)
 
 
 def _learned(store: Store, record: FunctionRecord) -> Headline | None:
@@ -157,16 +157,16 @@ def _learned(store: Store, record: FunctionRecord) -> Headline | None:
 NO_PICTURE = Explanation(0, None, {}, 0.0, 0.0, {}, None, (), ())
 
 
-def _picture(store: Store, record: FunctionRecord, standing: Standing) -> Explanation:
+def _picture(store: Store, record: FunctionRecord, standing: Standing, now: float) -> Explanation:
     if not record.learner:
         return NO_PICTURE
-    from poet.learners import learner_for  # here, as it may load the maths, which no other command needs
+    from poet.learners import explained, learner_for  # here, as it may load the maths, which no other command needs
 
     try:
         learner = learner_for(record, store.load_learner(record.key))
     except ValueError as error:
         raise NotLearned(f"{record.key.name}: what its learner knew cannot be read ({error})") from error
-    return learner.explain(standing.live)
+    return explained(learner, standing.live, now)
 
 
 def replay(store: Store, name: str, asked: Asked) -> Document:
@@ -182,7 +182,7 @@ def replay(store: Store, name: str, asked: Asked) -> Document:
     values = replays.wanted(given, standing.live, record.space)
     since = 0.0 if asked.since is None else asked.now - asked.since
     try:
-        objective = _picture(store, record, standing).objective  # with the scale that the learner goes by
+        objective = _picture(store, record, standing, asked.now).objective  # with the scale that the learner goes by
     except NotLearned:  # the record is there all the same
         objective = None
     told = replays.of_store(store, record, values, objective, since=since)

@@ -96,6 +96,8 @@ def _run(words: Sequence[str], clock: Clock) -> int:
     url: str | None = getattr(asked, "store", None)
     as_json: bool = getattr(asked, "json", False)
     now = clock.wall()
+    if asked.command == "analyze" and asked.every is not None:
+        return _every_so_often(asked, Settings.load(store=url) if url else Settings.load(), clock, as_json=as_json)
     confirm = _confirmed if _asks(asked) else None
     with nullcontext() if confirm else progress(f"poet: still at work on {asked.command} ...", sys.stderr):
         if asked.command == "doctor":
@@ -154,12 +156,39 @@ def _analyze(words: object, now: float) -> Analyze:
         address=getattr(words, "address", None),
         alarms=getattr(words, "false_alarms", 0.01),
         costs=None if (costs := getattr(words, "costs", None)) is None else (costs[0], costs[1], costs[2]),
+        zone=getattr(words, "zone", ""),
         top=getattr(words, "top", 20),
         apply=getattr(words, "apply", False),
         reason=getattr(words, "reason", ""),
+        dependencies=tuple(pair for told in getattr(words, "dependencies", None) or () for pair in told),
+        every=getattr(words, "every", None),
     )
     analysis.check(asked)
     return asked
+
+
+def _every_so_often(words: object, settings: Settings, clock: Clock, *, as_json: bool) -> int:
+    """Analyse again and again; an interrupt ends it."""
+    from poet.cli import analysis
+
+    def ask(asked: Analyze) -> Document:
+        told = _asked(words, settings, asked.now)._replace(analyze=asked)
+        return _ask_store("analyze", asked.function, settings, told)
+
+    def show(doc: Document) -> None:
+        (_print_json if as_json else _print_page)(doc)
+        sys.stdout.flush()
+
+    def say(text: str) -> None:
+        sys.stderr.write(_sayable(f"poet: {printable(text)}\n", sys.stderr))
+        sys.stderr.flush()
+
+    def wait(seconds: float) -> bool:
+        clock.sleep(seconds)
+        return False
+
+    analysis.again_and_again(settings, _analyze(words, clock.wall()), ask, show, say, clock, wait)
+    return DONE
 
 
 def _export(words: object, now: float) -> Export:

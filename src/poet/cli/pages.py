@@ -498,7 +498,14 @@ def _figure(name: str, x: float) -> str:
 
 # --- analyze ---------------------------------------------------------------------------------------------------------
 
-_KIND_STYLES = {"incident": "red", "change": "yellow", "effect": "green", "cluster": "cyan", "relation": "cyan"}
+_KIND_STYLES = {
+    "incident": "red",
+    "change": "yellow",
+    "effect": "green",
+    "daily": "green",
+    "cluster": "cyan",
+    "relation": "cyan",
+}
 MOST_UNTOLD = 5  # functions of which it is said what could not be found out
 
 

@@ -15,12 +15,14 @@ from poet.model.fixed import held
 from poet.model.flag import DEFAULTS, OFF, ON
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
+from poet.model.phases import timed
 from poet.model.policy import without
 from poet.seams import Clock, Learner, Probe, ProcessReport, Reminded, Store, Suggestion, Upkeep
 from poet.settings import Settings, upkeep_at
 from poet.training.flags import Flags
 from poet.training.late import Pair
 from poet.training.orders import Orders
+from poet.training.phased import Phased
 from poet.training.rest import Rest
 from poet.training.trainee import Trainee
 from poet.training.trial import Trial
@@ -137,6 +139,7 @@ class Trainer:
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
+        self._phased = Phased()
         self._generation = -1
         self._stored = clock.now()
         self._hinted = True  # something may have changed in the store
@@ -214,6 +217,8 @@ class Trainer:
             self._follow(now=last)
             if self.flags.refresh():
                 self._flags_changed()
+            for key in self._phased.turned(self.clock.wall()):
+                self.deliver(self.trainees[key])
             now = self.clock.now()
             storing = last or now - self._stored >= self.settings.store_interval
             # One function after the other, so that the executions of no more than one take room at a time.
@@ -420,12 +425,16 @@ class Trainer:
             return
         live = trainee.standing.live
         values = trainee.with_pins(suggestion.values)
-        held = [f"{name} {values[name]}" for name in suggestion.values if values.get(name) != suggestion.values[name]]
+        said = suggestion.values
+        held = [f"{name} {values[name]}" for name in said if name in values and values[name] != said[name]]
+        gone = [name for name in live if timed(name) and name not in values]
         draft = ParameterSet(
             values_=values,
             parent=live.version,
             origin="learned",
-            reason=suggestion.reason + (f"; as pinned: {', '.join(held)}" if held else ""),
+            reason=suggestion.reason
+            + (f"; as pinned: {', '.join(held)}" if held else "")
+            + (f"; of other times than now: {', '.join(gone)}" if gone else ""),
             author="poet",
             estimates=suggestion.estimates,
             evidence=suggestion.evidence,
@@ -462,6 +471,7 @@ class Trainer:
         lot = None
         if trial is not None and self._phase(trainee) not in (OFF, DEFAULTS):
             lot = self._guarded("trial", lambda: trial.lot(given))
+        self._phased.handed_down(trainee.key, standing.live, self.clock.wall())
         self._guarded("delivery", lambda: trainee.subject.deliver(standing.live, given, lot))
 
     def _store(self, trainee: Trainee, *, last: bool) -> None:

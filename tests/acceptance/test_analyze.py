@@ -150,6 +150,12 @@ def test_what_was_dealt_out_by_lot_and_proved_better_can_be_made_live(project: P
     assert entry["values"]["model"] == "large"
     assert "reviewed: history: model large instead of small" in entry["reason"]
 
+    (rollout,) = asked(ask, "rollout chat")["rollouts"]
+    assert (rollout["phase"], rollout["version"], rollout["changes"]) == ("canary", 2, {"model": ["small", "large"]})
+    (again,) = asked(ask, "analyze chat --apply")["applied"]
+    assert again["version"] is None
+    assert "has an open rollout" in again["left"]
+    assert ask("rollout chat --promote")[0] == 0
     (again,) = asked(ask, "analyze chat --apply")["applied"]
     assert (again["version"], again["left"]) == (None, "it holds already")
 

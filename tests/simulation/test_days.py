@@ -275,7 +275,7 @@ def test_from_the_record_to_the_calls(house: House) -> None:
             house.agent.flush()
     house.agent.flush()
     asked = Analyze(now=house.clock.wall(), function="fetch", apply=True)
-    document = of_store(house.store, Settings(store="memory:"), asked)
+    document = of_store(house.store, Settings(store="memory:", rollout="direct"), asked)
     (found,) = [each for each in document["insights"] if each["kind"] == "daily"]
     assert found["subject"].startswith("timeout")
     assert "follow" in found["sentence"]
@@ -300,7 +300,9 @@ def test_from_the_record_to_the_calls(house: House) -> None:
     assert max(by_night) < 1.0 < min(by_day)
 
     again = of_store(
-        house.store, Settings(store="memory:"), Analyze(now=house.clock.wall(), function="fetch", apply=True)
+        house.store,
+        Settings(store="memory:", rollout="direct"),
+        Analyze(now=house.clock.wall(), function="fetch", apply=True),
     )
     assert all(each["version"] is None for each in again["applied"])
     fetch.poet.rollback()

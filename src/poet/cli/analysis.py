@@ -17,10 +17,11 @@ from poet.cli.words import moment
 from poet.errors import ConfigurationError, StaleParameters
 from poet.model.flag import OFF, ON
 from poet.model.insight import Analysed, Insight, OptimizationInsights
-from poet.model.parameters import ParameterSet
+from poet.model.parameters import ParameterSet, Standing
 from poet.model.phases import replaced, zone_of
 from poet.seams import Clock, FunctionRecord, Store
 from poet.settings import Settings, person
+from poet.training import by_hand
 
 if TYPE_CHECKING:
     from poet.learning.batch.asked import Asked
@@ -167,7 +168,7 @@ def _refuse_where_off(store: Store, settings: Settings, wanted: Sequence[Functio
 def _applied(
     store: Store, settings: Settings, wanted: Sequence[FunctionRecord], told: OptimizationInsights, asked: Analyze
 ) -> list[Document]:
-    """Publish what is proposed for all calls and proved to be better; one version for each function.
+    """Roll out what is proposed for all calls and proved to be better; one version for each function.
 
     The same way as everything that is learned: within bounds, past pins and pauses, as a version with its evidence.
     """
@@ -200,14 +201,29 @@ def _applied(
                 created=asked.now,
             )
             try:
-                after = store.publish(record.key, draft, expected=standing.generation)
+                version = _handed_over(store, settings, record, standing, draft)
             except StaleParameters:
                 why = "something else changed it meanwhile: analyze again"
+            except ConfigurationError as error:  # another roll-out, or an experiment, is open
+                why = str(error)
             else:
-                done.append({"function": named, "version": after.live.version, "values": dict(insight.proposal.values)})
+                rolls = settings.rollout == "canary"
+                told_of = {"version": version, "rollout": rolls, "values": dict(insight.proposal.values)}
+                done.append({"function": named, **told_of})
                 continue
         done.append({"function": named, "version": None, "values": dict(insight.proposal.values), "left": why})
     return done
+
+
+def _handed_over(
+    store: Store, settings: Settings, record: FunctionRecord, standing: Standing, draft: ParameterSet
+) -> int:
+    """Roll it out, or make it live where the settings say so; gives its version. Raises StoreError and others."""
+    if settings.rollout == "direct":
+        return store.publish(record.key, draft, expected=standing.generation).live.version
+    after = by_hand.roll_out(store, record.key, standing, draft, now=draft.created)
+    assert after.canary is not None
+    return after.canary.version
 
 
 def _proved(insight: Insight) -> bool:

@@ -252,7 +252,7 @@ def _add_analyze(parser: _Parser) -> None:
         type=_span,
         help="again and again until interrupted, for a service manager; of several processes one does it",
     )
-    parser.add_argument("--apply", action="store_true", help="make values live that the history proves to be better")
+    parser.add_argument("--apply", action="store_true", help="roll out values that the history proves to be better")
     parser.add_argument("--reason", metavar="TEXT", default="", help="kept in the history with --apply")
 
 

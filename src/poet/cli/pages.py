@@ -536,7 +536,8 @@ def _analyze(doc: Document, _: int, zone: tzinfo | None) -> Iterable[RenderableT
     for done in doc["applied"]:
         said = _values(done["values"])
         if done["version"] is not None:
-            yield _say(f"{words.printable(done['function'])}: {said} went live as version {done['version']}", "green")
+            how = "is rolled out" if done["rollout"] else "went live"
+            yield _say(f"{words.printable(done['function'])}: {said} {how} as version {done['version']}", "green")
         else:
             yield _say(
                 f"{words.printable(done['function'])}: {said} left alone: {words.printable(done['left'])}", "yellow"

@@ -35,9 +35,10 @@ from poet.errors import (
     StoreUnavailable,
     nearest,
 )
-from poet.learners import learner_of, take_up
+from poet.learners import learner_of, of_all_calls, take_up
 from poet.model.contexts import MARK, conditions, parts
 from poet.model.dependency import Dependency
+from poet.model.estimate import Estimate
 from poet.model.event import ALARMING, Event, Kind
 from poet.model.execution import Dealt
 from poet.model.fixed import base_of, held
@@ -540,7 +541,7 @@ class Agent:
             self.clock,
             self.report,
             self.listeners.tell_finished,
-            Trials(self._told, self._automatic),
+            Trials(self._told, self._automatic, self._on_paper),
             errand=self.introduce,
             folder=local_folder(settings) if is_served(settings) and self.attempts is None else None,
         )
@@ -549,6 +550,17 @@ class Agent:
         """Whether roll-outs of the function go on to all calls without a person."""
         trainer = self.trainer
         return trainer is None or trainer.flags.value("rollout.auto", trainee.key.name) == ON
+
+    def _on_paper(self, trainee: Trainee, version: ParameterSet, since: float) -> Estimate | None:
+        """What the calls recorded since a moment would have gained under ``version``, by replay; None: unknown."""
+        from poet.learning import replay as replays  # here: it loads the maths
+
+        record = trainee.subject.record
+        values = {name: value for name, value in version.items() if name in replays.USUAL}
+        online = of_all_calls(trainee.learner)
+        objective = None if online is None else online.explain(trainee.standing.live).objective
+        wanted = replays.wanted(values, version, record.space)
+        return replays.of_store(self.open().store, record, wanted, objective, since=since).gain
 
     def _told(self, kind: Kind, trainee: Trainee, detail: str) -> None:
         """Something has happened to a function's versions: listeners hear of it, and harm is logged."""

@@ -311,7 +311,7 @@ def test_what_the_program_changes_is_what_the_store_holds(project: Path, capsys:
     def standing() -> tuple[dict[str, Any], dict[str, Any], str]:
         store = SqliteStore(project / ".poet" / "poet.db", readonly=True)
         try:
-            live, _, paused, pinned = store.standing(PRICES)
+            live, _, paused, pinned, *_ = store.standing(PRICES)
             return dict(live), dict(pinned), paused
         finally:
             store.close()

@@ -96,11 +96,15 @@ def hold(store: Store, key: FunctionKey, *, author: str, reason: str, now: float
 
 
 def go_on(store: Store, key: FunctionKey, *, author: str, reason: str, now: float) -> Standing:
-    """It goes on where it was paused, its guards with what they had seen. Raises ConfigurationError: it is not."""
+    """It goes on where it was paused, its guards with what they had seen; what was only proposed becomes the canary.
+
+    Raises ConfigurationError where it is neither.
+    """
     _, rollout, document = _found(store, key)
-    if not rollout.paused:
+    if not rollout.paused and rollout.phase != "proposed":
         raise ConfigurationError(f"the roll-out of {key.name} is not paused")
-    after = rollout.noted(now, "goes on", f"{reason} ({author})", paused="", verdict="undecided")
+    phase: Phase = "canary" if rollout.phase == "proposed" else rollout.phase
+    after = rollout.noted(now, "goes on", f"{reason} ({author})", paused="", phase=phase, verdict="undecided")
     store.keep(after.document(key, document.revision))
     return store.standing(key)
 

@@ -14,6 +14,8 @@ what nobody saw would have ended: there the draws are anything but normal).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -99,7 +101,7 @@ def spells(codes: Codes, kinds: Codes, blocks: int) -> Codes:
     leading = counts.argmax(axis=1)
     edges = [0, *(np.flatnonzero(np.diff(leading)) + 1).tolist(), blocks]
     starts = [0]
-    for start, end in zip(edges[1:-1], edges[2:], strict=True):
+    for start, end in pairwise(edges[1:]):
         if end - start >= SPELL and start - starts[-1] >= SPELL:
             starts.append(start)
     for number, start in enumerate(starts):
@@ -107,9 +109,7 @@ def spells(codes: Codes, kinds: Codes, blocks: int) -> Codes:
     return found
 
 
-def mean(
-    sums: Array, counts: Array, spell: Codes, *, weights: Array | None = None, level: float = LEVEL
-) -> Mean:
+def mean(sums: Array, counts: Array, spell: Codes, *, weights: Array | None = None, level: float = LEVEL) -> Mean:
     """The mean of all rows from the blocks' sums.
 
     sums: (m, blocks) of m imputations, in order of time; counts: (blocks,) rows, > 0; spell: (blocks,), see ``spells``.
@@ -123,19 +123,19 @@ def mean(
         return Mean(UNKNOWN, np.zeros(0), np.zeros(0), np.zeros(0), 0.0)
     centres = sums.sum(axis=1) / total
     if df < 2:
-        (value,) = _quantiles(centres[:, None], shares, (0.5,))
+        (value,) = quantiles(centres[:, None], shares, (0.5,))
         return Mean(Figure(value, math.nan, math.nan), shares, centres, np.zeros(m), 0.0)
     from scipy.special import stdtrit
 
     errors = np.sqrt([_variance(one, counts, spell) for one in sums]) / total
     scores = stdtrit(df, (np.arange(_POINTS) + 0.5) / _POINTS)
     points = centres[:, None] + errors[:, None] * scores
-    low, value, high = _quantiles(points, shares, ((1 - level) / 2, 0.5, (1 + level) / 2))
+    low, value, high = quantiles(points, shares, ((1 - level) / 2, 0.5, (1 + level) / 2))
     return Mean(Figure(value, low, high), shares, centres, errors, df)
 
 
-def _quantiles(points: Array, weights: Array, shares: tuple[float, ...]) -> list[float]:
-    """Of points (m, k), each row with its weight, (m,)."""
+def quantiles(points: Array, weights: Array, shares: tuple[float, ...]) -> list[float]:
+    """Quantiles of points (m, k), each row of which has its weight, (m,)."""
     flat, weight = points.ravel(), np.repeat(weights / points.shape[1], points.shape[1])
     order = np.argsort(flat, kind="stable")
     reached = np.cumsum(weight[order])
@@ -144,27 +144,47 @@ def _quantiles(points: Array, weights: Array, shares: tuple[float, ...]) -> list
 
 
 def running(
-    sums: Array, counts: Array, spell: Codes, *, weights: Array | None = None, level: float = LEVEL
+    sums: Array, counts: Array, spell: Codes, ends: Sequence[int], *, weights: Array | None = None, level: float = LEVEL
 ) -> list[Figure]:
-    """The mean up to and with each block, with a band that holds at all blocks together.
+    """The mean of the first blocks, with a band that holds at all ``ends`` together, whatever their number.
 
     An asymptotic confidence sequence (Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas 2024, "Time-uniform central limit
     theory and asymptotic confidence sequences", eq. 9) over the blocks' sums, the narrowest at ``TUNED`` of them; NaN
-    ends in the first ``BEGIN``. What imputations differ by is added on both sides, at the same level. All arguments as for ``mean``.
+    ends in the first ``BEGIN``. What imputations differ by is added on both sides, at the same level.
+
+    ends: how many blocks each, in [1, blocks], rising. The other arguments are as for ``mean``.
     """
     alpha = 1 - level
     rho2 = (-2 * math.log(alpha) + math.log(-2 * math.log(alpha) + 1)) / TUNED
     told = []
-    for k in range(1, sums.shape[1] + 1):
+    for k in ends:
         found = mean(sums[:, :k], counts[:k], spell[:k], weights=weights, level=level)
         if k < BEGIN or not found.df > 0:
             told.append(Figure(found.figure.value, math.nan, math.nan))
             continue
         factor = math.sqrt(2 * (k * rho2 + 1) / (k * rho2) * math.log(math.sqrt(k * rho2 + 1) / alpha))
         half = factor * math.sqrt(float(found.weights @ found.errors**2))
-        low, value, high = _quantiles(found.centres[:, None], found.weights, (alpha / 2, 0.5, 1 - alpha / 2))
+        low, value, high = quantiles(found.centres[:, None], found.weights, (alpha / 2, 0.5, 1 - alpha / 2))
         told.append(Figure(value, low - half, high + half))
     return told
+
+
+def share(k: int, n: int, *, level: float = LEVEL) -> Figure:
+    """A share of ``k`` in ``n`` that are independent, with Jeffreys' interval; the ends reach 0 and 1 where it does.
+
+    Brown, Cai & DasGupta 2001, "Interval estimation for a binomial proportion", §4.3. NaN where there are none.
+
+    >>> [round(x, 3) for x in share(9, 10)]
+    [0.9, 0.665, 0.983]
+    """
+    from scipy.special import betaincinv
+
+    if n <= 0:
+        return UNKNOWN
+    tail = (1 - level) / 2
+    low = 0.0 if k == 0 else float(betaincinv(k + 0.5, n - k + 0.5, tail))
+    high = 1.0 if k == n else float(betaincinv(k + 0.5, n - k + 0.5, 1 - tail))
+    return Figure(k / n, low, high)
 
 
 def _variance(sums: Array, counts: Array, spell: Codes) -> float:

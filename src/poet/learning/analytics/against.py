@@ -1,14 +1,13 @@
 """Recorded calls against other parameters on the same calls: what each gains, block of time by block of time.
 
-The other parameters are replayed (``learning.replay_walk``), several times, with other guesses of what nobody saw; three
-views of each: a likely one, and both ends of what is plausible where nothing compares. All make one mixture, in which an
-end weighs one in twenty: so its 90 % interval holds nearly all of what is likely, and not the ends.
+The other parameters are replayed (``learning.replay_walk``), several times, with other guesses of what nobody saw;
+three views of each: a likely one, and both ends of what is plausible where nothing compares. All make one mixture, in
+which an end weighs one in twenty: so its 90 % interval holds nearly all of what is likely, and not the ends.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,14 +19,14 @@ from poet.kernels.batch.blocks import Codes, Cut, Mean
 from poet.kernels.batch.findings import Figure
 from poet.learning.analytics.recalled import Kin, Likely, Luck, Recalled
 from poet.learning.replay import apart, plan_of, utilities
-from poet.kernels.online.product_limit import CUT_OFF
-from poet.learning.replay_record import ERROR, Record
+from poet.learning.replay_record import Record
 from poet.learning.replay_walk import Best, Candidate, Dice, Walked, Worst, walk
 from poet.model.estimate import Estimate
 from poet.model.objective import Objective
 from poet.model.tunable import Value
 
 Array = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.intp]
 
 MEANS = ("utility", "success", "seconds", "requests")  # figures that are means over calls
 VIEWS = 3  # likely, and both ends
@@ -45,6 +44,7 @@ class Lived(NamedTuple):
     counts: Array  # (blocks,) calls
     spell: Codes  # (blocks,) runs of the same parameters
     kin: Kin
+    whole: int  # calls of the whole record, of which these may be a part
 
     @property
     def calls(self) -> Walked:
@@ -60,9 +60,21 @@ class Lived(NamedTuple):
 
 def lived(record: Record, objective: Objective) -> Lived:
     """A record that is to be compared; at least one call."""
+    return _cut(record, objective, Kin(record.table), len(record.starts))
+
+
+def part(of: Lived, rows: Rows) -> Lived:
+    """Some of the calls; what compares is looked for in all of the record."""
+    record = of.record
+    chosen = record._replace(table=record.table.rows(rows), starts=record.starts[rows], versions=record.versions[rows])
+    return _cut(chosen, of.objective, of.kin, of.whole)
+
+
+def _cut(record: Record, objective: Objective, kin: Kin, whole: int) -> Lived:
     cut = blocks.cut(record.starts)
     counts = np.bincount(cut.codes, minlength=cut.blocks).astype(np.float64)
-    return Lived(record, objective, cut, counts, blocks.spells(cut.codes, record.versions, cut.blocks), Kin(record.table))
+    spell = blocks.spells(cut.codes, record.versions, cut.blocks)
+    return Lived(record, objective, cut, counts, spell, kin, whole)
 
 
 def columns(walked: Walked, objective: Objective) -> Array:
@@ -87,25 +99,26 @@ class Compared:
     quantiles: Array  # (VIEWS, DRAWS, 2) median and 99 % quantile of the durations then [s]
     decided: float  # share of calls that the record decides
     untold: float  # share of calls of which the two ends tell different things
-    scale: float  # calls for each of those that were compared: 1, or more where only some were
     per_call: Array  # (n,) utility gained by each call in the likely view, averaged over its draws
 
     def gain(self, name: str, level: float = LEVEL) -> Mean:
         """What was gained per call. name: of ``MEANS``."""
         i = MEANS.index(name)
-        return blocks.mean(self._gained(i), self.lived.counts, self.lived.spell, weights=self._weights, level=level)
+        return blocks.mean(self.gained(i), self.lived.counts, self.lived.spell, weights=self.weights, level=level)
 
-    def running(self, level: float = LEVEL) -> list[Figure]:
-        """The utility gained per call up to and with each block; the band holds at all blocks together."""
-        gained = self._gained(MEANS.index("utility"))
-        return blocks.running(gained, self.lived.counts, self.lived.spell, weights=self._weights, level=level)
+    def running(self, ends: Sequence[int], level: float = LEVEL) -> list[Figure]:
+        """The utility gained per call in the first ``ends`` blocks each; the band holds at all of them together."""
+        gained = self.gained(MEANS.index("utility"))
+        return blocks.running(gained, self.lived.counts, self.lived.spell, ends, weights=self.weights, level=level)
 
-    def _gained(self, i: int) -> Array:
-        """By draw of all views: (VIEWS * draws, blocks)."""
-        return self.own[i] - self.other[:, :, i].reshape(-1, self.other.shape[-1])
+    def gained(self, i: int) -> Array:
+        """Sums by draw of all views of what was gained, (VIEWS * draws, blocks). i: place in ``MEANS``."""
+        found: Array = self.own[i] - self.other[:, :, i].reshape(-1, self.other.shape[-1])
+        return found
 
     @property
-    def _weights(self) -> Array:
+    def weights(self) -> Array:
+        """Of the draws of all views."""
         return np.repeat(WEIGHTS, self.other.shape[1])
 
 
@@ -142,27 +155,33 @@ def compare(lived: Lived, values: Mapping[str, Value], *, seed: int = 0, draws: 
     theirs[open_] = worth
     decided = 1 - len(open_) / lived.n
     sums = _sums(own, cut.codes, cut.blocks)
-    return Compared(lived, sums, other, quantiles, decided, untold, 1.0, own[0] - theirs)
+    return Compared(lived, sums, other, quantiles, decided, untold, own[0] - theirs)
+
+
+def likely(lived: Lived, plan: Candidate, seed: int, draws: int) -> Array:
+    """The utility of each call under ``plan`` in the likely view, averaged over its draws: (n,)."""
+    worth = np.zeros(lived.n)
+    for walked in guesses(lived, plan, np.arange(lived.n), seed, draws, views=1):
+        worth += utilities(walked[0], lived.objective) / draws
+    return worth
 
 
 def guesses(
-    lived: Lived, plan: Candidate, rows: npt.NDArray[np.intp], seed: int, draws: int
-) -> Iterator[tuple[Walked, Walked, Walked]]:
+    lived: Lived, plan: Candidate, rows: Rows, seed: int, draws: int, views: int = VIEWS
+) -> Iterator[tuple[Walked, ...]]:
     """What becomes of the calls in ``rows``, by draw and view; nothing of the others is asked for."""
-    n, record = lived.n, lived.record
-    part = record.table.rows(rows)
+    n, record, kin = lived.whole, lived.record, lived.kin
+    chosen = record.table.rows(rows)
     rng = np.random.default_rng([seed, n])
-    kin = lived.kin
-    firsts = record.table.kinds[:, 0, 0]
-    bad = {cause: min(float((firsts == cause).mean()), 0.99) for cause in (ERROR, CUT_OFF)}
     for _ in range(draws):
         weights: Array = np.bincount(rng.integers(n, size=n), minlength=n).astype(np.float64)
         dice = Dice(rng, len(rows), plan.retries + 1, plan.hedges + 1)
-        yield (
-            walk(part, plan, Likely(record.pools, kin, weights, dice, plan, Luck(*rng.random(4).tolist()), bad)),
-            walk(part, plan, Recalled(record.pools, kin, weights, dice, plan, hopeful=False)),
-            walk(part, plan, Recalled(record.pools, kin, weights, dice, plan, hopeful=True)),
+        oracles = (
+            Likely(record.pools, kin, weights, dice, plan, Luck(*rng.random(len(Luck._fields)).tolist())),
+            Recalled(record.pools, kin, weights, dice, plan, hopeful=False),
+            Recalled(record.pools, kin, weights, dice, plan, hopeful=True),
         )
+        yield tuple(walk(chosen, plan, oracle) for oracle in oracles[:views])
 
 
 def _sums(columns: Array, codes: Codes, count: int) -> Array:

@@ -97,6 +97,10 @@ class Kin:
             self._known[part] = sample, Tail(sample)
         return self._known[part]
 
+    def share(self, kind: int) -> float:
+        """Of all first attempts, how many end so, in [0, 1)."""
+        return min(float((self._kinds == kind).mean()), 0.99)
+
     def _sample(self, mine: Bools) -> Sample:
         rows = np.flatnonzero(mine)
         return Sample.of(self._seconds[rows], self._kinds[rows], rows)
@@ -115,9 +119,7 @@ class Kin:
 class Recalled(Guess):
     """A guess that falls back to attempts of other times; ``hopeful`` as there: which end of what is open is taken."""
 
-    def __init__(
-        self, pools: Pools, kin: Kin, weights: Array, dice: Dice, plan: Candidate, *, hopeful: bool
-    ) -> None:
+    def __init__(self, pools: Pools, kin: Kin, weights: Array, dice: Dice, plan: Candidate, *, hopeful: bool) -> None:
         """weights: (n_calls,) of all calls of the record."""
         super().__init__(pools, weights, dice, plan, hopeful=hopeful)
         self._kin = kin
@@ -168,14 +170,13 @@ class Likely(Recalled):
     A copy that nothing compares with meets what a fresh attempt does.
     """
 
-    def __init__(
-        self, pools: Pools, kin: Kin, weights: Array, dice: Dice, plan: Candidate, luck: Luck, bad: Mapping[int, float]
-    ) -> None:
-        """weights: (n_calls,) of all calls of the record. bad: share of first attempts that end by an ERROR, and that
-        are CUT_OFF, in [0, 1)."""
+    def __init__(self, pools: Pools, kin: Kin, weights: Array, dice: Dice, plan: Candidate, luck: Luck) -> None:
+        """weights: (n_calls,) of all calls of the record."""
         super().__init__(pools, kin, weights, dice, plan, hopeful=False)
         self._luck = luck
-        self._bound = {cause: self._repeats(cause, getattr(luck, name), bad[cause]) for cause, name in _LUCK.items()}
+        self._bound = {
+            cause: self._repeats(cause, getattr(luck, name), kin.share(cause)) for cause, name in _LUCK.items()
+        }
 
     def goes_on(self, missed: Missed, after: Array, outrun: Bools) -> Requests:
         """As comparable attempts that were watched longer; that a copy was quicker says nothing of it."""

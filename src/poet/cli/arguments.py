@@ -14,6 +14,7 @@ COMMANDS = {
     "show": "what holds for one function now",
     "explain": "why these values: the evidence, and what others would give",
     "replay": "what other parameters would have made of the recorded calls",
+    "gains": "what learning has gained against the declared values, and how that is known",
     "analyze": "what the recorded calls show: changes, seasons, groups, relations, incidents",
     "history": "all changes to one function, with their reasons",
     "rollback": "make an older version live, and pause learning",
@@ -116,7 +117,7 @@ def _add_common(parser: _Parser) -> None:
 def _add_own(name: str, parser: _Parser) -> None:
     if name in ("show", "explain", "replay", "history", "rollback", "pin", "unpin"):
         parser.add_argument("function", metavar="FN", help="full name, its end after any dot, or name#fingerprint")
-    elif name in ("pause", "resume", "analyze"):
+    elif name in ("pause", "resume", "analyze", "gains"):
         parser.add_argument("function", metavar="FN", nargs="?", help="one function; without it: all")
     if name == "rollback":
         parser.add_argument(
@@ -132,6 +133,8 @@ def _add_own(name: str, parser: _Parser) -> None:
             help="timeout, retries, backoff, hedges, hedge_delay; for instance timeout=2 retries=1 (default: the live)",
         )
         parser.add_argument("--since", metavar="30d", type=_span, help="only calls of the last 30 days; s, m, h, d, w")
+    if name == "gains":
+        parser.add_argument("--since", metavar="7d", type=_span, help="only calls of the last 7 days; s, m, h, d, w")
     if name == "analyze":
         _add_analyze(parser)
     if name == "history":

@@ -238,6 +238,10 @@ def _ask_store(command: str, function: str | None, settings: Settings, asked: As
             from poet.cli import analysis
 
             return analysis.of_store(store, settings, asked.analyze)
+        if command == "gains":
+            from poet.cli import gains  # here: only this command needs it
+
+            return gains.of_store(store, function, asked)
         if function is None:
             return (commands.pause if command == "pause" else commands.resume)(store, None, asked)
         return PER_FUNCTION[command](store, function, asked)
@@ -274,7 +278,10 @@ def _print_json(doc: Document) -> None:
 def _print_page(doc: Document) -> None:
     from rich.console import Console  # here: programs that ask for JSON need not load it
 
-    from poet.cli.pages import show_page
+    if doc["command"] == "gains":
+        from poet.cli.gains_pages import show_page
+    else:
+        from poet.cli.pages import show_page
 
     console = Console(markup=False, highlight=False, emoji=False)
     with console.capture() as captured:

@@ -112,6 +112,8 @@ class Trainer:
         self._next_upkeep = clock.now() + UPKEEP_AFTER * UPKEEP_EVERY
         self._told_of_lost = False  # that scores were said of executions which nobody has
         self._lost = 0  # executions that were dropped while the store took none
+        self.spent = 0.0  # CPU of all rounds and of upkeep, whichever thread they ran in [s]
+        self.taken_in = 0  # executions that rounds have taken in
         self._back_stop = self._guarded("store", lambda: store.watch(self.hint)) or 0.0
 
     @property
@@ -164,25 +166,35 @@ class Trainer:
     def round(self, *, last: bool = False) -> None:
         """Train everyone once; store when it is time, or when this is the ``last`` round for now."""
         with self.turn:
-            epoch = self.clock.wall() - self.clock.now()
-            writer = self._report().writer
-            self._follow(now=last)
-            now = self.clock.now()
-            storing = last or now - self._stored >= self.settings.store_interval
-            # One function after the other, so that the executions of no more than one take room at a time.
-            for trainee in list(self.trainees.values()):
-                self._train(trainee, writer, epoch, all_of_it=last)
-                if storing:
-                    self._store(trainee, last=last)
+            began = time.thread_time()
+            try:
+                self._round(last=last)
+            finally:
+                self.spent += time.thread_time() - began
+
+    def _round(self, *, last: bool) -> None:
+        epoch = self.clock.wall() - self.clock.now()
+        writer = self._report().writer
+        self._follow(now=last)
+        now = self.clock.now()
+        storing = last or now - self._stored >= self.settings.store_interval
+        # One function after the other, so that the executions of no more than one take room at a time.
+        for trainee in list(self.trainees.values()):
+            self._train(trainee, writer, epoch, all_of_it=last)
             if storing:
-                self._stored = now
-                self._guarded("store", lambda: self.store.report(self._report()))
+                self._store(trainee, last=last)
+        if storing:
+            self._stored = now
+            self._guarded("store", lambda: self.store.report(self._report()))
 
     def maintain(self) -> Upkeep | None:
         """Keep the store in order: retention, compaction, late scores. None where it cannot be done now."""
         kept = {"keep_executions": self.settings.keep_executions, "keep_hours": self.settings.keep_hours}
         moments = upkeep_at(self.clock.wall(), **kept)
-        return self._guarded("upkeep of the store", lambda: self.store.maintain(**moments))
+        began = time.thread_time()
+        upkeep = self._guarded("upkeep of the store", lambda: self.store.maintain(**moments))
+        self.spent += time.thread_time() - began
+        return upkeep
 
     def adopt(self, key: FunctionKey, standing: Standing) -> None:
         """Someone has changed the function's standing: hand it down."""
@@ -235,6 +247,7 @@ class Trainer:
     def _take_in(self, trainee: Trainee, executions: list[Execution]) -> None:
         """Count them, and keep them for the store and for scores to come."""
         subject = trainee.subject
+        self.taken_in += len(executions)
         self._heard(subject.key.name, subject.dependency, executions)
         trainee.seen(executions)
         if subject.tracked:

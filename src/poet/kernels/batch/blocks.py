@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poet.kernels.batch.findings import UNKNOWN, Array, Figure
+from poet.kernels.batch.laws import beta_quantile, student_below, student_quantiles
 
 Codes = npt.NDArray[np.int64]
 
@@ -57,11 +58,9 @@ class Mean(NamedTuple):
         """How likely the mean is at ``bound`` or above; NaN where it cannot be told."""
         if not self.df > 0:
             return math.nan
-        from scipy.special import stdtr
-
         sure = self.errors <= 0
         score = (self.centres - bound) / np.where(sure, 1.0, self.errors)
-        return float(self.weights @ np.where(sure, self.centres >= bound, stdtr(self.df, score)))
+        return float(self.weights @ np.where(sure, self.centres >= bound, student_below(score, self.df)))
 
 
 def cut(started: Array, *, span: float = LEAST_SPAN, most: int = MOST) -> Cut:
@@ -125,10 +124,8 @@ def mean(sums: Array, counts: Array, spell: Codes, *, weights: Array | None = No
     if df < 2:
         (value,) = quantiles(centres[:, None], shares, (0.5,))
         return Mean(Figure(value, math.nan, math.nan), shares, centres, np.zeros(m), 0.0)
-    from scipy.special import stdtrit
-
     errors = np.sqrt([_variance(one, counts, spell) for one in sums]) / total
-    scores = stdtrit(df, (np.arange(_POINTS) + 0.5) / _POINTS)
+    scores = student_quantiles((np.arange(_POINTS) + 0.5) / _POINTS, df)
     points = centres[:, None] + errors[:, None] * scores
     low, value, high = quantiles(points, shares, ((1 - level) / 2, 0.5, (1 + level) / 2))
     return Mean(Figure(value, low, high), shares, centres, errors, df)
@@ -177,13 +174,11 @@ def share(k: int, n: int, *, level: float = LEVEL) -> Figure:
     >>> [round(x, 3) for x in share(9, 10)]
     [0.9, 0.665, 0.983]
     """
-    from scipy.special import betaincinv
-
     if n <= 0:
         return UNKNOWN
     tail = (1 - level) / 2
-    low = 0.0 if k == 0 else float(betaincinv(k + 0.5, n - k + 0.5, tail))
-    high = 1.0 if k == n else float(betaincinv(k + 0.5, n - k + 0.5, 1 - tail))
+    low = 0.0 if k == 0 else beta_quantile(tail, k + 0.5, n - k + 0.5)
+    high = 1.0 if k == n else beta_quantile(1 - tail, k + 0.5, n - k + 0.5)
     return Figure(k / n, low, high)
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from poet.kernels.online.student import half_width
 from poet.model.estimate import Estimate
 from poet.model.execution import Execution, Outcome
 from poet.model.gains import Contrast
@@ -90,9 +91,8 @@ def contrast(of: Worth) -> Contrast | None:
         weight, ours, theirs = weight + size, ours + a, theirs + b
     if min(ours, theirs) < FEWEST:
         return None
-    from scipy.special import stdtrit
-
-    value, half = total / weight, float(stdtrit(min(ours, theirs) - 1, 0.5 + LEVEL / 2)) * math.sqrt(variance) / weight
+    value = total / weight
+    half = half_width(LEVEL, min(ours, theirs) - 1) * math.sqrt(variance) / weight
     return Contrast(Estimate(value, value - half, value + half, ours + theirs, LEVEL), ours, theirs, of.unit)
 
 

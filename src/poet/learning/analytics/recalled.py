@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from poet.kernels.batch.laws import beta_quantile
 from poet.kernels.online.product_limit import CUT_OFF, Array, Sample, product_limit
 from poet.learning.replay_record import ANSWER, ERROR, LATE, SUPPORT, Bools, Pools, Table
 from poet.learning.replay_walk import Candidate, Dice, Guess, Missed, Requests, beyond
@@ -215,13 +216,11 @@ class Likely(Recalled):
 
     def _repeats(self, cause: int, luck: float, bad: float) -> Repeats:
         """How failures of a kind repeat. bad: share of first attempts that fail so."""
-        from scipy.special import betaincinv
-
         sample = self._pools.after_any(cause, 1)
         kinds = np.zeros(0) if sample is None else sample.kinds
         again = float((kinds == cause).sum())
         # again = bound + (1 - bound) * chance, and the chance to fail without being bound to is (1 - bound) * bad
-        wanted = float(betaincinv(0.5 + again, 0.5 + len(kinds) - again, luck))
+        wanted = beta_quantile(luck, 0.5 + again, 0.5 + len(kinds) - again)
         low, high = 0.0, 1.0
         for _ in range(40):
             middle = (low + high) / 2

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 MOST = 2 * _REPLAYED  # newest calls that are compared
 MOMENTS = 40  # of the running effect, at most
 REQUESTS, ATTEMPTS = 3, 7  # requests of an attempt, and attempts of a call, that are looked at
+NORMAL = 1.6449  # standard errors on either side of a normal mean that hold it at ``LEVEL``
 PER = 1000  # calls of what was saved
 
 
@@ -139,7 +140,7 @@ def gains(
         overhead=overhead,
         sentences=(),
     )
-    facts = words.Facts(learns, hours, tuple(sorted(versions)), _changed_declaration(versions, declared))
+    facts = words.Facts(learns, hours, tuple(sorted(versions)), _changed_declaration(versions, declared), record.late)
     if not n or scaled is None:
         return told._replace(sentences=words.sentences(told, facts))
     own = _lived(record.table.seconds, columns(lived(record, scaled).calls, scaled))
@@ -294,9 +295,7 @@ def _by_contrast(told: Gains, lots: Worth, versions: Mapping[int, ParameterSet])
         return told
     gain = _times(told.contrast.gain, lots.share)
     half = max((gain.high - gain.low) / 2, 1e-300)
-    from scipy.special import ndtr
-
-    worse = float(ndtr(-gain.value / (half / 1.6449))) if lots.share else math.nan
+    worse = 0.5 * math.erfc(gain.value / (half / NORMAL) / math.sqrt(2)) if lots.share else math.nan
     return told._replace(estimator=by_lot, gain=gain, unit=told.contrast.unit, worse=worse)
 
 

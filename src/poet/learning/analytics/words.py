@@ -24,6 +24,7 @@ class Facts(NamedTuple):
     hours: Sequence[Hour]  # what was counted, further back than calls are kept
     versions: tuple[int, ...]
     redeclared: bool  # whether the declared values of now are not those of version 1
+    late: int = 0  # calls whose answer came behind its limit and was used all the same
     own: tuple[str, ...] = ()  # the function's own parameters that were used otherwise than declared
 
 
@@ -70,8 +71,7 @@ def _verdict(told: Gains, facts: Facts) -> Iterable[str]:
     elif told.gain is None:
         yield f"What learning has gained on {told.calls} calls cannot be told."
     elif max(abs(told.gain.low), abs(told.gain.high)) < NOTHING:
-        same = "all calls used them" if told.decided == 1 else "they would have been worth the same"
-        yield f"Nothing was gained over the declared values on {told.calls} calls: {same}."
+        yield f"Nothing was gained over the declared values on {told.calls} calls: each would have been worth the same."
     else:
         gain = told.gain
         better = "has gained" if gain.value >= 0 else "has lost"
@@ -195,6 +195,11 @@ def _odd(told: Gains, facts: Facts) -> Iterable[str]:
         yield (
             f"Calls used {', '.join(facts.own)} otherwise than declared, of which a replay knows nothing"
             + ("." if told.estimator else ", and too few calls kept to the declared values by lot.")
+        )
+    if facts.late:
+        yield (
+            f"{facts.late} calls were answered behind their limit, and the answer was used: the function is not "
+            "interrupted there, so that its timeout gains nothing."
         )
     if told.calls and told.objective is None:
         yield "No call got an answer, and no latency_cost is declared: a second has no worth to compare by."

@@ -32,8 +32,9 @@ MOST = 100  # blocks
 FEWEST = 10  # blocks that a record is cut into although they get shorter
 ROWS = 5  # that a block has on average, at least
 SPELL = 4  # blocks of a spell, at least: it has a level of its own
-BEGIN = 5  # blocks before a running interval is told
+BEGIN = 5  # blocks in which anything was gained or lost, before a running interval is told
 _POINTS = 200  # of each distribution of a mixture
+_NOTHING = 1e-12  # a sum that is none
 TUNED = 50.0  # blocks at which a running interval is the narrowest
 
 
@@ -147,16 +148,18 @@ def running(
 
     An asymptotic confidence sequence (Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas 2024, "Time-uniform central limit
     theory and asymptotic confidence sequences", eq. 9) over the blocks' sums, the narrowest at ``TUNED`` of them; NaN
-    ends in the first ``BEGIN``. What imputations differ by is added on both sides, at the same level.
+    ends
+    before ``BEGIN`` of them are not zero: where next to nothing has happened, its spread says nothing. What imputations differ by is added on both sides, at the same level.
 
     ends: how many blocks each, in [1, blocks], rising. The other arguments are as for ``mean``.
     """
     alpha = 1 - level
     rho2 = (-2 * math.log(alpha) + math.log(-2 * math.log(alpha) + 1)) / TUNED
     told = []
+    touched = np.cumsum((np.abs(sums) > _NOTHING).any(axis=0))
     for k in ends:
         found = mean(sums[:, :k], counts[:k], spell[:k], weights=weights, level=level)
-        if k < BEGIN or not found.df > 0:
+        if touched[k - 1] < BEGIN or not found.df > 0:
             told.append(Figure(found.figure.value, math.nan, math.nan))
             continue
         factor = math.sqrt(2 * (k * rho2 + 1) / (k * rho2) * math.log(math.sqrt(k * rho2 + 1) / alpha))

@@ -27,7 +27,7 @@ BLOCK = 200  # calls, one after the other, within which a lot's odds are taken f
 EACH = 5  # calls of either kind in a block, at least
 MIXED = 0.6  # of the runs that coins would give, at least, in a block that is taken for a lot's
 FEWEST = 30  # calls of either kind in all, at least
-SCORED = 0.5  # share of the calls from which on their scores are what counts
+SCORED = 0.5  # share of the answers from which on their scores are what counts
 
 Array = npt.NDArray[np.float64]
 
@@ -50,7 +50,7 @@ def worths(
 ) -> Worth:
     """objective: with its latency cost. A failed call that nobody has scored has the score 0."""
     rows: list[tuple[float, float, float, bool]] = []
-    other = made = 0
+    other = made = answered = told = 0
     for each in executions:
         version = versions.get(each.version)
         if each.outcome in (Outcome.SHED, Outcome.CANCELLED) or version is None or not 0 <= each.seconds < math.inf:
@@ -61,16 +61,19 @@ def worths(
         if each.values and not each.draw:
             continue
         good = each.outcome.good
+        answered, told = answered + good, told + (good and each.score is not None)
         score = each.score if each.score is not None else math.nan if good else 0.0
         utility = objective.utility(good, each.seconds, max(1, len(each.attempts)))
         rows.append((each.started, utility, score, same))
     columns = np.array(rows, np.float64).reshape(-1, 4)
     columns = columns[np.argsort(columns[:, 0], kind="stable")]
-    scored = len(columns) > 0 and float(np.isfinite(columns[:, 2]).mean()) >= SCORED
+    scored = answered > 0 and told >= SCORED * answered
     worth = columns[:, 2] if scored else columns[:, 1]
     known = np.isfinite(worth)
-    told = (columns[known, 0], worth[known], columns[known, 3] > 0)
-    return Worth(*told, "score" if scored else "utility", other / made if made else 0.0)
+    rest = columns[known]
+    return Worth(
+        rest[:, 0], worth[known], rest[:, 3] > 0, "score" if scored else "utility", other / made if made else 0.0
+    )
 
 
 def contrast(of: Worth) -> Contrast | None:

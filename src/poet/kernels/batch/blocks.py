@@ -32,8 +32,9 @@ MOST = 100  # blocks
 FEWEST = 10  # blocks that a record is cut into although they get shorter
 ROWS = 5  # that a block has on average, at least
 SPELL = 4  # blocks of a spell, at least: it has a level of its own
-BEGIN = 5  # blocks in which anything was gained or lost, before a running interval is told
+BEGIN = 10  # blocks in which anything was gained or lost, before a running interval is told
 _POINTS = 200  # of each distribution of a mixture
+_MANY = 1e6  # degrees of freedom
 _NOTHING = 1e-12  # a sum that is none
 TUNED = 50.0  # blocks at which a running interval is the narrowest
 
@@ -148,12 +149,13 @@ def running(
 
     An asymptotic confidence sequence (Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas 2024, "Time-uniform central limit
     theory and asymptotic confidence sequences", eq. 9) over the blocks' sums, the narrowest at ``TUNED`` of them; NaN
-    ends
-    before ``BEGIN`` of them are not zero: where next to nothing has happened, its spread says nothing. What imputations differ by is added on both sides, at the same level.
+    ends before ``BEGIN`` of them are not zero: where next to nothing has happened, its spread says nothing. What
+    imputations differ by is added on both sides, at the same level.
 
     ends: how many blocks each, in [1, blocks], rising. The other arguments are as for ``mean``.
     """
     alpha = 1 - level
+    usual = float(student_quantiles(np.array([1 - alpha / 2]), _MANY)[0])
     rho2 = (-2 * math.log(alpha) + math.log(-2 * math.log(alpha) + 1)) / TUNED
     told = []
     touched = np.cumsum((np.abs(sums) > _NOTHING).any(axis=0))
@@ -164,6 +166,7 @@ def running(
             continue
         factor = math.sqrt(2 * (k * rho2 + 1) / (k * rho2) * math.log(math.sqrt(k * rho2 + 1) / alpha))
         half = factor * math.sqrt(float(found.weights @ found.errors**2))
+        half *= float(student_quantiles(np.array([1 - alpha / 2]), found.df)[0]) / usual  # spread of few is not known
         low, value, high = quantiles(found.centres[:, None], found.weights, (alpha / 2, 0.5, 1 - alpha / 2))
         told.append(Figure(value, low - half, high + half))
     return told

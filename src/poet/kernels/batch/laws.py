@@ -22,7 +22,8 @@ def student_quantiles(shares: Array, df: float) -> Array:
     >>> student_quantiles(np.array([0.05, 0.5, 0.95]), 4.0).round(3).tolist()
     [-2.132, 0.0, 2.132]
     """
-    angles, reached = _student(round(df, 2))
+    df = round(df, 2)  # as tables are kept
+    angles, reached = _student(df)
     found: Array = math.sqrt(df) * np.tan(np.interp(shares, reached, angles))
     return found
 
@@ -33,13 +34,16 @@ def student_below(x: Array, df: float) -> Array:
     >>> student_below(np.array([0.0, 2.132]), 4.0).round(3).tolist()
     [0.5, 0.95]
     """
-    angles, reached = _student(round(df, 2))
+    df = round(df, 2)  # as tables are kept
+    angles, reached = _student(df)
     found: Array = np.interp(np.arctan(x / math.sqrt(df)), angles, reached)
     return found
 
 
 def beta_quantile(share: float, a: float, b: float) -> float:
-    """Below which a share of the beta distribution lies with probability ``share`` in (0, 1); a, b >= 1/2.
+    """Below which a share of the beta distribution lies with probability ``share`` in (0, 1).
+
+    a, b: >= 1/2; the best where twice of them is a whole number, as after counting under Jeffreys' prior.
 
     >>> round(beta_quantile(0.5, 0.5, 0.5), 6), round(beta_quantile(0.05, 9.5, 1.5), 3)
     (0.5, 0.665)
@@ -56,7 +60,8 @@ def beta_quantile(share: float, a: float, b: float) -> float:
 
 @lru_cache(maxsize=64)
 def _student(df: float) -> tuple[Array, Array]:
-    angles = np.linspace(-0.5 * math.pi, 0.5 * math.pi, _POINTS)
+    most = min(0.5 * math.pi, 14 / math.sqrt(df))
+    angles = np.linspace(-most, most, _POINTS)
     return angles, _reached(np.maximum(np.cos(angles), 0.0) ** (df - 1))
 
 

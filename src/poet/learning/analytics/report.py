@@ -107,7 +107,7 @@ def gains(
     counted, which may reach further back than the calls. learns: whether the function learns at all.
     """
     found = list(islice(executions, MOST + 1))
-    older, found = len(found) > MOST, found[-MOST:]
+    older, found = len(found) > MOST, [each for each in found[-MOST:] if math.isfinite(each.started)]
     record = read(found, used_by(versions), ATTEMPTS, REQUESTS)
     scaled = with_scale(objective, record)
     n = len(record.starts)

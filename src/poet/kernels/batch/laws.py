@@ -17,7 +17,7 @@ _POINTS = 4097
 
 
 def student_quantiles(shares: Array, df: float) -> Array:
-    """Below which a t variable of ``df`` >= 1 degrees of freedom stays with each of ``shares`` in (0, 1).
+    """Below which a t variable of ``df`` >= 2 degrees of freedom stays with each of ``shares`` in (0, 1).
 
     >>> student_quantiles(np.array([0.05, 0.5, 0.95]), 4.0).round(3).tolist()
     [-2.132, 0.0, 2.132]
@@ -29,7 +29,7 @@ def student_quantiles(shares: Array, df: float) -> Array:
 
 
 def student_below(x: Array, df: float) -> Array:
-    """The probability that a t variable of ``df`` >= 1 degrees of freedom is at most each of ``x``.
+    """The probability that a t variable of ``df`` >= 2 degrees of freedom is at most each of ``x``.
 
     >>> student_below(np.array([0.0, 2.132]), 4.0).round(3).tolist()
     [0.5, 0.95]

@@ -11,7 +11,7 @@ from scipy import special
 from poet.kernels.batch.laws import beta_quantile, student_below, student_quantiles
 
 
-@given(st.floats(1.0, 1e4), st.floats(-30.0, 30.0))
+@given(st.floats(2.0, 1e4), st.floats(-30.0, 30.0))
 def test_students_law_is_scipys(df: float, x: float) -> None:
     assert student_below(np.array([x]), df)[0] == pytest.approx(special.stdtr(round(df, 2), x), abs=1e-5)
 

@@ -126,7 +126,7 @@ def mean(sums: Array, counts: Array, spell: Codes, *, weights: Array | None = No
     if df < 2:
         (value,) = quantiles(centres[:, None], shares, (0.5,))
         return Mean(Figure(value, math.nan, math.nan), shares, centres, np.zeros(m), 0.0)
-    errors = np.sqrt([_variance(one, counts, spell) for one in sums]) / total
+    errors = np.sqrt(_variances(sums, counts, spell)) / total
     scores = student_quantiles((np.arange(_POINTS) + 0.5) / _POINTS, df)
     points = centres[:, None] + errors[:, None] * scores
     low, value, high = quantiles(points, shares, ((1 - level) / 2, 0.5, (1 + level) / 2))
@@ -188,12 +188,15 @@ def share(k: int, n: int, *, level: float = LEVEL) -> Figure:
     return Figure(k / n, low, high)
 
 
-def _variance(sums: Array, counts: Array, spell: Codes) -> float:
-    """Of the total of the sums, about the level of each spell."""
-    levels = np.bincount(spell, sums) / np.maximum(np.bincount(spell, counts), 1e-300)
-    left = sums - counts * levels[spell]
-    blocks, groups = len(sums), len(levels)
-    own = float(left @ left)
+def _variances(sums: Array, counts: Array, spell: Codes) -> Array:
+    """Of the totals of the sums, (m, blocks) -> (m,), about the level of each spell."""
+    blocks, groups = len(counts), int(spell.max()) + 1
+    of_spell = (spell[:, None] == np.arange(groups)).astype(np.float64)
+    left = sums - counts * ((sums @ of_spell) / (counts @ of_spell))[:, spell]
+    own = (left * left).sum(axis=1)
     lags = max(1, int(4 * (blocks / 100) ** (2 / 9)))
-    shared = sum(2 * (1 - lag / (lags + 1)) * float(left[lag:] @ left[:-lag]) for lag in range(1, lags + 1))
-    return (own + max(shared, 0.0)) * blocks / (blocks - groups)
+    shared = np.zeros(len(sums))
+    for lag in range(1, lags + 1):
+        shared += 2 * (1 - lag / (lags + 1)) * (left[:, lag:] * left[:, :-lag]).sum(axis=1)
+    found: Array = (own + np.maximum(shared, 0.0)) * blocks / (blocks - groups)
+    return found

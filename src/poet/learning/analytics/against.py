@@ -127,11 +127,31 @@ def estimate(mean: Mean, n: int, level: float = LEVEL) -> Estimate:
     return Estimate(*mean.figure, n, level)
 
 
+def joined(sides: Sequence[tuple[int, Compared]], level: float = LEVEL) -> Mean:
+    """What was gained per call over several parts of a record, each with its sign: 1, or -1 for what was missed."""
+    i, most = MEANS.index("utility"), max(len(side.weights) for _, side in sides)
+    spells, first = [], 0
+    for _, side in sides:
+        spells.append(side.lived.spell + first)
+        first = int(spells[-1].max()) + 1
+    return blocks.mean(
+        # a part that the record decides has one draw of each view, which stands for as many as the others have
+        np.concatenate(
+            [sign * np.repeat(side.gained(i), most // len(side.weights), axis=0) for sign, side in sides], axis=1
+        ),
+        np.concatenate([side.lived.counts for _, side in sides]),
+        np.concatenate(spells),
+        weights=max((side.weights for _, side in sides), key=len),
+        level=level,
+    )
+
+
 def compare(lived: Lived, values: Mapping[str, Value], *, seed: int = 0, draws: int = DRAWS) -> Compared:
     """The calls against ``values``, see ``replay.wanted``. The same for the same arguments."""
     plan, table, objective, cut = plan_of(values), lived.record.table, lived.objective, lived.cut
     worst, best = walk(table, plan, Worst()), walk(table, plan, Best(lived.record.quickest))
     open_ = np.flatnonzero(apart(worst, best))
+    draws = draws if len(open_) else 1  # where all is decided they are alike
     sure = columns(worst, objective)
     own = columns(lived.calls, objective)
     settled = sure.copy()

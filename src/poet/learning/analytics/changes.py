@@ -6,13 +6,13 @@ What a version's maker believed of it is on record, too: how often belief and me
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from poet.errors import ConfigurationError
 from poet.kernels.batch import blocks
-from poet.learning.analytics.against import LEVEL, MEANS, Compared, Lived, compare, estimate, part
+from poet.learning.analytics.against import LEVEL, Lived, compare, estimate, joined, part
 from poet.learning.replay import plan_of, wanted
 from poet.model.estimate import Estimate
 from poet.model.gains import ChangeGain
@@ -83,29 +83,12 @@ def _change(lived: Lived, versions: Mapping[int, ParameterSet], born: ParameterS
     after = np.flatnonzero(numbers == born.version)[:WINDOW]
     if len(before) + len(after) < FEWEST:
         return _told(born, None, f"only {len(before) + len(after)} calls beside it are on record")
-    sides: list[tuple[int, Compared]] = []
-    if len(before):
+    sides = []
+    if len(before):  # what the new values would have gained there, nobody got
         sides.append((-1, compare(part(lived, before), new, seed=seed, draws=DRAWS)))
     if len(after):
         sides.append((1, compare(part(lived, after), old, seed=seed + 1, draws=DRAWS)))
-    return _told(born, _together(sides), "")
-
-
-def _together(sides: Sequence[tuple[int, Compared]]) -> Estimate:
-    """What the new values gain on both sides; of the calls before the change it is what they did not get."""
-    i = MEANS.index("utility")
-    spells, first = [], 0
-    for _, side in sides:
-        spells.append(side.lived.spell + first)
-        first = int(spells[-1].max()) + 1
-    found = blocks.mean(
-        np.concatenate([sign * side.gained(i) for sign, side in sides], axis=1),
-        np.concatenate([side.lived.counts for _, side in sides]),
-        np.concatenate(spells),
-        weights=sides[0][1].weights,
-        level=LEVEL,
-    )
-    return estimate(found, sum(side.lived.n for _, side in sides))
+    return _told(born, estimate(joined(sides), sum(side.lived.n for _, side in sides)), "")
 
 
 def _told(born: ParameterSet, measured: Estimate | None, why: str) -> ChangeGain:

@@ -10,14 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from poet.kernels.batch import blocks
 from poet.learning.analytics.against import (
-    LEVEL,
-    MEANS,
     Array,
     Lived,
     compare,
     estimate,
+    joined,
     likely,
     part,
 )
@@ -54,24 +52,13 @@ def hindsight(
     fold = few.cut.codes // max(1, few.cut.blocks // 10) % 2
     chosen = [int(np.argmax(worths[:, fold == half].mean(axis=1))) for half in (0, 1)]
     best = int(np.argmax(worths.mean(axis=1)))
-    missed, folds = [], lived.cut.codes // max(1, lived.cut.blocks // 10) % 2
-    i = MEANS.index("utility")
+    folds = lived.cut.codes // max(1, lived.cut.blocks // 10) % 2
+    missed = []
     for half in (0, 1):
         rows = np.flatnonzero(folds == half)
         if len(rows):
-            told = compare(part(lived, rows), grid[chosen[1 - half]], seed=seed)
-            missed.append((told, -told.gained(i)))
-    spells, first = [], 0
-    for told, _ in missed:
-        spells.append(told.lived.spell + first)
-        first = int(spells[-1].max()) + 1
-    regret = blocks.mean(
-        np.concatenate([each for _, each in missed], axis=1),
-        np.concatenate([told.lived.counts for told, _ in missed]),
-        np.concatenate(spells),
-        weights=missed[0][0].weights,
-        level=LEVEL,
-    )
+            missed.append((-1, compare(part(lived, rows), grid[chosen[1 - half]], seed=seed)))
+    regret = joined(missed)
     near = _near(few, versions, worths, grid, best)
     share, since, calls = _settled(lived, near)
     return Hindsight(grid[best], len(grid), estimate(regret, lived.n), share, since, calls)

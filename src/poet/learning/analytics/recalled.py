@@ -199,7 +199,8 @@ class Likely(Recalled):
             if not mine.any():
                 continue
             sample = self._pools.after_any(cause, missed.number)
-            if sample is not None and len(sample.seconds) >= SUPPORT and cause == CUT_OFF:
+            outage = self._luck.fades < 0.5 and missed.number > 1
+            if sample is not None and len(sample.seconds) >= SUPPORT and cause == CUT_OFF and not outage:
                 found.kinds[mine], found.ends[mine] = self._drawn(sample, missed, mine)
                 continue
             lots = self._other(missed._replace(number=0, copy=0))  # the same for all retries of a call
@@ -225,8 +226,10 @@ class Likely(Recalled):
         for _ in range(40):
             middle = (low + high) / 2
             low, high = (middle, high) if middle + (1 - middle) ** 2 * bad < wanted else (low, middle)
-        if cause == CUT_OFF:  # who comes to a limit twice may do so by chance: it tells next to nothing of a longer one
-            return Repeats(low, 1.0)
+        if cause == CUT_OFF:
+            # Who comes to a limit again and again may do so by an outage that holds for any limit, or as the call is
+            # slow, which tells next to nothing of a far longer one: in half of the guesses either.
+            return Repeats(low, (1 - low) * bad if self._luck.fades < 0.5 else 1.0)
         # that all of it fades, or nothing, is more likely than that half of it does
         fades = min(max((self._luck.fades - _END) / (1 - 2 * _END), 0.0), 1.0)
         bound, chance = math.cos(0.5 * math.pi * fades) ** 2 * low, (1 - low) * bad

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from poet.learning.analytics import against, changes, contrast
 from poet.learning.analytics.report import gains, over_all
@@ -300,3 +302,36 @@ def test_the_figure_lies_between_what_cannot_be_beaten(monkeypatch: pytest.Monke
     noise = 0.2  # of other calls than these, which bounds do not hold
     assert bounds[0] - noise <= declared.low <= declared.high <= bounds[1] + noise
     assert declared.level == against.LEVEL
+
+
+SPANS = st.sampled_from([0.0, 1e-9, 0.3, 1.0, 5.0, 1e6, math.inf, math.nan, -1.0])
+ATTEMPTS = st.builds(Attempt, st.sampled_from(list(Outcome)), SPANS, SPANS, st.booleans())
+
+
+@st.composite
+def odd_calls(draw: st.DrawFn) -> list[Execution]:
+    n = draw(st.integers(0, 60))
+    moments = st.sampled_from([START, START + 60.0, START + 1e6, 0.0, -1e9, math.inf, math.nan])
+    return [
+        Execution(
+            "w",
+            i,
+            draw(moments),
+            draw(SPANS),
+            draw(st.sampled_from(list(Outcome))),
+            draw(st.integers(0, 4)),
+            tuple(draw(st.lists(ATTEMPTS, max_size=4))),
+            score=draw(st.sampled_from([None, 0.0, 1.0])),
+        )
+        for i in range(n)
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(odd_calls())
+def test_odd_calls_do_no_harm(made: list[Execution]) -> None:
+    found = told(made, version(1), version(2, timeout=0.5), version(3, retries=0), thorough=True)
+    if found.gain is not None:
+        assert found.gain.low <= found.gain.value <= found.gain.high
+    assert found.sentences
+    assert over_all([found, found]).sentences

@@ -173,19 +173,20 @@ class Trainer:
                 self.spent += time.thread_time() - began
 
     def _round(self, *, last: bool) -> None:
-        epoch = self.clock.wall() - self.clock.now()
-        writer = self._report().writer
-        self._follow(now=last)
-        now = self.clock.now()
-        storing = last or now - self._stored >= self.settings.store_interval
-        # One function after the other, so that the executions of no more than one take room at a time.
-        for trainee in list(self.trainees.values()):
-            self._train(trainee, writer, epoch, all_of_it=last)
+        with self.turn:
+            epoch = self.clock.wall() - self.clock.now()
+            writer = self._report().writer
+            self._follow(now=last)
+            now = self.clock.now()
+            storing = last or now - self._stored >= self.settings.store_interval
+            # One function after the other, so that the executions of no more than one take room at a time.
+            for trainee in list(self.trainees.values()):
+                self._train(trainee, writer, epoch, all_of_it=last)
+                if storing:
+                    self._store(trainee, last=last)
             if storing:
-                self._store(trainee, last=last)
-        if storing:
-            self._stored = now
-            self._guarded("store", lambda: self.store.report(self._report()))
+                self._stored = now
+                self._guarded("store", lambda: self.store.report(self._report()))
 
     def maintain(self) -> Upkeep | None:
         """Keep the store in order: retention, compaction, late scores. None where it cannot be done now."""

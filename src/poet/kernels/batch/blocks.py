@@ -71,7 +71,7 @@ def cut(started: Array, *, span: float = LEAST_SPAN, most: int = MOST) -> Cut:
     A record that is shorter than ``FEWEST`` of them is cut into that many all the same, as far as rows suffice.
 
     >>> cut(np.arange(0.0, 1200.0, 2.0)).blocks, cut(np.arange(0.0, 1200.0, 2.0), most=5).span
-    (20, 240.0)
+    (19, 239.6)
     """
     n = len(started)
     if n == 0:
@@ -178,7 +178,7 @@ def share(k: int, n: int, *, level: float = LEVEL) -> Figure:
     Brown, Cai & DasGupta 2001, "Interval estimation for a binomial proportion", §4.3. NaN where there are none.
 
     >>> [round(x, 3) for x in share(9, 10)]
-    [0.9, 0.665, 0.983]
+    [0.9, 0.669, 0.982]
     """
     if n <= 0:
         return UNKNOWN

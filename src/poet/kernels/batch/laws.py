@@ -46,7 +46,7 @@ def beta_quantile(share: float, a: float, b: float) -> float:
     a, b: >= 1/2; the best where twice of them is a whole number, as after counting under Jeffreys' prior.
 
     >>> round(beta_quantile(0.5, 0.5, 0.5), 6), round(beta_quantile(0.05, 9.5, 1.5), 3)
-    (0.5, 0.665)
+    (0.5, 0.669)
     """
     middle = math.asin(math.sqrt(a / (a + b)))
     width = 12 / math.sqrt(a + b)  # standard deviations of the angle are at most half the root of 1 / (a + b)

@@ -550,11 +550,6 @@ class Agent:
             folder=local_folder(settings) if is_served(settings) and self.attempts is None else None,
         )
 
-    def _automatic(self, trainee: Trainee) -> bool:
-        """Whether roll-outs of the function go on to all calls without a person."""
-        trainer = self.trainer
-        return trainer is None or trainer.flags.value("rollout.auto", trainee.key.name) == ON
-
     def _on_paper(self, trainee: Trainee, version: ParameterSet, since: float) -> Estimate | None:
         """What the calls recorded since a moment would have gained under ``version``, by replay; None: unknown."""
         from poet.learning import replay as replays  # here: it loads the maths

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
@@ -16,6 +18,7 @@ from poet.model.explanation import Explanation
 from poet.model.fixed import spread
 from poet.model.flag import DEFAULTS, OFF
 from poet.model.function import FunctionKey
+from poet.model.gains import Gains, Overhead
 from poet.model.objective import Goal, Objective, scored
 from poet.model.parameters import Change, ParameterSet, Standing
 from poet.model.replay import Replay
@@ -88,7 +91,11 @@ class Handle:
         return from_record(record, self._agent.writer, clock.wall() - clock.now())
 
     def status(self) -> dict[str, Any]:
-        """State, counts and moving averages since this process began, and faults of training in this process."""
+        """State, counts and moving averages since this process began, and faults of training in this process.
+
+        ``training_seconds``: CPU that training has taken here, of all functions [s]; ``training_executions``: for so
+        many executions.
+        """
         trainee = self._trainee
         trainer = self._agent.open()
         with trainer.turn:
@@ -119,6 +126,8 @@ class Handle:
                 "exploration": getattr(trainee.learner, "exploration", None),
                 "feedback_lost": trainee.feedback_lost,
                 "feedback_waiting": trainee.feedback_waiting,
+                "training_seconds": trainer.spent,
+                "training_executions": trainer.taken_in,
                 "faults": trainer.faults.count,
                 "last_fault": trainer.faults.last,
             }
@@ -164,6 +173,26 @@ class Handle:
             trainer.round(last=True)
         self._agent.introduce(trainer)
         return self._agent.relatives.registry(trainer.store).find_similar_functions(key, top=top)
+
+    def gains(self, *, since: float = 0.0) -> Gains:
+        """What learning has gained on the recorded calls, against the declared values, and what it cost.
+
+        since: only calls that started then or later, Unix time [s]. It takes a second or more.
+        Raises StoreError where no call can be had.
+        """
+        from poet.learning.analytics import report  # here: it loads the maths
+
+        trainee = self._trainee
+        trainer = self._agent.open()
+        with trainer.turn:
+            trainer.round(last=True)
+            key, live, learner = trainee.key, trainee.standing.live, trainee.learner
+            objective = None if learner is None else learner.explain(live).objective
+            spent, taken = trainer.spent, trainer.taken_in
+        store = trainer.store
+        record = next(record for record in store.functions() if record.key == key)
+        overhead = Overhead(spent, taken, _own_cost())
+        return report.of_store(store, record, objective, since=since, overhead=overhead)
 
     def feedback(self, score: float | Mapping[str, float], execution_id: str | None = None) -> None:
         """Say what an execution was worth, 0 worst .. 1 best; it may come late, and of several the last counts.
@@ -332,6 +361,38 @@ class Handle:
         best = max(forecast.utility.value for forecast in picture.neighbours)
         gain = (best - picture.live.utility.value) / picture.objective.value
         return gain < self._enrolment.options.convergence_threshold
+
+
+CALLS_TIMED = 500  # of each of ``ROUNDS`` rounds
+ROUNDS = 9
+
+
+@lru_cache(maxsize=1)
+def _own_cost() -> float:
+    """What a plain decorated call that learns takes beyond its function, here and now, the median of rounds [s].
+
+    Measured once in a process, on a function that does nothing, in an agent of its own.
+    """
+    from statistics import median  # here: it loads more than all of this
+
+    agent = build(Settings(store="memory:"), thread=False)
+
+    def nothing() -> None:
+        return None
+
+    call = agent.decorate(nothing, Options(enable_training=True, collect_metrics=False)).call
+    call()  # the first one opens the store
+    taken = []
+    for _ in range(ROUNDS):
+        moments = [perf_counter()]
+        for each in (call, nothing):
+            for _ in range(CALLS_TIMED):
+                each()
+            moments.append(perf_counter())
+        taken.append((moments[1] - moments[0]) - (moments[2] - moments[1]))
+        agent.flush()  # what was learned of nothing goes with the agent
+    agent.close()
+    return max(median(taken), 0.0) / CALLS_TIMED
 
 
 class Tuned(Protocol[P, R_co]):

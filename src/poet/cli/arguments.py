@@ -15,6 +15,7 @@ COMMANDS = {
     "explain": "why these values: the evidence, and what others would give",
     "similar": "which functions are alike, how sure that is, and why",
     "replay": "what other parameters would have made of the recorded calls",
+    "gains": "what learning has gained against the declared values, and how that is known",
     "analyze": "what the recorded calls show: changes, seasons, groups, relations, incidents",
     "history": "all changes to one function, with their reasons",
     "rollout": "how new versions reach the calls: see, propose, promote, withdraw, hold",
@@ -121,7 +122,7 @@ def _add_common(parser: _Parser) -> None:
 def _add_own(name: str, parser: _Parser) -> None:
     if name in ("show", "explain", "replay", "history", "pin", "unpin"):
         parser.add_argument("function", metavar="FN", help="full name, its end after any dot, or name#fingerprint")
-    elif name in ("pause", "resume", "analyze"):
+    elif name in ("pause", "resume", "analyze", "gains"):
         parser.add_argument("function", metavar="FN", nargs="?", help="one function; without it: all")
     if name in ("pause", "resume"):
         parser.add_argument("--all", action="store_true", help="all functions, as without FN")
@@ -141,6 +142,8 @@ def _add_own(name: str, parser: _Parser) -> None:
             help="timeout, retries, backoff, hedges, hedge_delay; for instance timeout=2 retries=1 (default: the live)",
         )
         parser.add_argument("--since", metavar="30d", type=_span, help="only calls of the last 30 days; s, m, h, d, w")
+    if name == "gains":
+        parser.add_argument("--since", metavar="7d", type=_span, help="only calls of the last 7 days; s, m, h, d, w")
     if name == "analyze":
         _add_analyze(parser)
     if name == "similar":

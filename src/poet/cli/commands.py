@@ -17,6 +17,7 @@ from poet.model.execution import Execution
 from poet.model.explanation import Explanation
 from poet.model.fixed import base_of, spelt, spread
 from poet.model.function import FunctionKey
+from poet.model.objective import Objective
 from poet.model.parameters import Change, Standing
 from poet.model.tunable import Value
 from poet.seams import FunctionRecord, Store
@@ -181,12 +182,16 @@ def replay(store: Store, name: str, asked: Asked) -> Document:
     given = parse_values(asked.values, replays.USUAL, "replay")
     values = replays.wanted(given, standing.live, record.space)
     since = 0.0 if asked.since is None else asked.now - asked.since
-    try:
-        objective = _picture(store, record, standing, asked.now).objective  # with the scale that the learner goes by
-    except NotLearned:  # the record is there all the same
-        objective = None
-    told = replays.of_store(store, record, values, objective, since=since)
+    told = replays.of_store(store, record, values, objective_of(store, record, asked.now), since=since)
     return views.replay(record, standing, told, short=short, since=since or None, now=asked.now)
+
+
+def objective_of(store: Store, record: FunctionRecord, now: float) -> Objective | None:
+    """What calls are worth, with the scale that the learner goes by; None: it has none. now: Unix time [s]."""
+    try:
+        return _picture(store, record, store.standing(record.key), now).objective
+    except NotLearned:  # the record is there all the same
+        return None
 
 
 def history(store: Store, name: str, asked: Asked) -> Document:

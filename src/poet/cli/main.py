@@ -284,6 +284,10 @@ def _answer(command: str, function: str | None, store: Store, settings: Settings
         from poet.cli import analysis
 
         return analysis.of_store(store, settings, asked.analyze)
+    if command == "gains":
+        from poet.cli import gains  # here: only this command needs it
+
+        return gains.of_store(store, function, asked)
     if command == "rollout":
         from poet.cli import rollouts
 
@@ -362,12 +366,12 @@ def _print_json(doc: Document) -> None:
 def _print_page(doc: Document) -> None:
     from rich.console import Console  # here: programs that ask for JSON need not load it
 
-    from poet.cli import hand_pages
+    from poet.cli import gains_pages, hand_pages
     from poet.cli.pages import show_page
 
     console = Console(markup=False, highlight=False, emoji=False)
     with console.capture() as captured:
-        show_page(doc, console, further=hand_pages.PAGES)
+        show_page(doc, console, further={**hand_pages.PAGES, **gains_pages.PAGES})
     page = "\n".join(line.rstrip() for line in captured.get().splitlines())  # tables fill their last column with blanks
     sys.stdout.write(_sayable(f"{page}\n", sys.stdout))
     sys.stdout.flush()

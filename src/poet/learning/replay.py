@@ -99,10 +99,11 @@ def of_store(
     declared = Objective(**{name: value for name, value in record.objective.items() if value is not None})
     versions = {version.version: version for version in store.versions(record.key)}
     executions = store.executions(record.key, since=since, limit=MOST + 1)
-    return replay(executions, values, objective or declared, used=_used(versions))
+    return replay(executions, values, objective or declared, used=used_by(versions))
 
 
-def _used(versions: Mapping[int, ParameterSet]) -> Used:
+def used_by(versions: Mapping[int, ParameterSet]) -> Used:
+    """The parameters of each call, from the versions by their numbers."""
     hours = {number for number, version in versions.items() if any(map(timed, version))}
 
     def used(execution: Execution) -> Mapping[str, Value] | None:
@@ -126,8 +127,8 @@ def replay(
     older = len(found) > MOST
     most = plans_of(values, [each.started for each in found[-MOST:]])
     record = read(found[-MOST:], used, most.n_attempts, most.n_requests)
-    plans = most if most.whose is None else plans_of(values, record.started)
-    scaled = _scaled(objective, record)
+    plans = most if most.whose is None else plans_of(values, record.starts)
+    scaled = with_scale(objective, record)
     table = record.table
     n = len(table.made)
     told = Replay(
@@ -154,7 +155,7 @@ def replay(
     before = Walked(table.success, table.seconds, table.requests)
     worst = plans.walk(table, lambda plan, rows: Worst())
     best = plans.walk(table, lambda plan, rows: Best(record.quickest))
-    open_ = _apart(worst, best)
+    open_ = apart(worst, best)
     ends = [_figures(each, scaled) for each in (worst, best)]
     guessed, gains, untold = _guessed(record, plans, worst, open_, scaled, seed)
     told = told._replace(
@@ -172,7 +173,7 @@ def replay(
     return told._replace(sentences=replay_words.sentences(told))
 
 
-def _scaled(objective: Objective, record: Record) -> Objective | None:
+def with_scale(objective: Objective, record: Record) -> Objective | None:
     """With a latency cost; None where there is neither one nor an answer to derive it from."""
     if objective.latency_cost is not None:
         return objective
@@ -189,7 +190,7 @@ def _named(figures: tuple[float, ...]) -> dict[str, float]:
     return {name: figure for name, figure in zip(FIGURES, figures, strict=True) if not math.isnan(figure)}
 
 
-def _apart(one: Walked, other: Walked) -> Bools:
+def apart(one: Walked, other: Walked) -> Bools:
     """Of which calls two walks differ."""
     far = ~np.isclose(one.seconds, other.seconds, rtol=1e-9, atol=1e-9)
     found: Bools = (one.success != other.success) | (one.requests != other.requests) | far
@@ -199,12 +200,13 @@ def _apart(one: Walked, other: Walked) -> Bools:
 def _figures(walked: Walked, objective: Objective | None) -> tuple[float, ...]:
     """By ``FIGURES``; no number where there is no scale for it."""
     p50, p99 = np.quantile(walked.seconds, (0.5, 0.99))
-    utility = math.nan if objective is None else float(_utilities(walked, objective).mean())
+    utility = math.nan if objective is None else float(utilities(walked, objective).mean())
     means = float(walked.success.mean()), float(walked.seconds.mean()), float(walked.requests.mean())
     return means[0], means[1], float(p50), float(p99), means[2], utility
 
 
-def _utilities(walked: Walked, objective: Objective) -> Array:
+def utilities(walked: Walked, objective: Objective) -> Array:
+    """What each call is worth: (n,)."""
     cost = objective.latency_cost or 0.0
     spent = cost * walked.seconds + objective.attempt_cost * (walked.requests - 1)
     return np.asarray(objective.value * walked.success - spent, np.float64)
@@ -222,7 +224,7 @@ def _guessed(
     n, rows = len(table.made), np.flatnonzero(open_)
     part = table.rows(rows)
     before = Walked(table.success, table.seconds, table.requests)
-    worth_before: Array = np.zeros(n) if objective is None else _utilities(before, objective)
+    worth_before: Array = np.zeros(n) if objective is None else utilities(before, objective)
     figures, gains, untold = np.empty((DRAWS, 2, len(FIGURES))), np.zeros((DRAWS, 2)), 0.0
     rng = np.random.default_rng([seed, n])
     mine = plans.part(rows)
@@ -235,8 +237,8 @@ def _guessed(
             figures[draw, i] = _figures(whole, objective)
             if objective is not None:
                 # no matrix product: on a busy machine its threads wait for each other longer than they work
-                gains[draw, i] = (weights * (_utilities(whole, objective) - worth_before)).mean()
-        untold += float(_apart(*ends).sum()) / n / DRAWS
+                gains[draw, i] = (weights * (utilities(whole, objective) - worth_before)).mean()
+        untold += float(apart(*ends).sum()) / n / DRAWS
     return figures, gains, untold
 
 

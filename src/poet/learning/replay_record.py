@@ -30,6 +30,7 @@ SUPPORT = 20  # comparable attempts that must have been seen for an estimate
 EPOCHS = 8  # parts of a record, at most; attempts of the same part compare, as far as there are enough
 EPOCH = 500  # calls of a part, at least
 ANY = (-math.inf, math.inf)  # of the contexts
+ALL = -1  # of the epochs
 SHORT = 0.98  # of its limit: an attempt that was cut off before met another limit
 
 Bools = npt.NDArray[np.bool_]
@@ -165,6 +166,22 @@ class Pools:
         """Attempts of this number, >= 1, after one that was cut off at about this ``limit`` [s]; None: too few."""
         return self._sample("cut off", number, (limit / NEAR, limit * NEAR), epoch)
 
+    def after_any(self, cause: int, number: int) -> Sample | None:
+        """Attempts of this number, >= 1, after an ERROR, whatever the pause, or a CUT_OFF, whatever the limit.
+
+        None: there is none.
+        """
+        asked = ("error" if cause == ERROR else "cut off", number, ANY, ALL)
+        if asked not in self._kept:
+            columns = self._columns.get(asked[:2])
+            self._kept[asked] = None if columns is None else Sample.of(columns[0], *_whole(columns[1], columns[2]))
+        return self._kept[asked]
+
+    def usual_pause(self, number: int) -> float:
+        """Mean pause between an error and an attempt of this number, >= 1 [s]; 0: there is none."""
+        columns = self._columns.get(("error", number))
+        return 0.0 if columns is None else float(columns[3].mean())
+
     def after_error(self, number: int, octave: int, epoch: int) -> Sample | None:
         """Attempts of this number, >= 1, after an error and a pause of this ``octave``; None: too few.
 
@@ -191,7 +208,11 @@ class Pools:
             chosen &= self._epochs[owners.astype(np.intp)] == epoch
         if chosen.sum() < (1 if within == ANY and epoch is None else SUPPORT):
             return None
-        return Sample.of(seconds[chosen], kinds[chosen].astype(np.intp), owners[chosen].astype(np.intp))
+        return Sample.of(seconds[chosen], *_whole(kinds[chosen], owners[chosen]))
+
+
+def _whole(*columns: Any) -> list[Whole]:
+    return [column.astype(np.intp) for column in columns]
 
 
 def octaves(pauses: Array) -> Whole:
@@ -212,7 +233,8 @@ class Record(NamedTuple):
     answers: tuple[float, ...]  # the first ones [s]
     first: float  # start of the oldest call, Unix time [s]; 0: there is none
     last: float  # and of the newest
-    started: Array  # (n,) of each call, Unix time [s]
+    starts: Array  # (n,) of the calls in the table, Unix time [s]
+    versions: Whole  # (n,) of the parameters that each used
 
 
 FIRST_ANSWERS = 20  # that a scale of latency is taken from
@@ -266,6 +288,7 @@ def read(
         min((execution.started for execution in found), default=0.0),
         max((execution.started for execution in found), default=0.0),
         np.array([execution.started for execution in found], np.float64),
+        np.array([execution.version for execution in found], np.intp),
     )
 
 

@@ -148,6 +148,8 @@ class Trainer:
         self._next_upkeep = clock.now() + UPKEEP_AFTER * UPKEEP_EVERY
         self._told_of_lost = False  # that scores were said of executions which nobody has
         self._lost = 0  # executions that were dropped while the store took none
+        self.spent = 0.0  # CPU of all rounds and of upkeep, whichever thread they ran in [s]
+        self.taken_in = 0  # executions that rounds have taken in
         self._back_stop = self._guarded("store", lambda: store.watch(self.hint)) or 0.0
 
     @property
@@ -212,6 +214,14 @@ class Trainer:
     def round(self, *, last: bool = False) -> None:
         """Train everyone once; store when it is time, or when this is the ``last`` round for now."""
         with self.turn:
+            began = time.thread_time()
+            try:
+                self._round(last=last)
+            finally:
+                self.spent += time.thread_time() - began
+
+    def _round(self, *, last: bool) -> None:
+        with self.turn:
             epoch = self.clock.wall() - self.clock.now()
             writer = self.writer
             self._follow(now=last)
@@ -237,7 +247,10 @@ class Trainer:
         """Keep the store in order: retention, compaction, late scores. None where it cannot be done now."""
         kept = {"keep_executions": self.settings.keep_executions, "keep_hours": self.settings.keep_hours}
         moments = upkeep_at(self.clock.wall(), **kept)
-        return self._guarded("upkeep of the store", lambda: self.store.maintain(**moments))
+        began = time.thread_time()
+        upkeep = self._guarded("upkeep of the store", lambda: self.store.maintain(**moments))
+        self.spent += time.thread_time() - began
+        return upkeep
 
     def adopt(self, key: FunctionKey, standing: Standing) -> None:
         """Someone has changed the function's standing: hand it down."""
@@ -347,6 +360,7 @@ class Trainer:
     def _take_in(self, trainee: Trainee, executions: list[Execution]) -> None:
         """Count them, and keep them for the store and for scores to come."""
         subject = trainee.subject
+        self.taken_in += len(executions)
         self._heard(subject.key.name, subject.dependency, executions)
         trainee.seen(executions)
         if subject.tracked:

@@ -148,7 +148,7 @@ def run(house: House) -> list[Any]:
         house.agent.flush()
     return [
         (
-            function.poet.status() | {"faults": 0},
+            function.poet.status() | {"faults": 0, "training_seconds": 0.0},
             dict(function.poet.parameters),
             function.poet.parameters.reason,
             function.poet.explain(),

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from poet.cli import views
-from poet.cli.bounds import check_bounds
+from poet.model.bounds import check_bounds
 from poet.cli.find import find, short_name
 from poet.cli.views import Document
 from poet.cli.words import TIMES

@@ -18,7 +18,7 @@ from poet.settings import Settings, upkeep_at
 from poet.training.late import Pair
 from poet.training.rest import Rest
 from poet.training.trainee import Trainee
-from poet.training.trial import Trial
+from poet.training.trial import Teaching, Trial
 
 T = TypeVar("T")
 
@@ -203,6 +203,10 @@ class Trainer:
                 self._try_out(trainee)
                 self.deliver(trainee)
 
+    def learn(self, step: Callable[[], T]) -> T | None:
+        """A step of a learner that is tried beside a function's own: a fault in it is counted, and it makes way."""
+        return self._learn(step)
+
     def _try_out(self, trainee: Trainee) -> None:
         """Take up the roll-out or the experiment that the function's standing tells of, or let go of what has ended."""
         trials, trial = self._trials, trainee.trial
@@ -234,7 +238,10 @@ class Trainer:
     def _train(self, trainee: Trainee, writer: str, epoch: float, *, all_of_it: bool) -> None:
         executions = trainee.take(writer, epoch, all_of_it=all_of_it)
         if executions:
-            self._take_in(trainee, executions)
+            trial, taken = trainee.trial, executions
+            if isinstance(trial, Teaching):  # before it hears of them, as it may end then
+                executions = [execution for execution in executions if not trial.teaches(execution)]
+            self._take_in(trainee, taken)
         pairs = [] if trainee.late is None else trainee.late.joined()
         if not (executions or pairs):
             return
@@ -268,6 +275,10 @@ class Trainer:
 
     def _rescore(self, trainee: Trainee, pairs: Sequence[Pair]) -> None:
         """Let the learner know of scores that came late."""
+        trial = trainee.trial
+        if isinstance(trial, Teaching) and pairs:
+            self._guarded("trial", lambda: trial.rescored(pairs))
+            pairs = [pair for pair in pairs if not trial.teaches(pair.after)]
         learner = trainee.learner
         if not pairs or learner is None:
             return

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from poet.model.event import Event
     from poet.model.execution import Attempt, Execution, Outcome
     from poet.model.objective import Goal, Objective
+    from poet.model.rollout import RolloutPolicy
     from poet.model.tunable import Choice, Integer, Real, Space
 
 # Loaded when first asked for, so that `import poet` costs next to nothing and never loads numpy.
@@ -114,6 +115,7 @@ _HOMES = {
     "poet.model.event": ("Event",),
     "poet.model.execution": ("Attempt", "Execution", "Outcome"),
     "poet.model.objective": ("Goal", "Objective"),
+    "poet.model.rollout": ("RolloutPolicy",),
     "poet.model.tunable": ("Choice", "Integer", "Real", "Space"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -143,6 +145,7 @@ __all__ = [
     "PoetTimeout",
     "Real",
     "ResultRejected",
+    "RolloutPolicy",
     "Shed",
     "Space",
     "StaleParameters",

@@ -12,7 +12,7 @@ from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from poet.calls.brakes import Brakes
 from poet.calls.cell import Cell, Channel
@@ -38,18 +38,20 @@ from poet.errors import (
 from poet.learners import learner_of, take_up
 from poet.model.contexts import MARK, conditions, parts
 from poet.model.dependency import Dependency
-from poet.model.event import Event
+from poet.model.event import ALARMING, Event, Kind
 from poet.model.execution import Dealt
 from poet.model.fixed import base_of, held
 from poet.model.function import FunctionKey
 from poet.model.objective import Goal, Objective
 from poet.model.parameters import Origin, ParameterSet, Standing
+from poet.model.rollout import RolloutPolicy
 from poet.model.tunable import Choice, Integer, Real, Space, Value
 from poet.options import Options
 from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Incoming, Lot, Probe, ProcessReport, Store
 from poet.settings import Settings, is_served, shown_store, store_path
 from poet.training.trainee import Trainee
-from poet.training.trainer import Faults, Trainer, complain
+from poet.training.trainer import Faults, Trainer, complain, warn
+from poet.training.trials import Trials
 
 FIRST_CALL_WAIT = 0.25  # longest time that a first call waits for what was learned before [s]
 PLANNED = 0.925  # of a budget's share that learning plans hedges with: the rest is for retries, and for clusters
@@ -126,6 +128,11 @@ class Enrolment:
     def kept(self) -> bool:
         """Whether its executions are stored."""
         return self.options.collect_metrics
+
+    @property
+    def rollout(self) -> RolloutPolicy | Literal["direct"] | None:
+        """How new versions that were learned reach its calls; None: as the settings say."""
+        return self.options.rollout
 
     def begin_anew(self) -> None:
         """The next call asks for its plan, and a new trainer counts from it."""
@@ -502,7 +509,14 @@ class Agent:
         return MemoryStore()
 
     def _trainer(self, store: Store, settings: Settings) -> Trainer:
-        return Trainer(store, settings, self.clock, self.report, self.listeners.tell_finished)
+        return Trainer(store, settings, self.clock, self.report, self.listeners.tell_finished, Trials(self._told))
+
+    def _told(self, kind: Kind, trainee: Trainee, detail: str) -> None:
+        """Something has happened to a function's versions: listeners hear of it, and harm is logged."""
+        name = trainee.key.name
+        self.listeners.tell(Event(kind, name, trainee.subject.dependency, detail=detail))
+        if kind in ALARMING:
+            warn(kind.replace("_", " "), name, detail)
 
     def _begin(self, trainer: Trainer) -> None:
         self.trainer = trainer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from poet.app import Agent, Decorated, build
 from poet.errors import ConfigurationError, UnknownArgument
@@ -17,6 +17,7 @@ from poet.model.fixed import spread
 from poet.model.objective import Goal, Objective, scored
 from poet.model.parameters import Change, ParameterSet
 from poet.model.replay import Replay
+from poet.model.rollout import RolloutPolicy
 from poet.model.tunable import Integer, Real, Tunable, Value
 from poet.options import RETRIES, TIMEOUT, USABLE, Algorithm, Options
 from poet.seams import Probe
@@ -337,6 +338,7 @@ def poet(
     score: Score | None = None,
     goals: Mapping[str, Goal] | None = None,
     exploration: float = 0.02,
+    rollout: RolloutPolicy | Literal["direct"] | None = None,
 ) -> Callable[[Callable[P, R]], Tuned[P, R]]: ...
 
 
@@ -400,6 +402,8 @@ def poet(*positional: Any, **named: Any) -> Any:
         "cost": Goal(high=0.05, weight=-20.0)}``. The score is the sum of weight times value.
     exploration: share of a success's value, in [0, 1], that calls may lose on average by trying out values of the
         function's own tunables; 0: nothing is tried.
+    rollout: how versions that were learned reach the calls: a ``RolloutPolicy``, step by step, watched, and taken back
+        where they do harm; ``"direct"``: all calls at once; None: as the settings say, which is step by step.
 
     Raises ConfigurationError (a ValueError) or UnknownArgument (a TypeError) where an argument cannot be. A call
     raises what the function raises; or PoetTimeout (a TimeoutError) where an attempt was cut off, InputRejected (a

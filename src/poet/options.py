@@ -20,6 +20,7 @@ from poet.errors import ConfigurationError, nearest
 from poet.model.dependency import Dependency
 from poet.model.execution import LONGEST_TEXT, MOST_FEATURES
 from poet.model.objective import Goal, Objective
+from poet.model.rollout import RolloutPolicy
 from poet.model.tunable import Choice, Integer, Real, Space, Tunable, Value, shared
 
 Algorithm = Literal["basic", "statistical", "adaptive"]
@@ -75,6 +76,7 @@ class Options:
     score: Score | None = None
     goals: Mapping[str, Goal] | None = None
     exploration: float = EXPLORATION
+    rollout: RolloutPolicy | Literal["direct"] | None = None
     # settled by ``fitted``, not by users
     hedging: bool = False  # whether it may hedge at all
     own: tuple[Own, ...] | None = None  # tunables that are the function's own parameters; None: not known yet
@@ -115,6 +117,8 @@ class Options:
             raise ConfigurationError(f"no enforce_timeout {self.enforce_timeout!r}: {hint}")
         self._check_context()
         self._check_score()
+        if not (self.rollout in (None, "direct") or isinstance(self.rollout, RolloutPolicy)):
+            raise ConfigurationError(f'rollout must be a poet.RolloutPolicy or "direct", got {self.rollout!r}')
         if self.objective is not None and not isinstance(self.objective, Objective):
             raise ConfigurationError(f"objective must be a poet.Objective, got {self.objective!r}")
         for name in ("perceive", "cost"):

@@ -280,10 +280,18 @@ class Store(Protocol):
         """
 
     def rollback(
-        self, function: FunctionKey, to: int | None, *, author: str, reason: str, beside: Sequence[Document] = ()
+        self,
+        function: FunctionKey,
+        to: int | None,
+        *,
+        author: str,
+        reason: str,
+        beside: Sequence[Document] = (),
+        pause: bool = True,
     ) -> Standing:
         """Make an older version live and pause learning, in one step. ``None``: the parent of the live version.
 
+        pause: False: learning goes on as it was.
         It becomes the last good one, and a canary is taken back. Pins stay where the older version agrees with them.
         beside: documents that are kept in the same step, as by ``keep``. Raises UnknownVersion.
         """

@@ -12,6 +12,7 @@ from poet.errors import ConfigurationError, nearest
 from poet.model.aggregate import HOUR
 
 Learning = Literal["off", "observe", "on"]
+Rollout = Literal["canary", "direct"]
 BACKOFF_CAP = 8.0  # longest pause before a retry [s]
 DAY = 24.0 * HOUR  # [s]
 SERVED = ("postgresql://", "postgres://")
@@ -26,6 +27,7 @@ class Settings:
     store: str = "sqlite:///.poet/poet.db"  # relative paths count from ``root``; or ``memory:``, or ``postgresql://…``
     tenant: str = ""  # whose functions these are, in a PostgreSQL store that several share
     learning: Learning = "on"  # off: calls are plain calls; observe: recorded and learned from, nothing applied
+    rollout: Rollout = "canary"  # of learned versions: step by step, or to all calls at once
     buffer: int = 10_000  # executions per function that may wait for training, >= 1 [1]
     train_interval: float = 0.05  # pause between two rounds of training, > 0 [s]
     store_interval: float = 1.0  # longest time that an execution waits to be stored, > 0 [s]
@@ -39,6 +41,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.learning not in get_args(Learning):
             raise ConfigurationError(f"learning must be off, observe or on, got {self.learning!r}")
+        if self.rollout not in get_args(Rollout):
+            raise ConfigurationError(f"rollout must be canary or direct, got {self.rollout!r}")
         if isinstance(self.buffer, bool) or not isinstance(self.buffer, int) or self.buffer < 1:
             raise ConfigurationError(f"buffer must be a whole number >= 1, got {self.buffer!r}")
         for name in ("train_interval", "store_interval", "poll_interval"):

@@ -16,8 +16,12 @@ Kind = Literal[
     "abandoned",  # a body runs on in its thread, behind its limit or where another answer won
     "late",  # an abandoned body has ended after all, ``seconds`` after its start
     "killed",  # an attempt was stopped at its limit, in a process
+    "rolled_back",  # calls have the version of before again, as the new one did harm: ``detail`` tells it in figures
+    "rollout_paused",  # the same, until a person decides
+    "harm_observed",  # the new version does harm, and goes on
     "finished",  # a call is over, whatever came of it: told later, off the call path, to those who ask for it
 ]
+ALARMING: tuple[Kind, ...] = ("rolled_back", "rollout_paused", "harm_observed")
 KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]  # the Literal's own list
 
 

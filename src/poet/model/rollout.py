@@ -1,8 +1,8 @@
 """A roll-out: how a new version reaches more and more calls, and what became of it.
 
-proposed → canary (a step after the other) → bake → done; from each of the first three to rolled back, and to paused
-and back. While it is a canary, few calls get the new version; in the bake it is live, and few still get the old one, so
-that there is something to compare with.
+proposed → canary (a step after the other) → bake → done; from each of the first three to rolled back (it did harm), to
+withdrawn (a person, or a better one, ended it), and to paused and back. While it is a canary, few calls get the new
+version; in the bake it is live, and few still get the old one, so that there is something to compare with.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from poet.model.tunable import Value
 
 Advance = Literal["exposure", "evidence"]
 OnHarm = Literal["roll back", "pause", "observe"]
-Phase = Literal["proposed", "canary", "bake", "done", "rolled back"]
+Phase = Literal["proposed", "canary", "bake", "done", "rolled back", "withdrawn"]
 KIND = "rollout"
-ENDED: tuple[Phase, ...] = ("done", "rolled back")
+ENDED: tuple[Phase, ...] = ("done", "rolled back", "withdrawn")
 MOST_NOTES = 40  # of a roll-out's log
 
 

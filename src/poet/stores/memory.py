@@ -148,14 +148,22 @@ class MemoryStore:
             return self._changed(kept, places, rules.published_as(alias), version, draft.author, draft.reason)
 
     def rollback(
-        self, function: FunctionKey, to: int | None, *, author: str, reason: str, beside: Sequence[Document] = ()
+        self,
+        function: FunctionKey,
+        to: int | None,
+        *,
+        author: str,
+        reason: str,
+        beside: Sequence[Document] = (),
+        pause: bool = True,
     ) -> Standing:
         """Make an older version live and pause learning. Raises UnknownFunction, UnknownVersion, StaleDocument."""
         with self._open():
             kept = self._of(function)
             target = self._version(kept, kept.live.parent if to is None else to)
             self._write(kept, rules.beside(beside, function, target))
-            kept.paused = rules.pause_text(reason, author, f"rolled back to version {target}")
+            if pause:
+                kept.paused = rules.pause_text(reason, author, f"rolled back to version {target}")
             kept.pinned = rules.lasting_pins(kept.pinned, kept.versions[target - 1])
             places = rules.after_rollback(kept.places, target, pinned=bool(kept.pinned))
             return self._changed(kept, places, "rollback", target, author, reason)

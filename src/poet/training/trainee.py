@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import inf, isnan, nan
 from struct import Struct
-from typing import Any, Generic, Protocol, TypeVar, overload
+from typing import Any, Generic, Literal, Protocol, TypeVar, overload
 
 from poet.model.contexts import MARK
 from poet.model.execution import Execution, Feedback, Outcome, Record, from_record
 from poet.model.fixed import held
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
+from poet.model.rollout import RolloutPolicy
 from poet.model.tunable import Value
 from poet.seams import FunctionRecord, Learner, Lot, Probe
 from poet.training.late import Late
@@ -43,6 +44,10 @@ class Subject(Protocol):
     @property
     def rate(self) -> float:
         """Weight of the newest execution in the moving averages, in (0, 1] [1]."""
+
+    @property
+    def rollout(self) -> RolloutPolicy | Literal["direct"] | None:
+        """How new versions that were learned reach its calls; None: as the settings say."""
 
     @property
     def tracked(self) -> bool:

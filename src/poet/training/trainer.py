@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from poet.errors import StaleParameters, StoreAway, StoreError, UnknownFunction
 from poet.kernels.pieces import in_pieces
@@ -38,6 +38,13 @@ def complain(message: str, *facts: object) -> None:
     logging.getLogger("poet").error(message, *facts)
 
 
+def warn(what: str, function: str, detail: str) -> None:
+    """Log at level WARNING under the name "poet" what has happened to a function's versions."""
+    import logging  # needed only where something is wrong
+
+    logging.getLogger("poet").warning("%s of %s: %s", what, function, detail)
+
+
 class Faults:
     """Counts faults and logs each kind once: learning never breaks a call, and never fills a log."""
 
@@ -60,8 +67,14 @@ class Faults:
             complain("%s (calls go on; counted from now on, not logged again)", text)
 
 
-Trials = Callable[["Trainer", Trainee, Trial | None], Trial | None]
-"""What takes care of a function from now on, by its standing; given what did so until now."""
+class Tried(Protocol):
+    """Which versions go through a trial, and what takes care of it."""
+
+    def take_up(self, trainer: Trainer, trainee: Trainee, before: Trial | None) -> Trial | None:
+        """What takes care of the function from now on, by its standing; ``before``: what did so until now."""
+
+    def propose(self, trainer: Trainer, trainee: Trainee, draft: ParameterSet, *, urgent: bool) -> bool:
+        """A learner proposes ``draft``. Gives whether it was dealt with; False: make it live at once."""
 
 
 class GivingWay:
@@ -93,12 +106,12 @@ class Trainer:
         clock: Clock,
         report: Callable[[], ProcessReport],
         heard: Callable[[str, str, Sequence[Execution]], None] = lambda function, dependency, executions: None,
-        trials: Trials | None = None,
+        trials: Tried | None = None,
     ) -> None:
         """report: how this process fares.
 
         heard: tells who listens of finished calls of a function, by its name, of a dependency.
-        trials: makes what takes care of a function's roll-out or experiment; None: there are none.
+        trials: takes care of roll-outs and experiments; None: what is learned is live at once.
         """
         self.store, self.settings, self.clock = store, settings, clock
         self.applies = settings.learning == "on"  # whether suggestions are published
@@ -121,6 +134,11 @@ class Trainer:
         self._told_of_lost = False  # that scores were said of executions which nobody has
         self._lost = 0  # executions that were dropped while the store took none
         self._back_stop = self._guarded("store", lambda: store.watch(self.hint)) or 0.0
+
+    @property
+    def writer(self) -> str:
+        """Names this process's executions."""
+        return self._report().writer
 
     @property
     def dropped(self) -> int:
@@ -174,7 +192,7 @@ class Trainer:
         """Train everyone once; store when it is time, or when this is the ``last`` round for now."""
         with self.turn:
             epoch = self.clock.wall() - self.clock.now()
-            writer = self._report().writer
+            writer = self.writer
             self._follow(now=last)
             now = self.clock.now()
             storing = last or now - self._stored >= self.settings.store_interval
@@ -211,7 +229,7 @@ class Trainer:
         """Take up the roll-out or the experiment that the function's standing tells of, or let go of what has ended."""
         trials, trial = self._trials, trainee.trial
         if trials is not None and (trial is not None or trainee.standing.steering):
-            trainee.trial = self._guarded("trial", lambda: trials(self, trainee, trial))
+            trainee.trial = self._guarded("trial", lambda: trials.take_up(self, trainee, trial))
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -285,6 +303,9 @@ class Trainer:
         after, before = [pair.after for pair in pairs], [pair.before for pair in pairs]
         self._remind(trainee, learner, after)
         self._guarded("learning", lambda: learner.rescored(after, before))
+        trial = trainee.trial
+        if trial is not None:
+            self._guarded("trial", lambda: trial.rescored(after, before))
         trainee.taught = True
 
     def _remind(self, trainee: Trainee, learner: Learner, executions: Sequence[Execution]) -> None:
@@ -307,9 +328,10 @@ class Trainer:
         """Take up what the learner suggests, where it should look at what it knows."""
         if not self.applies or trainee.standing.paused or not self._may_look(trainee, learner, now=now):
             return
+        urgent = self._guarded("learning", learner.due) == 2
         suggestion = self._learn(lambda: learner.suggest(trainee.standing.live))
         if suggestion is not None:
-            self._publish(trainee, suggestion)
+            self._publish(trainee, suggestion, urgent=urgent)
         self.deliver(trainee)
 
     def _may_look(self, trainee: Trainee, learner: Learner, *, now: bool) -> bool:
@@ -328,9 +350,9 @@ class Trainer:
             self._fault("store", error)
         return bool(self._guarded("learning", learner.due))
 
-    def _publish(self, trainee: Trainee, suggestion: Suggestion) -> None:
+    def _publish(self, trainee: Trainee, suggestion: Suggestion, *, urgent: bool = False) -> None:
         trial = trainee.trial
-        if trial is not None and self._guarded("trial", lambda: trial.suggested(suggestion)):
+        if trial is not None and self._guarded("trial", lambda: trial.suggested(suggestion, urgent=urgent)):
             return
         live = trainee.standing.live
         values = trainee.with_pins(suggestion.values)
@@ -349,9 +371,11 @@ class Trainer:
             created=self.clock.wall(),
         )
         try:
+            if self._trials is not None and self._trials.propose(self, trainee, draft, urgent=urgent):
+                return
             standing = self.store.publish(trainee.key, draft, expected=trainee.standing.generation)
         except StaleParameters:
-            self._reload(trainee.key)
+            self.reload(trainee.key)
         except StoreError as error:
             # The store is away: use what was learned all the same. It is offered again with the next executions.
             self._fault("store", error)
@@ -414,7 +438,7 @@ class Trainer:
             try:
                 standing = self.store.publish(trainee.key, live, expected=trainee.standing.generation)
             except StaleParameters:
-                self._reload(trainee.key)
+                self.reload(trainee.key)
             except StoreError:
                 trainee.draft = True
                 if not trainee.unsaved and not trainee.feedback:
@@ -441,7 +465,7 @@ class Trainer:
         lost = late.lost
         pairs: list[Pair] = []
         if found is not None:
-            pairs = late.found(found, lost=self._report().writer if last else "", now=self.clock.wall())
+            pairs = late.found(found, lost=self.writer if last else "", now=self.clock.wall())
         late.stored()
         self._lost_to_learning(trainee, lost)
         return pairs
@@ -472,7 +496,7 @@ class Trainer:
         learner = trainee.learner
         if learner is None:
             return
-        writer = self._report().writer
+        writer = self.writer
         if now and self.store.away:
             state = self._guarded("learning", learner.dump)
             if state is not None:  # for whoever starts on this host meanwhile
@@ -529,9 +553,10 @@ class Trainer:
         self._generation = generation
         for key in changed:
             if key in self.trainees:
-                self._reload(key)
+                self.reload(key)
 
-    def _reload(self, key: FunctionKey) -> None:
+    def reload(self, key: FunctionKey) -> None:
+        """Take over what holds for a function now, where it is not what is known."""
         standing = self._guarded("store", lambda: self.store.standing(key))
         if standing is not None and standing.generation != self.trainees[key].standing.generation:
             self.adopt(key, standing)

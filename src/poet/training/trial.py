@@ -25,8 +25,14 @@ class Trial(Protocol):
         It may change the function's standing through the trainer (``Trainer.adopt``), and so end itself.
         """
 
-    def suggested(self, suggestion: Suggestion) -> bool:
-        """The function's learner has an idea: whether it was dealt with here, so that it is not to be published."""
+    def rescored(self, executions: Sequence[Execution], before: Sequence[Execution]) -> None:
+        """Scores that came late, as a learner is told of them (``seams.Learner.rescored``)."""
+
+    def suggested(self, suggestion: Suggestion, *, urgent: bool) -> bool:
+        """The function's learner has an idea: whether it was dealt with here, so that it is not to be published.
+
+        urgent: the live version fails, and it cannot wait.
+        """
 
     def stored(self, *, last: bool) -> None:
         """Executions were just handed to the store: tell others what was seen, hear what they have. Raises StoreError.

@@ -1,0 +1,157 @@
+"""Which versions go through a trial, and what takes care of it: of all functions of a process."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import log
+from typing import NamedTuple
+
+from poet.errors import StaleParameters, StoreAway
+from poet.model.function import FunctionKey
+from poet.model.parameters import ParameterSet
+from poet.model.rollout import KIND, Rollout, RolloutPolicy, changes_of
+from poet.model.tunable import Value
+from poet.seams import Store
+from poet.training.rollouts import RolloutTrial, Tell, silent
+from poet.training.trainee import Trainee
+from poet.training.trainer import Trainer
+from poet.training.trial import Trial
+
+FIRST_REST = 60.0  # after harm, the same region is left alone for so long [s] ...
+GROWTH = 4.0  # ... and each time so many times longer ...
+LONGEST_REST = 86_400.0  # ... up to this [s]
+NEAR = 0.5  # of the way to what did harm: from there on it is the same region
+
+
+class Refusal(NamedTuple):
+    """A change that did harm."""
+
+    changes: Mapping[str, tuple[Value | None, Value | None]]
+    until: float  # Unix time [s]
+
+    def covers(self, live: Mapping[str, Value], draft: Mapping[str, Value]) -> bool:
+        """Whether to go from ``live`` to ``draft`` is to go most of the same way again."""
+        return all(_towards(live.get(name), draft.get(name), after) for name, (_, after) in self.changes.items())
+
+
+class Trials:
+    """Makes roll-outs of what learning proposes, and takes up those that the store tells of."""
+
+    def __init__(self, tell: Tell = silent, automatic: Callable[[Trainee], bool] = lambda trainee: True):
+        """tell: of what has happened. automatic: whether a roll-out may go on to all calls without a person."""
+        self._tell, self._automatic = tell, automatic
+        self._refusals: dict[FunctionKey, list[Refusal]] = {}
+
+    def take_up(self, trainer: Trainer, trainee: Trainee, before: Trial | None) -> Trial | None:
+        """What takes care of the function from now on, by its standing; ``before``: what did so until now."""
+        standing = trainee.standing
+        for document in standing.steering:
+            if document.kind != KIND:
+                continue
+            rollout = Rollout.of(document)
+            if rollout.phase == "canary" and (standing.canary is None or standing.canary.version != rollout.version):
+                continue  # taken back by hand, and about to be closed
+            if isinstance(before, RolloutTrial) and before.rollout.name == rollout.name:
+                before.follow(rollout, document.revision)
+                return before
+            return self._trial(trainer, trainee, rollout, document.revision)
+        if isinstance(before, RolloutTrial):
+            self._refusals.pop(trainee.key, None)  # it may have ended in harm
+            if before.local:
+                return before
+        return None
+
+    def propose(self, trainer: Trainer, trainee: Trainee, draft: ParameterSet, *, urgent: bool) -> bool:
+        """A learner proposes ``draft``. Gives whether it was dealt with; False: make it live at once.
+
+        Raises StoreError other than that the store is away; StaleParameters is dealt with.
+        """
+        policy = trainee.subject.rollout or trainer.settings.rollout
+        if policy == "direct":
+            return False
+        if policy == "canary":
+            policy = RolloutPolicy()
+        standing, now = trainee.standing, trainer.clock.wall()
+        if not urgent and any(
+            now < refusal.until and refusal.covers(standing.live, draft)
+            for refusal in self._known_refusals(trainer.store, trainee.key)
+        ):
+            return True
+        begun = begin(standing.live, draft, policy, now, urgent=urgent)
+        try:
+            after = trainer.store.publish(
+                trainee.key,
+                draft,
+                expected=standing.generation,
+                alias="canary",
+                beside=[begun.document(trainee.key)],
+            )
+        except StaleParameters:
+            trainer.reload(trainee.key)
+        except StoreAway:
+            number = min(standing.live.version, 1) - 1  # none that the store could give: 0, and below where it is taken
+            trainee.standing = standing._replace(canary=draft.changed(version=number))
+            local = replace(begun, version=number)
+            trainee.trial = self._trial(trainer, trainee, local, 0)
+            trainer.deliver(trainee)
+        else:
+            trainer.adopt(trainee.key, after)
+        return True
+
+    def _trial(self, trainer: Trainer, trainee: Trainee, rollout: Rollout, revision: int) -> RolloutTrial:
+        return RolloutTrial(trainer, trainee, rollout, revision, self._tell, lambda: self._automatic(trainee))
+
+    def _known_refusals(self, store: Store, key: FunctionKey) -> list[Refusal]:
+        known = self._refusals.get(key)
+        if known is None:
+            try:
+                known = refusals([Rollout.of(document) for document in store.documents(KIND, key)])
+            except StoreAway:
+                return []
+            self._refusals[key] = known
+        return known
+
+
+def begin(
+    live: ParameterSet, draft: ParameterSet, policy: RolloutPolicy, now: float, *, urgent: bool = False
+) -> Rollout:
+    """A roll-out of ``draft``, at its first step. Its version is told by the store. now: Unix time [s]."""
+    rollout = Rollout(
+        name=f"{int(1000 * now):012x}-{secrets.token_hex(2)}",
+        base=live.version,
+        version=0,
+        changes=changes_of(live, draft),
+        policy=policy,
+        urgent=urgent,
+        phase="canary",
+        author=draft.author,
+        reason=draft.reason,
+        begun=now,
+    )
+    assert rollout.stage is not None
+    return rollout.noted(now, f"canary at {100 * rollout.stage.share:.3g} %", draft.reason)
+
+
+def refusals(rollouts: list[Rollout]) -> list[Refusal]:
+    """What did harm, and how long each is left alone: longer each time, where it was tried again."""
+    found: list[Refusal] = []
+    for rollout in sorted(rollouts, key=lambda rollout: rollout.begun):
+        if rollout.phase != "rolled back" or rollout.verdict != "harm" or not rollout.log:
+            continue
+        before = {name: pair[0] for name, pair in rollout.changes.items() if pair[0] is not None}
+        after = {name: pair[1] for name, pair in rollout.changes.items() if pair[1] is not None}
+        times = sum(refusal.covers(before, after) for refusal in found)
+        rest = min(FIRST_REST * GROWTH**times, LONGEST_REST)
+        found.append(Refusal(rollout.changes, rollout.log[-1].at + rest))
+    return found
+
+
+def _towards(live: Value | None, draft: Value | None, refused: Value | None) -> bool:
+    """Whether ``draft`` lies most of the way, or beyond, from ``live`` to what was refused."""
+    numbers = [value for value in (live, draft, refused) if isinstance(value, int | float)]
+    if len(numbers) < 3 or any(isinstance(value, bool) for value in numbers):
+        return draft == refused and draft != live
+    here, there, bad = (log(value) if min(numbers) > 0 else value for value in numbers)
+    return (there - here) * (bad - here) >= NEAR * (bad - here) ** 2 if bad != here else there == bad

@@ -8,7 +8,7 @@ import random
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -47,7 +47,7 @@ from poet.model.parameters import Origin, ParameterSet, Standing
 from poet.model.rollout import RolloutPolicy
 from poet.model.tunable import Choice, Integer, Real, Space, Value
 from poet.options import Options
-from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Incoming, Lot, Probe, ProcessReport, Store
+from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Incoming, Learner, Lot, Probe, ProcessReport, Store
 from poet.settings import Settings, is_served, shown_store, store_path
 from poet.training.trainee import Trainee
 from poet.training.trainer import Faults, Trainer, complain, warn
@@ -509,7 +509,18 @@ class Agent:
         return MemoryStore()
 
     def _trainer(self, store: Store, settings: Settings) -> Trainer:
-        return Trainer(store, settings, self.clock, self.report, self.listeners.tell_finished, Trials(self._told))
+        return Trainer(store, settings, self.clock, self.report, self.listeners.tell_finished, self._trials())
+
+    def _trials(self) -> Trials:
+        return Trials(self._arm_learner, self.report, self._told)
+
+    def _arm_learner(self, trainee: Trainee, given: Mapping[str, Value]) -> Learner:
+        """The learner of an experiment's arm: as the function's own, but for what was said of it."""
+        enrolment = self.enrolments[trainee.key]
+        changes: dict[str, Any] = {"learning_algorithm" if name == "learner" else name: x for name, x in given.items()}
+        options = replace(enrolment.options, **changes)
+        budget = PLANNED * enrolment.brakes.spec.budget.share
+        return learner_of(options, options.objective or USUAL_OBJECTIVE, self.coin.getrandbits(32), budget)
 
     def _told(self, kind: Kind, trainee: Trainee, detail: str) -> None:
         """Something has happened to a function's versions: listeners hear of it, and harm is logged."""

@@ -9,10 +9,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from poet.cli import views
-from poet.model.bounds import check_bounds
 from poet.cli.find import find, short_name
 from poet.cli.views import Document
 from poet.errors import ConfigurationError, StaleParameters
+from poet.model.bounds import check_bounds
 from poet.model.insight import Analysed, Insight, OptimizationInsights
 from poet.model.parameters import ParameterSet
 from poet.seams import FunctionRecord, Store

@@ -8,11 +8,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from poet.cli import views
-from poet.model.bounds import check_bounds
 from poet.cli.find import find, short_name
 from poet.cli.views import Document
 from poet.cli.words import TIMES
 from poet.errors import ConfigurationError, StoreAway, StoreCorrupt, StoreError, StoreTooNew, nearest
+from poet.model.bounds import check_bounds
 from poet.model.execution import Execution
 from poet.model.explanation import Explanation
 from poet.model.fixed import base_of, spelt, spread

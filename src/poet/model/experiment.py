@@ -1,4 +1,4 @@
-"""An experiment: which strategies are tried beside each other on a function's calls, by which rules, and what came of it.
+"""An experiment: which strategies are tried beside each other on a function's calls, how, and what came of it.
 
 It is replaced as a whole with every change. What it compares never changes: who wants other arms, shares or rules ends
 it and starts another one, as calls that were dealt by other rules would pass for its own.
@@ -33,6 +33,7 @@ LEAST_SHARE = 0.01
 LONGEST_BLOCK = 86_400.0  # [s]
 MOST_VERSIONS = 100  # of an arm, the newest, that its calls are known by
 MOST_NOTES = 40  # of its log
+LEARNERS = ("adaptive", "basic", "statistical")
 LEARNING = ("learner", "learning_rate", "convergence_threshold", "exploration")  # what may be said of a learner
 WORTH: Mapping[str, float] = MappingProxyType(
     {"utility": 0.02, "success": 0.01, "latency": 0.05, "score": 0.02, "cost": 0.05}
@@ -82,7 +83,9 @@ class Strategy:
             )
         for option in self.options:
             if option not in LEARNING:
-                raise ConfigurationError(f"{self.name}: a learner has no option {option!r}: {nearest(option, LEARNING)}")
+                raise ConfigurationError(
+                    f"{self.name}: a learner has no option {option!r}: {nearest(option, LEARNING)}"
+                )
         if self.kind == "parameters" and not self.values:
             raise ConfigurationError(f"{self.name}: say values, for instance timeout=2; or that it is {CONTROL}")
         if not _number(self.share) or not 0 <= self.share < 1:
@@ -223,6 +226,11 @@ class Experiment:
         """Of its blocks and hosts."""
         return f"{self.name}/{self.begun!r}"
 
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self.phase == "ended"
+
     def place(self, name: str) -> int:
         """Of an arm. Raises ConfigurationError."""
         names = [arm.name for arm in self.arms]
@@ -230,7 +238,7 @@ class Experiment:
             raise ConfigurationError(f"{self.name} has no arm {name!r}: {nearest(name, names)}")
         return names.index(name)
 
-    def noted(self, at: float, what: str, why: str, **changes: Any) -> Experiment:
+    def noted(self, at: float, what: str, why: str, /, **changes: Any) -> Experiment:
         """The same with an entry more in its log, and with ``changes``."""
         return replace(self, log=(*self.log, Note(at, what, why))[-MOST_NOTES:], **changes)
 
@@ -303,6 +311,29 @@ _PLAIN = (
     "promoted",
     "sentence",
 )
+
+
+def strategy(name: str, given: Mapping[str, Value] | str, share: float = 0.0) -> Strategy:
+    """An arm as people write it: values by name; or what its learner is, ``{"learner": "basic"}``; or ``"live"``.
+
+    Raises ConfigurationError.
+
+    >>> strategy("old", {"learner": "basic"}).kind, strategy("now", "live").kind, strategy("a", {"timeout": 2.0}).kind
+    ('learner', 'live', 'parameters')
+    """
+    if isinstance(given, str):
+        if given != CONTROL:
+            raise ConfigurationError(f"{name}: an arm is values by name, a learner or {CONTROL!r}, got {given!r}")
+        return Strategy(name=name, kind="live", share=share)
+    if "learner" not in given:
+        return Strategy(name=name, values=given, share=share)
+    if given["learner"] not in LEARNERS:
+        raise ConfigurationError(f"{name}: no learner {given['learner']!r}: {nearest(str(given['learner']), LEARNERS)}")
+    for option in ("learning_rate", "convergence_threshold", "exploration"):
+        value = given.get(option, 0.5)
+        if not _number(value) or not 0 <= value <= 1 or (value == 0 and option != "exploration"):  # type: ignore[operator]
+            raise ConfigurationError(f"{name}: {option} must be in (0, 1], got {value!r}")
+    return Strategy(name=name, kind="learner", options=given, share=share)
 
 
 def with_control(arms: Sequence[Strategy]) -> tuple[Strategy, ...]:

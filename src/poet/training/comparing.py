@@ -68,9 +68,7 @@ def read(experiment: Experiment, evidence: Evidence) -> Reading:
     log_e = evidence.ratio.log_e if evidence.ratio.segments else 0.0
     running = [each for place, each in enumerate(against, 1) if not experiment.arms[place].ended]
     decided = bool(running) and all(each.verdict != "undecided" for each in running)
-    better = sorted(
-        (each for each in running if each.verdict == "better"), key=lambda each: -rules.sign * each.value
-    )
+    better = sorted((each for each in running if each.verdict == "better"), key=lambda each: -rules.sign * each.value)
     best = better[0].arm if decided and better else ""
     units = 0
     if rules.assignment != "call":
@@ -231,7 +229,11 @@ def sentence(experiment: Experiment, reading: Reading) -> str:
             worth = amount(rules.metric, rules.worth)
             said.append(f"{each.arm} and {control} are the same: what differs is less than {worth} ({between})")
         elif math.isfinite(each.low):
-            rest = "" if not each.needed else f"; some {_round(each.needed)} more calls would show {_least(experiment)}"
+            rest = (
+                ""
+                if not each.needed
+                else f"; some {_round(each.needed)} more {_things(experiment)} would show {_least(experiment)}"
+            )
             said.append(f"{each.arm} and {control} are not told apart yet ({between}){rest}")
         else:
             said.append(f"nothing is known of {each.arm} against {control} yet")
@@ -319,6 +321,10 @@ def _after(experiment: Experiment, reading: Reading) -> str:
     if experiment.rules.assignment == "call":
         return calls
     return f"{reading.units} {experiment.rules.assignment}s of {calls}"
+
+
+def _things(experiment: Experiment) -> str:
+    return "calls" if experiment.rules.assignment == "call" else f"{experiment.rules.assignment}s"
 
 
 def _least(experiment: Experiment) -> str:

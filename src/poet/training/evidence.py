@@ -25,7 +25,6 @@ UNITS_PLANNED = 60.0  # at which the bounds are narrowest
 BAD = 0.2  # share of failed calls from which on a block is an event ...
 WORSE = 2.0  # ... and at least so many times the usual one
 GAP = 1000  # blocks without calls between two that were, at most, so that both are kept as one range
-NOTHING = "nothing"
 
 Pair = tuple[int, int]  # places of two arms, the lower first
 
@@ -96,7 +95,7 @@ class Evidence:
     latencies: dict[Pair, Effect]  # the same of log seconds, for the guard: the control's pairs only
     failed: dict[Pair, CoinTest]
     slow: dict[Pair, CoinTest]
-    ratio: SampleRatio = SampleRatio()
+    ratio: SampleRatio = field(default_factory=SampleRatio)
     units: dict[str, Unit] = field(default_factory=dict)
     folded: list[list[int]] = field(default_factory=list)  # ranges of blocks that are in the effects
     usual: list[float] = field(default_factory=lambda: [0.0, 0.0])  # blocks folded, and their shares of failures
@@ -147,6 +146,13 @@ class Evidence:
         for happened, tests in ((call.failed, self.failed), (call.slow, self.slow)):
             for pair, one, share in self._pairs(call.arm, call.shares, tests) if happened else ():
                 tests[pair] = tests[pair].add(share, one, 1)
+
+    def scored(self, arm: int, shares: tuple[float, ...], outcome: float) -> None:
+        """What a call that was missing is worth after all, where each draws its own arm."""
+        tally = self.arms[arm]
+        tally.missing, tally.told, tally.total = tally.missing - 1, tally.told + 1, tally.total + outcome
+        for pair, one, share in self._pairs(arm, shares, self.effects):
+            self.effects[pair] = self.effects[pair].add(one, share, outcome)
 
     def add_to(self, key: str, call: Call) -> None:
         """A call more of a block or host."""
@@ -259,15 +265,13 @@ class Evidence:
             for tests, name in ((found.failed, "failed"), (found.slow, "slow")):
                 tests.update({_pair(each): CoinTest.from_state(state) for each, state in told[name].items()})
             found.ratio = SampleRatio.from_state(told["ratio"])
-            found.units = {
-                key: Unit(arm, tuple(shares), *rest) for key, (arm, shares, *rest) in told["units"].items()
-            }
+            found.units = {key: Unit(arm, tuple(shares), *rest) for key, (arm, shares, *rest) in told["units"].items()}
             found.folded, found.usual = told["folded"], told["usual"]
             found.crossed, found.late, found.unknown = told["lost"]
-            if len(found.arms) != len(experiment.arms):
-                raise ValueError(f"{len(found.arms)} arms")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"evidence of {experiment.name} cannot be read: {error!r}") from error
+        if len(found.arms) != len(experiment.arms):
+            raise ValueError(f"evidence of {experiment.name} cannot be read: it is of {len(found.arms)} arms")
         return found
 
 

@@ -294,18 +294,17 @@ class Trainer:
     def _rescore(self, trainee: Trainee, pairs: Sequence[Pair]) -> None:
         """Let the learner know of scores that came late."""
         trial = trainee.trial
-        if isinstance(trial, Teaching) and pairs:
-            self._guarded("trial", lambda: trial.rescored(pairs))
-            pairs = [pair for pair in pairs if not trial.teaches(pair.after)]
+        if trial is not None and pairs:
+            all_after, all_before = [pair.after for pair in pairs], [pair.before for pair in pairs]
+            self._guarded("trial", lambda: trial.rescored(all_after, all_before))
+            if isinstance(trial, Teaching):
+                pairs = [pair for pair in pairs if not trial.teaches(pair.after)]
         learner = trainee.learner
         if not pairs or learner is None:
             return
         after, before = [pair.after for pair in pairs], [pair.before for pair in pairs]
         self._remind(trainee, learner, after)
         self._guarded("learning", lambda: learner.rescored(after, before))
-        trial = trainee.trial
-        if trial is not None:
-            self._guarded("trial", lambda: trial.rescored(after, before))
         trainee.taught = True
 
     def _remind(self, trainee: Trainee, learner: Learner, executions: Sequence[Execution]) -> None:

@@ -7,7 +7,6 @@ from typing import Protocol, runtime_checkable
 
 from poet.model.execution import Execution
 from poet.seams import Lot, Probe, Suggestion
-from poet.training.late import Pair
 
 
 class Trial(Protocol):
@@ -47,6 +46,3 @@ class Teaching(Protocol):
 
     def teaches(self, execution: Execution) -> bool:
         """Whether this is not for the function's own learner. Cheap; never raises."""
-
-    def rescored(self, pairs: Sequence[Pair]) -> None:
-        """Scores of executions that came late, the function's own learner's among them."""

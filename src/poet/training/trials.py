@@ -9,11 +9,13 @@ from math import log
 from typing import NamedTuple
 
 from poet.errors import StaleParameters, StoreAway
+from poet.model import experiment as experiments
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet
 from poet.model.rollout import KIND, Rollout, RolloutPolicy, changes_of
 from poet.model.tunable import Value
-from poet.seams import Store
+from poet.seams import ProcessReport, Store
+from poet.training.experiment import ExperimentTrial, Learners
 from poet.training.rollouts import RolloutTrial, Tell, silent
 from poet.training.trainee import Trainee
 from poet.training.trainer import Trainer
@@ -39,8 +41,18 @@ class Refusal(NamedTuple):
 class Trials:
     """Makes roll-outs of what learning proposes, and takes up those that the store tells of."""
 
-    def __init__(self, tell: Tell = silent, automatic: Callable[[Trainee], bool] = lambda trainee: True):
-        """tell: of what has happened. automatic: whether a roll-out may go on to all calls without a person."""
+    def __init__(
+        self,
+        learners: Learners,
+        report: Callable[[], ProcessReport],
+        tell: Tell = silent,
+        automatic: Callable[[Trainee], bool] = lambda trainee: True,
+    ) -> None:
+        """learners: of an experiment's arms. report: how this process fares. tell: of what has happened.
+
+        automatic: whether a roll-out may go on to all calls without a person.
+        """
+        self._learners, self._report = learners, report
         self._tell, self._automatic = tell, automatic
         self._refusals: dict[FunctionKey, list[Refusal]] = {}
 
@@ -48,8 +60,11 @@ class Trials:
         """What takes care of the function from now on, by its standing; ``before``: what did so until now."""
         standing = trainee.standing
         for document in standing.steering:
-            if document.kind != KIND:
-                continue
+            if document.kind == experiments.KIND:
+                if isinstance(before, ExperimentTrial) and before.name == document.name:
+                    before.follow(document)
+                    return before
+                return ExperimentTrial(trainer, trainee, document, self._learners, self._report, self._tell)
             rollout = Rollout.of(document)
             if rollout.phase == "canary" and (standing.canary is None or standing.canary.version != rollout.version):
                 continue  # taken back by hand, and about to be closed
@@ -68,6 +83,8 @@ class Trials:
 
         Raises StoreError other than that the store is away; StaleParameters is dealt with.
         """
+        if isinstance(trainee.trial, ExperimentTrial):
+            return False  # it is watched there
         policy = trainee.subject.rollout or trainer.settings.rollout
         if policy == "direct":
             return False

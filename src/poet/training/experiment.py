@@ -1,0 +1,591 @@
+"""An experiment as one process sees it: deals its arms, teaches their learners, pools what was seen, and decides.
+
+Whoever decides first decides for all: each change is a compare-and-set, and the others follow. While the store is away
+the arms and shares stay as they are and what is seen is kept here, to be told later; harm is answered here at once.
+"""
+
+from __future__ import annotations
+
+import base64
+import heapq
+import json
+import math
+from bisect import bisect
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate, count
+from typing import Any
+
+from poet.errors import StaleParameters, StoreError, UnknownFunction
+from poet.kernels.online.exceedance import Limit
+from poet.model.blocks import block_of
+from poet.model.document import Document
+from poet.model.event import Kind
+from poet.model.execution import Execution, Outcome
+from poet.model.experiment import Experiment
+from poet.model.parameters import ParameterSet
+from poet.model.tunable import Value
+from poet.seams import Arm, Learner, Lot, Probe, ProcessReport, Reminded, Suggestion
+from poet.training import evidence as keeping
+from poet.training.deciding import decided
+from poet.training.evidence import Call, Evidence, pooled
+from poet.training.late import Late
+from poet.training.trainee import Trainee
+from poet.training.trainer import Trainer
+
+ARM = "arm"  # kind of the documents in which arms' learners keep what they know
+SERIES = "effect"  # kind of the documents that tell how the effects went
+POINTS = 200  # of a series; then every second one goes
+LONGEST_WAIT = 120.0  # a call waits no longer for those that began before it [s]
+FOREVER = 1e15  # a block that does not end [s]
+GRACE = 3.0  # after the end of a block, until what all processes saw of it is told [s]
+CAP = 8.0  # longest pause before a retry [s]
+MOST_WAITING = 20_000  # calls
+CROWD = 20.0  # processes per second that each reads: so 100 of them read each other every 5 s
+
+Learners = Callable[[Trainee, Mapping[str, Value]], Learner]
+"""Makes the learner of an arm, by the options that were said of it."""
+Tell = Callable[[Kind, Trainee, str], None]
+
+
+class ExperimentTrial:
+    """One experiment of one function, in one process."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        trainee: Trainee,
+        document: Document,
+        learners: Learners,
+        report: Callable[[], ProcessReport],
+        tell: Tell = lambda kind, trainee, detail: None,
+    ) -> None:
+        """document: that keeps it. report: tells the host. Raises ValueError where the document cannot be read."""
+        self.experiment = Experiment.of(document)
+        self.evidence = Evidence.of(self.experiment)
+        self._revision = document.revision
+        self._trainer, self._trainee, self._make, self._report = trainer, trainee, learners, report
+        self._tell = tell
+        self._shares: list[tuple[float, ...]] = []  # of all arms, as they were, the newest last
+        self._arms: dict[int, int] = {}  # place of an arm by the version that its calls got
+        self._lives: set[int] = set()  # versions that were live meanwhile
+        self._known: dict[int, ParameterSet] = {}
+        self._learners: dict[int, Learner] = {}
+        self._numbers = count()
+        self._waiting: list[tuple[float, int, Call]] = []  # heap of calls, by when they count
+        self._events: list[tuple[float, int, Call]] = []  # the same of failed and of slow calls
+        self._longest = 0.0  # call without a timeout [s]
+        self._limit = Limit()
+        self._others = Evidence.of(self.experiment)  # what other processes saw, and what was folded
+        self._heard_others = -math.inf
+        self._told: str | None = None  # evidence that the store has
+        self._untold = False  # whether the store does not know of the last change yet
+        self._points: list[list[Any]] | None = None
+        self._step = 1
+        self._taught: set[int] = set()  # places whose learners know more than the store
+        if self.experiment.rules.metric == "score" and trainee.late is None:
+            trainee.late = Late()
+        self._took_over()
+
+    # ------------------------------------------------------------ as a trial
+
+    def lot(self, probe: Probe) -> Lot | None:
+        """The running arms by their shares; None where all get what is live."""
+        experiment, standing = self.experiment, self._trainee.standing
+        if self.why_not() or len(experiment.running) < 2:
+            return None
+        self._lives.add(standing.live.version)
+        arms = []
+        for place, share in zip(experiment.running, experiment.shares, strict=True):
+            parameters = self._parameters(place)
+            own = experiment.arms[place].kind == "live"
+            arms.append(Arm(parameters, share, probe if own else self._probe(place, parameters)))
+        rules, seed = experiment.rules, experiment.seed
+        if rules.assignment == "block":
+            return Lot(tuple(arms), seed, rules.block)
+        if rules.assignment == "host":
+            return Lot(tuple(arms), self._host_seed, FOREVER)
+        return Lot(tuple(arms))
+
+    def why_not(self) -> str:
+        """Why no lots are drawn now; empty: they are."""
+        standing, experiment = self._trainee.standing, self.experiment
+        if experiment.phase != "running":
+            return experiment.why or experiment.phase
+        if not self._trainer.applies:
+            return "learning only observes"
+        if standing.paused:
+            return f"learning is paused: {standing.paused}"
+        for place in experiment.running:
+            parameters = self._parameters(place)
+            for name, value in standing.pinned.items():
+                if parameters.get(name, value) != value:
+                    return f"{name} is pinned at {value}, and {experiment.arms[place].name} has {parameters[name]}"
+        return ""
+
+    def teaches(self, execution: Execution) -> bool:
+        """Whether it is of an arm that has a version of its own."""
+        return execution.version in self._arms
+
+    def heard(self, executions: Sequence[Execution]) -> None:
+        """Take note, teach the arms' learners, and decide."""
+        now, wall = self._trainer.clock.now(), self._trainer.clock.wall()
+        by_arm: dict[int, list[Execution]] = {}
+        for execution in executions:
+            place = self._place(execution)
+            if place is None:
+                continue
+            if self.experiment.arms[place].kind == "learner":
+                by_arm.setdefault(place, []).append(execution)
+            self._note(execution, place, now, wall)
+        self._release(now)
+        self._decide()
+        for place, own in by_arm.items():
+            if self._trainee.trial is self and not self.experiment.arms[place].ended:
+                self._teach(place, own)
+
+    def rescored(self, executions: Sequence[Execution], before: Sequence[Execution]) -> None:
+        """Scores that came late."""
+        by_arm: dict[int, tuple[list[Execution], list[Execution]]] = {}
+        for after, earlier in zip(executions, before, strict=True):
+            place = self._place(after)
+            if place is None:
+                continue
+            if self.experiment.arms[place].kind == "learner":
+                afters, befores = by_arm.setdefault(place, ([], []))
+                afters.append(after)
+                befores.append(earlier)
+            if self.experiment.rules.metric == "score" and earlier.score is None and after.score is not None:
+                shares = self._shares_of(after, place)
+                if shares is not None and self.experiment.rules.assignment == "call":
+                    self.evidence.scored(place, shares, after.score)
+        for place, (afters, befores) in by_arm.items():
+            learner = self._learner(place)
+            if learner is not None and getattr(learner, "scores", False):
+                self._trainer.learn(lambda: learner.rescored(afters, befores))  # noqa: B023 - run at once
+                self._taught.add(place)
+        self._decide()
+
+    def suggested(self, suggestion: Suggestion, *, urgent: bool) -> bool:
+        """What is live goes on learning: its new versions are live at once, as they are watched here."""
+        return False
+
+    def stored(self, *, last: bool) -> None:
+        """Tell others what was seen, hear what they have, fold what is over. Raises StoreError."""
+        now = self._trainer.clock.now()
+        self._release(now, all_of_them=last)
+        if self._untold:
+            self._keep_again()
+        self._tell_evidence()
+        others = self._hear_others(now)
+        if others is not None:
+            self._fold(others)
+        self._exchange()
+        self._decide()
+        if not self.experiment.over:
+            self._draw()
+
+    # ------------------------------------------------------------ what others changed
+
+    def follow(self, document: Document) -> None:
+        """Somebody has changed it. Raises ValueError where the document cannot be read."""
+        if document.revision == self._revision and not self._untold:
+            return
+        self.experiment, self._revision, self._untold = Experiment.of(document), document.revision, False
+        self._took_over()
+
+    @property
+    def name(self) -> str:
+        """Its id."""
+        return self.experiment.name
+
+    def whole(self) -> Evidence:
+        """What all saw, as far as it is known here."""
+        return pooled(self.experiment, [self._others, self.evidence])
+
+    def _took_over(self) -> None:
+        experiment = self.experiment
+        for place, arm in enumerate(experiment.arms):
+            self._arms.update(dict.fromkeys(arm.versions, place))
+        shares = [0.0] * len(experiment.arms)
+        for place, share in zip(experiment.running, experiment.shares, strict=True):
+            shares[place] = share
+        if tuple(shares) not in self._shares:
+            self._shares.append(tuple(shares))
+
+    # ------------------------------------------------------------ calls
+
+    @property
+    def _host_seed(self) -> str:
+        return f"{self.experiment.seed}/{self._report().host}"
+
+    def _place(self, execution: Execution) -> int | None:
+        """Which arm dealt a call its version; None: none did."""
+        if execution.propensity >= 1.0:
+            return None
+        place = self._arms.get(execution.version)
+        if place is None and execution.version in self._lives:
+            return next((p for p, arm in enumerate(self.experiment.arms) if arm.kind == "live"), None)
+        return place
+
+    def _shares_of(self, execution: Execution, place: int) -> tuple[float, ...] | None:
+        """All arms' shares when the call drew its own; None: not known."""
+        for shares in reversed(self._shares):
+            if abs(shares[place] - execution.propensity) < 1e-9:
+                return shares
+        return None
+
+    def _note(self, execution: Execution, place: int, now: float, wall: float) -> None:
+        shares = self._shares_of(execution, place)
+        if shares is None:
+            self.evidence.unknown += 1
+            return
+        made = execution.outcome not in (Outcome.SHED, Outcome.CANCELLED) and execution.seconds > 0
+        timed_out = any(attempt.outcome in (Outcome.TIMEOUT, Outcome.LATE) for attempt in execution.attempts)
+        slow = made and self._limit.breached(execution.seconds)
+        if made and place == 0:
+            self._limit = self._limit.add(execution.seconds)
+        if not timed_out:
+            self._longest = max(self._longest, execution.seconds)
+        call = Call(
+            execution.started,
+            place,
+            shares,
+            self.experiment.outcome(execution),
+            made and not execution.outcome.good,
+            slow,
+            math.log(execution.seconds) if made else None,
+        )
+        rules = self.experiment.rules
+        if rules.assignment != "call":
+            self._note_unit(call)
+            return
+        # Of two calls that began together, that of the arm with the shorter limit is known sooner where nothing
+        # answers. So a call counts once all that began before it are known, as they began.
+        patience, pauses = self._patience()
+        gone = min(max(0.0, wall - execution.started), patience)
+        heapq.heappush(self._waiting, (now - gone + patience, next(self._numbers), call))
+        if call.failed or call.slow:
+            wait = patience if timed_out or slow else min(patience, max(pauses, self._longest))
+            heapq.heappush(self._events, (now - gone + wait, next(self._numbers), call))
+
+    def _note_unit(self, call: Call) -> None:
+        rules = self.experiment.rules
+        if rules.assignment == "host":
+            key, lot = self._report().host, block_of(self._host_seed, 0)
+        else:
+            number = int(call.started // rules.block)
+            if self.evidence.is_folded(number) or self._others.is_folded(number):
+                self.evidence.late += 1
+                return
+            key, lot = str(number), block_of(self.experiment.seed, number)
+        there = [place for place, share in enumerate(call.shares) if share]
+        bounds = list(accumulate(call.shares[place] for place in there))[:-1]
+        if there[bisect(bounds, lot)] != call.arm:
+            self.evidence.crossed += 1
+            return
+        self.evidence.add_to(key, call)
+
+    def _patience(self) -> tuple[float, float]:
+        """Longest time that a call of any arm takes, and longest pauses within one [s]."""
+        most = pauses = 0.0
+        for place in self.experiment.running:
+            parameters = self._parameters(place)
+            retries = int(parameters.number("retries"))
+            waits = sum(min(CAP, parameters.number("backoff") * 2.0**n) for n in range(min(retries, 20)))
+            most = max(most, parameters.number("timeout") * (retries + 1) + waits)
+            pauses = max(pauses, waits)
+        return min(most, LONGEST_WAIT), min(pauses, LONGEST_WAIT)
+
+    def _release(self, now: float, *, all_of_them: bool = False) -> None:
+        for heap, take in ((self._waiting, self.evidence.add), (self._events, self.evidence.event)):
+            while heap and (all_of_them or heap[0][0] <= now or len(heap) > MOST_WAITING):
+                take(heapq.heappop(heap)[2])
+
+    # ------------------------------------------------------------ arms
+
+    def _parameters(self, place: int) -> ParameterSet:
+        """What an arm's calls get. Raises StoreError where that is to be read and cannot be."""
+        version = self.experiment.arms[place].version
+        if not version:
+            return self._trainee.standing.live
+        if version not in self._known:
+            wanted = {arm.version for arm in self.experiment.arms}
+            self._known = {
+                each.version: each
+                for each in self._trainer.store.versions(self._trainee.key)
+                if each.version in wanted or each.version in self._known
+            }
+        return self._known[version]
+
+    def _probe(self, place: int, parameters: ParameterSet) -> Probe:
+        if self.experiment.arms[place].kind != "learner":
+            return Probe()
+        learner = self._learner(place)
+        if learner is None:
+            return Probe()
+        if isinstance(learner, Reminded):
+            learner.under(parameters, live=True)
+        return self._trainer.learn(learner.probe) or Probe()
+
+    def _learner(self, place: int) -> Learner | None:
+        """The learner of an arm, with what others taught it; None where it cannot be made."""
+        learner = self._learners.get(place)
+        if learner is None:
+            arm = self.experiment.arms[place]
+            learner = self._trainer.learn(lambda: self._make(self._trainee, arm.options))
+            if learner is None:
+                return None
+            self._learners[place] = learner
+            kept = self._trainer.store.documents(ARM, self._trainee.key, name=f"{self.name} {arm.name}")
+            if kept:
+                state = base64.b64decode(json.loads(kept[0].body)["state"])
+                self._trainer.learn(lambda: learner.load(state))
+        return learner
+
+    def _teach(self, place: int, executions: list[Execution]) -> None:
+        learner = self._learner(place)
+        if learner is None:
+            return
+        parameters = self._parameters(place)
+        if isinstance(learner, Reminded):
+            unknown = {each.version for each in executions if not learner.knows(each.version)}
+            for version in self._trainer.store.versions(self._trainee.key) if unknown else ():
+                if version.version in unknown:
+                    learner.under(version)
+            learner.under(parameters, live=True)
+        self._trainer.learn(lambda: learner.update(executions))
+        self._taught.add(place)
+        if self.why_not() or not self._trainer.learn(learner.due):
+            return
+        suggestion = self._trainer.learn(lambda: learner.suggest(parameters))
+        if suggestion is not None:
+            self._publish(place, parameters, suggestion)
+        elif self._trainee.trial is self:
+            self._trainer.deliver(self._trainee)
+
+    def _publish(self, place: int, before: ParameterSet, suggestion: Suggestion) -> None:
+        """An arm's learner has found better values for it."""
+        trainer, trainee, experiment = self._trainer, self._trainee, self.experiment
+        values = trainee.with_pins(suggestion.values)
+        if values == dict(before):
+            return
+        arm = experiment.arms[place]
+        draft = ParameterSet(
+            values_=values,
+            parent=before.version,
+            origin="learned",
+            reason=f"{arm.name} of {experiment.name}: {suggestion.reason}",
+            author="poet",
+            estimates=suggestion.estimates,
+            evidence=suggestion.evidence,
+            span=trainee.span,
+            created=trainer.clock.wall(),
+        )
+        changed = experiment.with_arm(place, versions=(*arm.versions, 0))
+        try:
+            standing = trainer.store.publish(
+                trainee.key,
+                draft,
+                expected=trainee.standing.generation,
+                alias=None,
+                beside=[changed.document(trainee.key, self._revision)],
+            )
+        except StaleParameters:
+            trainer.reload(trainee.key)
+        except StoreError as error:  # it is suggested again
+            trainer.faults.add("store", error)
+        else:
+            trainer.adopt(trainee.key, standing)
+
+    def _exchange(self) -> None:
+        """Let the arms' learners in other processes know. Raises StoreError."""
+        store, key, writer = self._trainer.store, self._trainee.key, self._trainer.writer
+        for place in sorted(self._taught):
+            learner = self._learners[place]
+            name = f"{self.name} {self.experiment.arms[place].name}"
+            contribution = self._trainer.learn(learner.contribution)
+            self._taught.discard(place)
+            if contribution is None:
+                continue
+            for _ in range(3):
+                kept = store.documents(ARM, key, name=name)
+                told = json.loads(kept[0].body) if kept else {"state": None, "last": ""}
+                shared = None if told["state"] is None else base64.b64decode(told["state"])
+                state = learner.merged(shared, contribution)
+                body = json.dumps({"state": base64.b64encode(state).decode(), "last": writer})
+                try:
+                    store.keep(Document(ARM, name, body, key, revision=kept[0].revision if kept else 0), quiet=True)
+                except StaleParameters:
+                    continue
+                except ValueError as error:  # too long to be kept: then each process learns alone
+                    self._trainer.faults.add("what an arm has learned is too long to be told", error)
+                    break
+                if told["last"] not in ("", writer):
+                    self._trainer.learn(lambda: learner.load(state))  # noqa: B023 - run at once
+                break
+
+    # ------------------------------------------------------------ evidence
+
+    def _tell_evidence(self) -> None:
+        body = self.evidence.body()
+        if body == self._told:
+            return
+        store, key, name = self._trainer.store, self._trainee.key, f"{self.name} {self._trainer.writer}"
+        known = store.documents(keeping.KIND, key, name=name)
+        revision = known[0].revision if known else 0
+        store.keep(Document(keeping.KIND, name, body, key, revision=revision), quiet=True)
+        self._told = body
+
+    def _hear_others(self, now: float) -> list[Document] | None:
+        """Pool what other processes told. Gives their documents; None: it was not time yet."""
+        store, key = self._trainer.store, self._trainee.key
+        if now - self._heard_others < 0:
+            return None
+        mine = f"{self.name} {self._trainer.writer}"
+        documents = [
+            document
+            for document in store.documents(keeping.KIND, key)
+            if document.name.startswith(f"{self.name} ") and document.name != mine
+        ]
+        self._heard_others = now + max(0.0, len(documents) / CROWD - 1.0)
+        others = Evidence.of(self.experiment)
+        folded = next((d for d in documents if d.name == f"{self.name} {keeping.FOLDED}"), None)
+        ranges = Evidence.read(folded.body, self.experiment) if folded is not None else None
+        for document in documents:
+            try:
+                part = Evidence.read(document.body, self.experiment)
+            except ValueError as error:
+                self._trainer.faults.add(f"what {document.name} has seen cannot be read", error)
+                continue
+            if ranges is not None and self.experiment.rules.assignment == "block":
+                part.units = {at: unit for at, unit in part.units.items() if not ranges.is_folded(int(at))}
+            others.merge(part)
+        if ranges is not None:
+            gone = [at for at in self.evidence.units if ranges.is_folded(int(at))]
+            for at in gone:
+                del self.evidence.units[at]
+        self._others = others
+        return documents
+
+    def _fold(self, documents: Sequence[Document]) -> None:
+        """Put blocks that are over into what is kept in common, once. Raises StoreError."""
+        rules = self.experiment.rules
+        if rules.assignment != "block":
+            return
+        whole = pooled(self.experiment, [self._others, self.evidence])
+        grace = GRACE + 2.0 * self._trainer.settings.store_interval + self._patience()[0]
+        due = self._trainer.clock.wall() - grace
+        over = sorted(int(at) for at in whole.units if (int(at) + 1) * rules.block < due)
+        if not over:
+            return
+        name = f"{self.name} {keeping.FOLDED}"
+        kept = next((document for document in documents if document.name == name), None)
+        common = Evidence.of(self.experiment) if kept is None else Evidence.read(kept.body, self.experiment)
+        for number in over:
+            common.fold(whole.units[str(number)])
+            common.mark(number)
+        key, revision = self._trainee.key, 0 if kept is None else kept.revision
+        try:
+            self._trainer.store.keep(Document(keeping.KIND, name, common.body(), key, revision=revision), quiet=True)
+        except StaleParameters:  # another process was faster
+            return
+        self._heard_others = -math.inf
+        self._hear_others(self._trainer.clock.now())
+
+    # ------------------------------------------------------------ decisions
+
+    def _decide(self) -> None:
+        """End it, an arm of it, or hold it, where it is time."""
+        if self.experiment.phase != "running":
+            return
+        evidence = self.whole()
+        changed = decided(self.experiment, evidence, self._trainer.clock.wall())
+        if changed is not None:
+            self._change(changed)
+
+    def _change(self, changed: Experiment) -> None:
+        """Replace it, here and in the store; where the store is away, here first."""
+        self.experiment, self._untold = changed, True
+        self._took_over()
+        try:
+            self._keep_again()
+        except StoreError as error:
+            self._trainer.faults.add("store", error)
+            self._trainer.deliver(self._trainee)
+
+    def _keep_again(self) -> None:
+        """Tell the store of the last change; where others were faster, theirs holds. Raises StoreError."""
+        trainer, trainee, changed = self._trainer, self._trainee, self.experiment
+        document = changed.document(trainee.key, self._revision)
+        wins = changed.over and changed.rules.promote == "winner" and changed.winner
+        version = changed.arms[changed.place(changed.winner)].version if wins else 0
+        try:
+            if version and not trainee.standing.paused:
+                promoted = changed.noted(changed.ended, "promoted", changed.winner, promoted=changed.winner)
+                trainer.store.point(
+                    trainee.key,
+                    "live",
+                    version,
+                    expected=trainee.standing.generation,
+                    author="poet",
+                    reason=f"{changed.winner} won {changed.name}: {changed.sentence}",
+                    beside=[promoted.document(trainee.key, self._revision)],
+                )
+            else:
+                trainer.store.keep(document)
+        except UnknownFunction:  # the store was replaced: nobody knows of it any more
+            self._untold = False
+            trainer.reload(trainee.key)
+            return
+        except StaleParameters:
+            self._reread()
+            return
+        self._untold = False
+        if changed.phase == "held":
+            self._tell("experiment_held", trainee, changed.why)
+        elif changed.over:
+            self._tell("experiment_ended", trainee, changed.sentence)
+        trainer.reload(trainee.key)
+
+    def _reread(self) -> None:
+        """Somebody else has changed it, or the function: go on from there, and decide again. Raises StoreError."""
+        found = self._trainer.store.documents("experiment", self._trainee.key, name=self.name)
+        self._untold = False
+        if found:
+            self._revision = -1
+            self.follow(found[0])
+        self._trainer.reload(self._trainee.key)
+
+    # ------------------------------------------------------------ over time
+
+    def _draw(self) -> None:
+        """A point more of the effects over time, where so many calls more were seen. Raises StoreError."""
+        evidence = self.whole()
+        store, key = self._trainer.store, self._trainee.key
+        if not evidence.calls or (self._points and evidence.calls < self._points[-1][1] + self._step):
+            return
+        kept = store.documents(SERIES, key, name=self.name)
+        told: dict[str, Any] = json.loads(kept[0].body) if kept else {"step": 1, "points": []}
+        points, self._step = told["points"], told["step"]
+        if not points or evidence.calls >= points[-1][1] + self._step:
+            points.append(point(self.experiment, evidence, self._trainer.clock.wall()))
+            if len(points) > POINTS:
+                points = points[::-2][::-1]
+                self._step = max(2 * self._step, 2 * (points[-1][1] - points[0][1]) // POINTS)
+            body = json.dumps({"step": self._step, "points": points})
+            try:
+                store.keep(Document(SERIES, self.name, body, key, revision=kept[0].revision if kept else 0), quiet=True)
+            except StaleParameters:  # another process drew one
+                return
+        self._points = points
+
+
+def point(experiment: Experiment, evidence: Evidence, now: float) -> list[Any]:
+    """Time [Unix s], calls, and value, low and high of each arm against the first one; None: not known."""
+    alpha = experiment.rules.alpha / (len(experiment.arms) - 1)
+    told: list[Any] = []
+    for place in range(1, len(experiment.arms)):
+        effect = evidence.effects[0, place]
+        bounds = (effect.value, *effect.interval(alpha))
+        told.append([float(f"{x:.6g}") if math.isfinite(x) else None for x in bounds])
+    return [round(now, 3), evidence.calls, told]

@@ -6,12 +6,11 @@ the arms and shares stay as they are and what is seen is kept here, to be told l
 
 from __future__ import annotations
 
-import base64
 import heapq
 import json
 import math
 from bisect import bisect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate, count
 from typing import Any
 
@@ -23,16 +22,15 @@ from poet.model.event import Kind
 from poet.model.execution import Execution, Outcome
 from poet.model.experiment import Experiment
 from poet.model.parameters import ParameterSet
-from poet.model.tunable import Value
-from poet.seams import Arm, Learner, Lot, Probe, ProcessReport, Reminded, Suggestion
+from poet.seams import Arm, Lot, Probe, ProcessReport, Suggestion
 from poet.training import evidence as keeping
+from poet.training.arms import ArmLearners, Learners
 from poet.training.deciding import decided
 from poet.training.evidence import Call, Evidence, pooled
 from poet.training.late import Late
 from poet.training.trainee import Trainee
 from poet.training.trainer import Trainer
 
-ARM = "arm"  # kind of the documents in which arms' learners keep what they know
 SERIES = "effect"  # kind of the documents that tell how the effects went
 POINTS = 200  # of a series; then every second one goes
 LONGEST_WAIT = 120.0  # a call waits no longer for those that began before it [s]
@@ -42,8 +40,6 @@ CAP = 8.0  # longest pause before a retry [s]
 MOST_WAITING = 20_000  # calls
 CROWD = 20.0  # processes per second that each reads: so 100 of them read each other every 5 s
 
-Learners = Callable[[Trainee, Mapping[str, Value]], Learner]
-"""Makes the learner of an arm, by the options that were said of it."""
 Tell = Callable[[Kind, Trainee, str], None]
 
 
@@ -63,13 +59,13 @@ class ExperimentTrial:
         self.experiment = Experiment.of(document)
         self.evidence = Evidence.of(self.experiment)
         self._revision = document.revision
-        self._trainer, self._trainee, self._make, self._report = trainer, trainee, learners, report
+        self._trainer, self._trainee, self._report = trainer, trainee, report
+        self._learners = ArmLearners(trainer, trainee, self.experiment.name, learners)
         self._tell = tell
         self._shares: list[tuple[float, ...]] = []  # of all arms, as they were, the newest last
         self._arms: dict[int, int] = {}  # place of an arm by the version that its calls got
         self._lives: set[int] = set()  # versions that were live meanwhile
         self._known: dict[int, ParameterSet] = {}
-        self._learners: dict[int, Learner] = {}
         self._numbers = count()
         self._waiting: list[tuple[float, int, Call]] = []  # heap of calls, by when they count
         self._events: list[tuple[float, int, Call]] = []  # the same of failed and of slow calls
@@ -81,7 +77,6 @@ class ExperimentTrial:
         self._untold = False  # whether the store does not know of the last change yet
         self._points: list[list[Any]] | None = None
         self._step = 1
-        self._taught: set[int] = set()  # places whose learners know more than the store
         if self.experiment.rules.metric == "score" and trainee.late is None:
             trainee.late = Late()
         self._took_over()
@@ -97,8 +92,10 @@ class ExperimentTrial:
         arms = []
         for place, share in zip(experiment.running, experiment.shares, strict=True):
             parameters = self._parameters(place)
-            own = experiment.arms[place].kind == "live"
-            arms.append(Arm(parameters, share, probe if own else self._probe(place, parameters)))
+            arm = experiment.arms[place]
+            if arm.kind != "live":
+                probe_of = self._learners.probe(arm, parameters) if arm.kind == "learner" else Probe()
+            arms.append(Arm(parameters, share, probe if arm.kind == "live" else probe_of))
         rules, seed = experiment.rules, experiment.seed
         if rules.assignment == "block":
             return Lot(tuple(arms), seed, rules.block)
@@ -159,10 +156,7 @@ class ExperimentTrial:
                 if shares is not None and self.experiment.rules.assignment == "call":
                     self.evidence.scored(place, shares, after.score)
         for place, (afters, befores) in by_arm.items():
-            learner = self._learner(place)
-            if learner is not None and getattr(learner, "scores", False):
-                self._trainer.learn(lambda: learner.rescored(afters, befores))  # noqa: B023 - run at once
-                self._taught.add(place)
+            self._learners.rescored(self.experiment.arms[place], afters, befores)
         self._decide()
 
     def suggested(self, suggestion: Suggestion, *, urgent: bool) -> bool:
@@ -179,7 +173,7 @@ class ExperimentTrial:
         others = self._hear_others(now)
         if others is not None:
             self._fold(others)
-        self._exchange()
+        self._learners.exchange()
         self._decide()
         if not self.experiment.over:
             self._draw()
@@ -317,47 +311,12 @@ class ExperimentTrial:
             }
         return self._known[version]
 
-    def _probe(self, place: int, parameters: ParameterSet) -> Probe:
-        if self.experiment.arms[place].kind != "learner":
-            return Probe()
-        learner = self._learner(place)
-        if learner is None:
-            return Probe()
-        if isinstance(learner, Reminded):
-            learner.under(parameters, live=True)
-        return self._trainer.learn(learner.probe) or Probe()
-
-    def _learner(self, place: int) -> Learner | None:
-        """The learner of an arm, with what others taught it; None where it cannot be made."""
-        learner = self._learners.get(place)
-        if learner is None:
-            arm = self.experiment.arms[place]
-            learner = self._trainer.learn(lambda: self._make(self._trainee, arm.options))
-            if learner is None:
-                return None
-            self._learners[place] = learner
-            kept = self._trainer.store.documents(ARM, self._trainee.key, name=f"{self.name} {arm.name}")
-            if kept:
-                state = base64.b64decode(json.loads(kept[0].body)["state"])
-                self._trainer.learn(lambda: learner.load(state))
-        return learner
-
     def _teach(self, place: int, executions: list[Execution]) -> None:
-        learner = self._learner(place)
-        if learner is None:
-            return
         parameters = self._parameters(place)
-        if isinstance(learner, Reminded):
-            unknown = {each.version for each in executions if not learner.knows(each.version)}
-            for version in self._trainer.store.versions(self._trainee.key) if unknown else ():
-                if version.version in unknown:
-                    learner.under(version)
-            learner.under(parameters, live=True)
-        self._trainer.learn(lambda: learner.update(executions))
-        self._taught.add(place)
-        if self.why_not() or not self._trainer.learn(learner.due):
+        due = self._learners.teach(self.experiment.arms[place], parameters, executions)
+        if not due or self.why_not():
             return
-        suggestion = self._trainer.learn(lambda: learner.suggest(parameters))
+        suggestion = self._learners.suggestion(self.experiment.arms[place], parameters)
         if suggestion is not None:
             self._publish(place, parameters, suggestion)
         elif self._trainee.trial is self:
@@ -396,33 +355,6 @@ class ExperimentTrial:
             trainer.faults.add("store", error)
         else:
             trainer.adopt(trainee.key, standing)
-
-    def _exchange(self) -> None:
-        """Let the arms' learners in other processes know. Raises StoreError."""
-        store, key, writer = self._trainer.store, self._trainee.key, self._trainer.writer
-        for place in sorted(self._taught):
-            learner = self._learners[place]
-            name = f"{self.name} {self.experiment.arms[place].name}"
-            contribution = self._trainer.learn(learner.contribution)
-            self._taught.discard(place)
-            if contribution is None:
-                continue
-            for _ in range(3):
-                kept = store.documents(ARM, key, name=name)
-                told = json.loads(kept[0].body) if kept else {"state": None, "last": ""}
-                shared = None if told["state"] is None else base64.b64decode(told["state"])
-                state = learner.merged(shared, contribution)
-                body = json.dumps({"state": base64.b64encode(state).decode(), "last": writer})
-                try:
-                    store.keep(Document(ARM, name, body, key, revision=kept[0].revision if kept else 0), quiet=True)
-                except StaleParameters:
-                    continue
-                except ValueError as error:  # too long to be kept: then each process learns alone
-                    self._trainer.faults.add("what an arm has learned is too long to be told", error)
-                    break
-                if told["last"] not in ("", writer):
-                    self._trainer.learn(lambda: learner.load(state))  # noqa: B023 - run at once
-                break
 
     # ------------------------------------------------------------ evidence
 

@@ -20,11 +20,11 @@ from poet.model.objective import Objective
 from poet.model.parameters import ParameterSet, Standing
 from poet.model.tunable import Value
 from poet.seams import FunctionRecord, Store
+from poet.training import arms as arms_learning
 from poet.training import evidence as keeping
 from poet.training.comparing import facts, read, sentence
 from poet.training.deciding import ended, resumed
 from poet.training.evidence import Evidence, pooled
-from poet.training.experiment import ARM
 
 RECENT = 1000  # calls by which outcomes are scaled
 FEWEST = 20  # of them
@@ -344,7 +344,7 @@ def _clear(store: Store, function: FunctionKey) -> None:
     over = {document.name for document in store.documents(KIND, function) if not document.open}
     gone = [
         document
-        for kind in (keeping.KIND, ARM)
+        for kind in (keeping.KIND, arms_learning.KIND)
         for document in store.documents(kind, function)
         if document.name.rpartition(" ")[0] in over
     ]

@@ -15,7 +15,8 @@ from poet.model.parameters import ParameterSet
 from poet.model.rollout import KIND, Rollout, RolloutPolicy, changes_of
 from poet.model.tunable import Value
 from poet.seams import ProcessReport, Store
-from poet.training.experiment import ExperimentTrial, Learners
+from poet.training.arms import Learners
+from poet.training.experiment import ExperimentTrial
 from poet.training.rollouts import RolloutTrial, Tell, silent
 from poet.training.trainee import Trainee
 from poet.training.trainer import Trainer

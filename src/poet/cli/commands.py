@@ -24,6 +24,7 @@ from poet.settings import person, upkeep_at
 
 if TYPE_CHECKING:
     from poet.cli.analysis import Analyze
+    from poet.cli.experiment_words import Wanted
     from poet.cli.transfer import Export
     from poet.learning.online_learner import Headline
 
@@ -40,6 +41,7 @@ class Asked(NamedTuple):
     values: tuple[str, ...] = ()  # ``name=value``, to pin
     export: Export | None = None  # what is to leave
     analyze: Analyze | None = None  # what is to be found out
+    experiment: Wanted | None = None  # what is to be done with experiments
     keep_executions: float = 30.0  # [days]
     keep_hours: float = 400.0  # [days]
     last: int | None = None  # newest entries of a history, >= 1; None: all

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -13,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from poet.cli import commands, doctor, views
+from poet.cli import commands, doctor, experiment_words, views
 from poet.cli.arguments import CHANGES, UsageError, command_of, parse
 from poet.cli.commands import Asked
 from poet.cli.views import Document
@@ -119,7 +120,7 @@ def _run(words: Sequence[str], clock: Clock) -> int:
     return NEGATIVE if doc.get("ok") is False else DONE
 
 
-def _asked(words: object, settings: Settings, now: float) -> Asked:
+def _asked(words: Namespace, settings: Settings, now: float) -> Asked:
     return Asked(
         now=now,
         learning=settings.learning,
@@ -132,6 +133,7 @@ def _asked(words: object, settings: Settings, now: float) -> Asked:
         since=getattr(words, "since", None),
         export=_export(words, now) if getattr(words, "command", None) == "export" else None,
         analyze=_analyze(words, now) if getattr(words, "command", None) == "analyze" else None,
+        experiment=experiment_words.wanted(words) if words.command == "experiment" else None,
     )
 
 
@@ -223,7 +225,9 @@ def _ask_store(command: str, function: str | None, settings: Settings, asked: As
             return views.status([], [], store=settings.store, now=asked.now)
         advice = "call a decorated function, or name another store with --store"
         raise StoreUnavailable(settings.store, "no function has been recorded yet", advice)
+    wanted = asked.experiment
     changes = command in CHANGES or (asked.analyze is not None and asked.analyze.apply)
+    changes = changes or (wanted is not None and wanted.changes)
     store = _open_to_change(settings) if changes else _open_to_read(settings)
     try:
         if command == "status":
@@ -238,6 +242,10 @@ def _ask_store(command: str, function: str | None, settings: Settings, asked: As
             from poet.cli import analysis
 
             return analysis.of_store(store, settings, asked.analyze)
+        if wanted is not None:
+            from poet.cli import experiments
+
+            return experiments.act(store, wanted, asked.now)
         if function is None:
             return (commands.pause if command == "pause" else commands.resume)(store, None, asked)
         return PER_FUNCTION[command](store, function, asked)
@@ -274,11 +282,16 @@ def _print_json(doc: Document) -> None:
 def _print_page(doc: Document) -> None:
     from rich.console import Console  # here: programs that ask for JSON need not load it
 
-    from poet.cli.pages import show_page
-
     console = Console(markup=False, highlight=False, emoji=False)
     with console.capture() as captured:
-        show_page(doc, console)
+        if doc["command"] == "experiment":
+            from poet.cli import experiment_pages
+
+            experiment_pages.show_page(doc, console)
+        else:
+            from poet.cli.pages import show_page
+
+            show_page(doc, console)
     page = "\n".join(line.rstrip() for line in captured.get().splitlines())  # tables fill their last column with blanks
     sys.stdout.write(_sayable(f"{page}\n", sys.stdout))
     sys.stdout.flush()

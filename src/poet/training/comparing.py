@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from poet.kernels.online.coin import CoinTest
-from poet.kernels.online.discoveries import rank_bands
+from poet.kernels.online.discoveries import e_bh, rank_bands
 from poet.kernels.online.effect import Effect, Side
 from poet.kernels.online.sample_ratio import ALPHA as RATIO_ALPHA
 from poet.kernels.online.verdict import Finding, Verdict, of_effect, of_events, split
@@ -347,3 +347,58 @@ def _factor(log_e: float) -> str:
 
 def _finite(x: float) -> float | None:
     return x if math.isfinite(x) else None
+
+
+# --- over experiments -------------------------------------------------------------------------------------------------
+
+
+def leaderboard(told: Sequence[tuple[str, Experiment]], level: float) -> dict[str, Any]:
+    """All comparisons of all experiments, and the ranks of the strategies in them.
+
+    told: names of functions, and their experiments with figures. level: of all that is called better, the share that is
+    not, at most (e-BH). Evidence of one pair of strategies from several experiments is put together: the product of
+    e-values of different calls is one, against "nowhere better".
+    """
+    rows: list[dict[str, Any]] = []
+    log_e: list[float] = []
+    pairs: dict[tuple[str, str], float] = {}
+    where: dict[str, set[str]] = {}
+    for function, experiment in told:
+        matrix = experiment.figures.get("log_e_better")
+        if matrix is None:
+            continue
+        arms = experiment.arms
+        for a, one in enumerate(arms):
+            where.setdefault(one.told, set()).add(f"{function} {experiment.name}")
+            for b, other in enumerate(arms):
+                if a != b and one.told != other.told:
+                    pair = (one.told, other.told)
+                    pairs[pair] = pairs.get(pair, 0.0) + matrix[a][b]
+        for effect in experiment.figures["effects"]:
+            place = experiment.place(effect["arm"])
+            log_e += [matrix[place][0], matrix[0][place]]
+            rows.append(
+                {
+                    "function": function,
+                    "id": experiment.name,
+                    "arm": effect["arm"],
+                    "strategy": arms[place].told,
+                    "against": arms[0].told,
+                    "metric": experiment.rules.metric,
+                    "phase": experiment.phase,
+                    "value": effect["value"],
+                    "low": effect["low"],
+                    "high": effect["high"],
+                    "log_e": max(log_e[-2:]),
+                }
+            )
+    stands = e_bh(log_e, level) if log_e else []
+    for place, row in enumerate(rows):
+        better, worse = stands[2 * place : 2 * place + 2]
+        row["verdict"] = "better" if better else "worse" if worse else "not told apart"
+    bands = rank_bands(pairs, level) if pairs else {}
+    ranked = [
+        {"strategy": name, "first": band.first, "last": band.last, "experiments": len(where[name])}
+        for name, band in sorted(bands.items(), key=lambda each: (each[1], each[0]))
+    ]
+    return {"comparisons": rows, "strategies": ranked}

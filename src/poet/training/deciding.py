@@ -72,8 +72,7 @@ def _harmed(experiment: Experiment, evidence: Evidence, reading: Reading, now: f
         after = experiment.with_arm(place, ended=f"harm: {why}")
         if len(after.running) > 1:
             return after.noted(now, f"{name} ends", why)
-        winner = control if len(experiment.arms) == 2 else ""
-        return ended(after, evidence, now, why, verdict="harm", winner=winner)
+        return ended(after, evidence, now, why, verdict="harm", winner=control)
     finding_of_control = reading.control_harm
     if finding_of_control is None or on_harm == "observe":
         return None

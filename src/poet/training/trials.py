@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import log
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from poet.errors import StaleParameters, StoreAway
 from poet.model import experiment as experiments
@@ -15,12 +15,13 @@ from poet.model.parameters import ParameterSet
 from poet.model.rollout import KIND, Rollout, RolloutPolicy, changes_of
 from poet.model.tunable import Value
 from poet.seams import ProcessReport, Store
-from poet.training.arms import Learners
-from poet.training.experiment import ExperimentTrial
 from poet.training.rollouts import RolloutTrial, Tell, silent
 from poet.training.trainee import Trainee
 from poet.training.trainer import Trainer
-from poet.training.trial import Trial
+from poet.training.trial import Teaching, Trial
+
+if TYPE_CHECKING:
+    from poet.training.arms import Learners
 
 FIRST_REST = 60.0  # after harm, the same region is left alone for so long [s] ...
 GROWTH = 4.0  # ... and each time so many times longer ...
@@ -62,6 +63,8 @@ class Trials:
         standing = trainee.standing
         for document in standing.steering:
             if document.kind == experiments.KIND:
+                from poet.training.experiment import ExperimentTrial  # here: few functions have any
+
                 if isinstance(before, ExperimentTrial) and before.name == document.name:
                     before.follow(document)
                     return before
@@ -84,7 +87,7 @@ class Trials:
 
         Raises StoreError other than that the store is away; StaleParameters is dealt with.
         """
-        if isinstance(trainee.trial, ExperimentTrial):
+        if isinstance(trainee.trial, Teaching):
             return False  # it is watched there
         policy = trainee.subject.rollout or trainer.settings.rollout
         if policy == "direct":

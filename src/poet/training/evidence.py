@@ -24,7 +24,7 @@ UNITS_BURN_IN = 10  # blocks or hosts of each arm before anything is told
 UNITS_PLANNED = 60.0  # at which the bounds are narrowest
 BAD = 0.2  # share of failed calls from which on a block is an event ...
 WORSE = 2.0  # ... and at least so many times the usual one
-GAP = 1000  # blocks without calls between two that were, at most, so that both are kept as one range
+MOST_RANGES = 500  # of blocks that were folded; then the two nearest are taken for one
 
 Pair = tuple[int, int]  # places of two arms, the lower first
 
@@ -207,12 +207,18 @@ class Evidence:
         return any(first <= block <= last for first, last in self.folded)
 
     def mark(self, block: int) -> None:
-        """A block is in the effects now; those between it and the next one that is there had no calls."""
-        for each in self.folded:
-            if each[0] - GAP <= block <= each[1] + GAP:
-                each[0], each[1] = min(each[0], block), max(each[1], block)
-                return
-        self.folded.append([block, block])
+        """A block is in the effects now."""
+        ranges = sorted([*self.folded, [block, block]])
+        joined = ranges[:1]
+        for first, last in ranges[1:]:
+            if first <= joined[-1][1] + 1:
+                joined[-1][1] = max(joined[-1][1], last)
+            else:
+                joined.append([first, last])
+        if len(joined) > MOST_RANGES:  # of blocks far apart, as where calls are rare
+            near = min(range(len(joined) - 1), key=lambda place: joined[place + 1][0] - joined[place][1])
+            joined[near][1] = joined.pop(near + 1)[1]
+        self.folded = joined
 
     def merge(self, other: Evidence) -> None:
         """What another process saw, as well. Units of blocks that are folded are passed over."""

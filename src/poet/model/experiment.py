@@ -119,7 +119,8 @@ class Rules:
     minimum_effect: the least that is worth finding, > 0: in units of the metric, of latency as a share of it. It makes
         the bounds narrowest there, and what surely lies below it is called the same. None: ``WORTH``.
     alpha: chance, in (0, 0.5), that an arm which is the same is ever called better or worse, over all looks and arms.
-    on_harm: what becomes of an arm whose calls fail or hang more often, or take longer, than the first arm's:
+    on_harm: what becomes of an arm whose calls surely fail or hang far more often than the first arm's, or take far
+        longer (``training.comparing.TOLERATED`` and ``margin``), whatever the metric says:
         ``"end"``: it gets no more calls, and with it the experiment where only one is left; ``"hold"``: all calls get
         what is live until a person decides; ``"observe"``: it is told.
     guard_alpha: chance that this ever befalls an arm that is no worse, in (0, 0.5).
@@ -135,7 +136,7 @@ class Rules:
     alpha: float = 0.05
     on_harm: OnHarm = "end"
     guard_alpha: float = 0.01
-    margin: float = 0.1
+    margin: float = 0.5
     most_calls: int | None = None
     longest: float | None = None
     promote: Promote = "person"

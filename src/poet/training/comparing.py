@@ -17,6 +17,9 @@ from poet.training.evidence import Evidence
 
 Said = Literal["better", "worse", "same", "undecided"]
 MISSING = 3.0  # standard errors from which on two arms miss unlike shares of their outcomes
+# An arm that asks again, or gives up sooner, is a little slower, or fails a little more, and may be worth more all the
+# same: the metric weighs that. Guards are there for harm that nobody would trade.
+TOLERATED = {"failures": 1.5, "slow calls": 2.0}  # odds against the first arm's, up to which it is no harm
 GUARDS = {"failures": 2.0, "slow calls": 1.0, "latency": 1.0}  # of the rate of false alarms
 
 
@@ -80,7 +83,7 @@ def read(experiment: Experiment, evidence: Evidence) -> Reading:
         log_e_ratio=log_e,
         lopsided=_lopsided(evidence),
         against=against,
-        control_harm=_control_harm(experiment, evidence, parts["failures"]),
+        control_harm=_control_harm(experiment, evidence, parts),
         best=best,
         tied=_tied(experiment, evidence, best, [each.arm for each in better], alpha) if best else (),
         decided=decided,
@@ -126,8 +129,8 @@ def _against(
     recent = effect.recent()
     margin = math.log1p(rules.margin)
     harm = (
-        of_events("failures", evidence.failed[0, place], parts["failures"]),
-        of_events("slow calls", evidence.slow[0, place], parts["slow calls"]),
+        _of_events("failures", evidence.failed[0, place], parts),
+        _of_events("slow calls", evidence.slow[0, place], parts),
         of_effect("latency", evidence.latencies[0, place], parts["latency"], margin),
     )
     return Against(
@@ -143,7 +146,12 @@ def _against(
     )
 
 
-def _control_harm(experiment: Experiment, evidence: Evidence, alpha: float) -> Finding | None:
+def _of_events(guard: str, test: CoinTest, parts: Mapping[str, float]) -> Finding:
+    tolerated = TOLERATED[guard]
+    return of_events(guard, test, parts[guard], tolerated, safe=2.0 * tolerated)
+
+
+def _control_harm(experiment: Experiment, evidence: Evidence, parts: Mapping[str, float]) -> Finding | None:
     """Harm to the calls of the first arm, which holds values of its own: what is live might do better."""
     if experiment.control.kind == "live":
         return None
@@ -151,7 +159,7 @@ def _control_harm(experiment: Experiment, evidence: Evidence, alpha: float) -> F
         turned = CoinTest()
         for share, events, whole in evidence.failed[0, place].segments:
             turned = turned.add(1 - share, whole - events, whole)
-        found = of_events("failures", turned, alpha)
+        found = _of_events("failures", turned, parts)
         if found.verdict is Verdict.HARM:
             return found
     return None

@@ -140,7 +140,7 @@ def test_calls_that_went_astray_hold_it_and_no_effect_is_told() -> None:
 def test_harm_is_answered_as_the_rules_say(on_harm: Any, phase: str) -> None:
     experiment = made(on_harm=on_harm)
     evidence = Evidence.of(experiment)
-    for _ in range(12):
+    for _ in range(18):
         for arm in (0, 1):
             each = call(arm, float(arm == 0))
             evidence.add(each)
@@ -149,7 +149,7 @@ def test_harm_is_answered_as_the_rules_say(on_harm: Any, phase: str) -> None:
     after = decided(experiment, evidence, 5.0)
     assert after is not None
     assert after.phase == phase
-    assert "arm1 fails more often than live: 12 of 12 calls, there 0 of 12" in after.log[-1].why
+    assert "arm1 fails more often than live: 18 of 18 calls, there 0 of 18" in after.log[-1].why
     if phase == "running":
         assert decided(after, evidence, 6.0) is None, "it is said once"
     if phase == "ended":

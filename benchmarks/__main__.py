@@ -12,6 +12,7 @@ from benchmarks import (
     crowd,
     faults,
     fleet,
+    guards,
     hedged_calls,
     hedging,
     history,
@@ -33,6 +34,7 @@ from benchmarks import (
     replay,
     rivals,
     routing,
+    sequential,
     series,
     storage,
     targets,
@@ -74,6 +76,8 @@ def main(arguments: list[str]) -> int:
         show("What is out of the ordinary", alerts.run(draws=20 if study else 10, series=20 if study else 5)),
         show("A history at scale", history.run(study=study)),
         show("What time tells", series.run(200 if study else 40)),
+        show("Looks at any time", sequential.run(*((2000, 10_000) if study else ()))),
+        show("Guards", guards.run(*((2000, 50_000) if study else ()))),
         show("Whether it keeps its word", honesty.run(*((10, 100_000) if study else (2, 10_000)))),
     ]
     if study:

@@ -15,12 +15,12 @@ from poet.testing.clock import VirtualClock
 
 
 class House:
-    """An agent of one's own; ``poet`` decorates for it."""
+    """An agent of one's own; ``poet`` decorates for it. What is learned is live at once unless told otherwise."""
 
     def __init__(self, *, store: Store | None = None, clock: Clock | None = None, **settings: Any) -> None:
         self.clock = VirtualClock(100.0) if clock is None else clock
         self.store = MemoryStore() if store is None else store
-        values: dict[str, Any] = {"store": "memory:", "seed": 7, **settings}
+        values: dict[str, Any] = {"store": "memory:", "seed": 7, "rollout": "direct", **settings}
         self.agent: Agent = build(Settings(**values), store=self.store, clock=self.clock, thread=False)
         self.poet: Callable[..., Any] = bind(self.agent)
 
@@ -49,7 +49,7 @@ class Host:
 
     def agent(self, seed: int = 1) -> Any:
         """Another process's."""
-        settings = Settings(store=self.url, root=self.folder, seed=seed)
+        settings = Settings(store=self.url, root=self.folder, seed=seed, rollout="direct")
         self.made.append(build(settings, clock=self.clock, thread=False))
         return self.made[-1]
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from poet.errors import StoreError
+from poet.model.document import THIS_VERSION, Document
 from poet.model.execution import Attempt, Execution, Feedback, Outcome
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet
@@ -70,7 +71,9 @@ EXECUTIONS = st.builds(
     st.none() | st.floats(-10, 10, width=32),
     st.just(()) | CONTEXTS,
     st.just(()) | GOALS,
+    st.just(1.0) | st.sampled_from([0.05, 1 / 3]) | st.floats(0, 1, exclude_min=True),
 )
+BODIES = st.sampled_from(["{}", '{"share": 0.05}', '[1, "größe \\u0000"]', f'{{"to": {THIS_VERSION}}}'])
 WRITERS = st.sampled_from(["w1", "w2"])
 FEEDBACK = st.builds(
     Feedback, WRITERS, st.integers(0, 40), st.floats(-10, 10, width=32), st.integers(0, 9), st.just(()) | GOALS
@@ -119,20 +122,48 @@ class SameAsMemory(RuleBasedStateMachine):
         except StoreError:
             return 0
 
-    @rule(key=st.sampled_from(KEYS), values=MAPPINGS, alias=st.sampled_from(["live", "canary"]))
-    def publish_in_time(self, key: FunctionKey, values: dict[str, Any], alias: str) -> None:
+    def document(self, data: st.DataObject, key: FunctionKey | None) -> Document:
+        """One to be kept, nearly always in place of what is there."""
+        kind = data.draw(st.sampled_from(["rollout", "experiment", "evidence", "flag"]))
+        name = data.draw(st.sampled_from(["main", "größe", "\x1a0"]))
+        try:
+            revision = sum(each.revision for each in self.memory.documents(kind, key, name=name))
+        except StoreError:
+            revision = 0
+        late = data.draw(st.sampled_from([0, 0, 0, 0, 1]))
+        return Document(kind, name, data.draw(BODIES), key, data.draw(st.booleans()), revision + late)
+
+    @rule(key=st.sampled_from([None, *KEYS]), quiet=st.booleans(), data=st.data())
+    def keep(self, key: FunctionKey | None, quiet: bool, data: st.DataObject) -> None:
+        self.both("keep", self.document(data, key), quiet=quiet)
+
+    @rule(keys=st.lists(st.sampled_from([None, *KEYS]), max_size=3), data=st.data())
+    def discard(self, keys: list[FunctionKey | None], data: st.DataObject) -> None:
+        self.both("discard", [self.document(data, key) for key in keys])
+
+    @rule(key=st.sampled_from([None, *KEYS]), name=st.none() | st.just("main"), ended=st.booleans())
+    def documents(self, key: FunctionKey | None, name: str | None, ended: bool) -> None:
+        self.both("documents", "experiment", key, name=name, ended=ended)
+
+    def beside(self, data: st.DataObject, key: FunctionKey) -> list[Document]:
+        count = data.draw(st.sampled_from([0, 0, 1, 2]))
+        return [self.document(data, key) for _ in range(count)]
+
+    @rule(key=st.sampled_from(KEYS), values=MAPPINGS, alias=st.sampled_from(["live", "canary", None]), data=st.data())
+    def publish_in_time(self, key: FunctionKey, values: dict[str, Any], alias: str | None, data: st.DataObject) -> None:
         draft = ParameterSet(values_=values, origin="learned", span=(1.0, 2.0))
-        self.both("publish", key, draft, expected=self.generation(key), alias=alias)
+        self.both("publish", key, draft, expected=self.generation(key), alias=alias, beside=self.beside(data, key))
 
     @rule(
         key=st.sampled_from(KEYS),
         alias=st.sampled_from(["live", "canary", "last_good"]),
         to=st.none() | st.integers(1, 4),
         late=st.integers(0, 5).map(lambda dice: dice == 0),
+        data=st.data(),
     )
-    def point(self, key: FunctionKey, alias: str, to: int | None, late: bool) -> None:
-        expected = self.generation(key) - late
-        self.both("point", key, alias, to, expected=expected, author="ada", reason="why")
+    def point(self, key: FunctionKey, alias: str, to: int | None, late: bool, data: st.DataObject) -> None:
+        expected, beside = self.generation(key) - late, self.beside(data, key)
+        self.both("point", key, alias, to, expected=expected, author="ada", reason="why", beside=beside)
 
     @rule(keys=st.lists(st.sampled_from(KEYS), unique=True, max_size=2), values=st.none() | MAPPINGS, data=st.data())
     def bring_in(self, keys: list[FunctionKey], values: dict[str, Any] | None, data: st.DataObject) -> None:
@@ -163,9 +194,9 @@ class SameAsMemory(RuleBasedStateMachine):
     def exchange(self, key: FunctionKey, writer: str, number: int) -> None:
         self.both("exchange", key, writer, number, lambda state: (state or b"")[-40:] + f"{writer}{number};".encode())
 
-    @rule(key=st.sampled_from(KEYS), to=st.none() | st.integers(0, 5), reason=st.text(max_size=3))
-    def rollback(self, key: FunctionKey, to: int | None, reason: str) -> None:
-        self.both("rollback", key, to, author="ada", reason=reason)
+    @rule(key=st.sampled_from(KEYS), to=st.none() | st.integers(0, 5), reason=st.text(max_size=3), data=st.data())
+    def rollback(self, key: FunctionKey, to: int | None, reason: str, data: st.DataObject) -> None:
+        self.both("rollback", key, to, author="ada", reason=reason, beside=self.beside(data, key))
 
     @rule(key=st.sampled_from(KEYS), paused=st.none() | st.booleans(), pinned=st.none() | MAPPINGS)
     def steer(self, key: FunctionKey, paused: bool | None, pinned: dict[str, Any] | None) -> None:
@@ -210,6 +241,8 @@ class SameAsMemory(RuleBasedStateMachine):
         self.both("changed", -1)
         self.both("changed", 2)
         self.both("processes")
+        for kind in ("rollout", "experiment", "evidence", "flag"):
+            self.both("documents", kind)
         for key in KEYS:
             for verb in ("standing", "aliases", "versions", "history", "load_learner", "hours"):
                 self.both(verb, key)
@@ -220,6 +253,7 @@ class SameAsMemory(RuleBasedStateMachine):
             assert array("f", [one.seconds]) == array("f", [other.seconds]) or abs(one.seconds - other.seconds) < 1e-3
 
     def teardown(self) -> None:
+        self.sqlite.discard(self.sqlite.documents("rollout", ended=False))  # drawn without a canary
         assert [finding for finding in self.sqlite.check() if not finding.ok] == []
         self.sqlite.close()
         self.folder.cleanup()

@@ -48,6 +48,7 @@ class Row(NamedTuple):
     context: Mapping[str, Value]  # features of the input
     values: Mapping[str, Value]  # of its parameters those that are not its version's: tried, or the caller's own
     goals: Mapping[str, float]  # what it was scored by, where there are several
+    propensity: float  # probability with which a coin gave it its version; 1: there was none
 
 
 def rows(store: Store, records: Iterable[FunctionRecord], *, since: float = 0.0) -> Iterator[Row]:
@@ -84,6 +85,7 @@ def row_of(record: FunctionRecord, execution: Execution, parameters: Mapping[str
         dict(execution.context),
         values,
         dict(execution.goals),
+        execution.propensity,
     )
 
 
@@ -182,6 +184,7 @@ def schema() -> Any:
         "context": named,
         "values": named,
         "goals": pa.map_(pa.string(), pa.float64()),
+        "propensity": pa.float64(),
     }
     return pa.schema([pa.field(name, kinds[name]) for name in Row._fields])
 

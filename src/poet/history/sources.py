@@ -101,9 +101,10 @@ class TablePart:
         try:
             names = self._names(connection)
             if names:
+                anything = ask(connection, _ANYTHING, {"paths": patterns(self.paths)})
                 answer = ask(
                     connection,
-                    _CALLS,
+                    _CALLS.format(propensity="propensity" if "propensity" in anything.columns else "null"),
                     {"paths": patterns(self.paths), "names": names, "since": int(self.since * 1e6)},
                 )
                 yield from ((named, _of_table(table), None) for named, table in _by_name(answer))
@@ -118,9 +119,10 @@ class TablePart:
 
 
 _NAMES = "select distinct function || '#' || fingerprint from read_parquet($paths, union_by_name = true)"
+_ANYTHING = "select * from read_parquet($paths, union_by_name = true) limit 0"
 _CALLS = """
     select function || '#' || fingerprint as named, id, epoch_us(started) as started, seconds, outcome, requests,
-        version, score, draw, error, parameters, context
+        version, score, draw, error, parameters, context, {propensity} as propensity
     from read_parquet($paths, union_by_name = true)
     where function || '#' || fingerprint in (select unnest($names)) and (started is null or epoch_us(started) >= $since)
     order by named, started, id
@@ -181,6 +183,7 @@ def _of_table(table: Any) -> Read:
             _numbers(table["score"]),
             np.nan_to_num(_numbers(table["draw"])) != 0,
             np.full(rows, np.nan),
+            np.nan_to_num(_numbers(table["propensity"]), nan=1.0),  # an older release wrote none
             _ordered(np.where(good, -1, error), errors),
             _entries(table["parameters"], rows),
             _entries(table["context"], rows),

@@ -10,6 +10,7 @@ LONGEST_BODY = 65_536  # bytes of a body
 LONGEST_NAME = 200  # characters of a kind or a name
 THIS_VERSION = '"$version"'  # in a body that is kept beside a new version: stands for that one's number
 STEERING = ("rollout", "experiment")  # kinds that say, while they are open, which version a call gets
+EVIDENCE = "evidence"  # the kind of which those that are over are deleted with old hours
 
 
 class Document(NamedTuple):

@@ -65,7 +65,7 @@ class RolloutPolicy:
     urgent: tuple[Step, ...] = URGENT
     bake: Step = BAKE
     advance: Advance = "exposure"
-    on_harm: OnHarm | Mapping[str, OnHarm] = "roll back"
+    on_harm: OnHarm | Mapping[str, OnHarm] = field(default="roll back", hash=False)
     alpha: float = 0.01
     margin: float = 0.05
     slo: float | None = None

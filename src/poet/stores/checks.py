@@ -7,12 +7,14 @@ import os
 import shutil
 import sqlite3
 from array import array
+from collections import Counter
 from collections.abc import Callable
 from math import isclose
 
 from poet.errors import StoreError
+from poet.model.document import STEERING, Document
 from poet.seams import Finding
-from poet.stores import chunk, schema, tallying
+from poet.stores import chunk, rules, schema, tallying
 from poet.stores.connection import Database
 
 _SHOWN = 5  # pieces of damage that one finding names
@@ -88,7 +90,7 @@ def _names_of_versions(file: sqlite3.Connection) -> list[str] | str:
         wrong += [f"{name}: no version is {alias}" for function, name in names.items() if function not in led]
     held = {function for function, name, *_ in aliases if name == "pinned"}
     wrong += [f"{names[function]}: pins and the version that holds them disagree" for function in held ^ pinned]
-    (changes,) = file.execute("SELECT generation FROM store").fetchone()
+    (changes,) = file.execute("SELECT generation - functionless FROM store").fetchone()
     if changes != sum(generations.values()):
         wrong.append(f"{sum(generations.values())} changes of functions, but the store counts {changes}")
     return wrong or f"{_counted(len(names), 'function')}, each with a live version"
@@ -201,6 +203,24 @@ def _hours(file: sqlite3.Connection) -> list[str] | str:
     return wrong or f"{_counted(hours, 'hour')}, as many calls as were counted"
 
 
+def _documents(file: sqlite3.Connection) -> list[str] | str:
+    names = _names(file)
+    tried = {function for (function,) in file.execute("SELECT function FROM alias WHERE name = 'canary'")}
+    rows = file.execute("SELECT function, kind, name, open, body FROM document").fetchall()
+    wrong = [
+        fault
+        for function, kind, name, is_open, body in rows
+        for fault in rules.wrong_with(
+            Document(kind, name, body, open=bool(is_open)), function, names, function in tried
+        )
+    ]
+    steered = Counter(function for function, kind, _, is_open, _ in rows if function and is_open and kind in STEERING)
+    for function, counted in file.execute("SELECT id, steering FROM function"):
+        if counted != steered[function]:
+            wrong.append(f"{names[function]}: {steered[function]} open documents steer it, {counted} were counted")
+    return wrong or f"{_counted(len(rows), 'document')}, all readable"
+
+
 _INSIDE: tuple[tuple[str, Callable[[sqlite3.Connection], list[str] | str]], ...] = (
     ("file", _pages),
     ("layout", _layout),
@@ -209,6 +229,7 @@ _INSIDE: tuple[tuple[str, Callable[[sqlite3.Connection], list[str] | str]], ...]
     ("versions", _versions),
     ("executions", _executions),
     ("hours", _hours),
+    ("documents", _documents),
 )
 
 

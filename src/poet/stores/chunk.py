@@ -1,8 +1,8 @@
 """Many executions of one function as one small blob, column by column.
 
-Kept exactly: writer, sequence, outcome, version, draw, error, features, values, goals, and how many attempts there
-were, how they ended and which were hedges. Kept rounded: ``started`` to the millisecond; every duration and score to a
-32-bit float (a relative error of at most 2**-24, or an absolute one of 1e-45).
+Kept exactly: writer, sequence, outcome, version, draw, error, features, values, goals, propensity, and how many
+attempts there were, how they ended and which were hedges. Kept rounded: ``started`` to the millisecond; every duration
+and score to a 32-bit float (a relative error of at most 2**-24, or an absolute one of 1e-45).
 
 The blob is a magic number, the length of what follows once inflated, and a zlib stream, whose checksum finds damage.
 Inside are, in this order, with numbers at the least width that holds all of a column and cut into planes (``columns``):
@@ -16,11 +16,13 @@ Inside are, in this order, with numbers at the least width that holds all of a c
 - the features (``features``)
 - by row the draw; whether there is a score; the scores
 - the values and the goals, each as features are
+- the propensities, each once, and by row which
 
 An attempt is written out only where it tells more than its call: a call of one attempt, which is nearly every call,
-costs nothing extra. Where no execution has values or goals, their part is not there: that is format ``PXc3``, which the
-release before reads, too; with them it is ``PXc4``. Older formats are still read: ``PXc2`` had one writer, no draws and
-no scores, ``PXc1`` besides neither hedges nor features, and no call was shed.
+costs nothing extra. Where no execution was given its version by a coin, the propensities are not there: that is format
+``PXc4``, which the release before reads, too; with them it is ``PXc5``. Where there are neither values nor goals, too,
+their part is not there: ``PXc3``. Older formats are still read: ``PXc2`` had one writer, no draws and no scores,
+``PXc1`` besides neither hedges nor features, and no call was shed.
 """
 
 from __future__ import annotations
@@ -36,10 +38,10 @@ from typing import Any
 
 from poet.model.execution import Attempt, Context, Execution, Outcome
 from poet.stores import features
-from poet.stores.columns import Reader, numbers, planes, texts, unzigzag
+from poet.stores.columns import Reader, count, numbers, planes, texts, unzigzag
 
 ROWS = 1000  # executions of a full chunk; a longer one packs no better
-_FAMILY, _FORMATS = b"PXc", b"1234"  # a magic number is the family and the format
+_FAMILY, _FORMATS = b"PXc", b"12345"  # a magic number is the family and the format
 _HEAD = struct.Struct("<4sI")  # magic, length of the inflated body
 _FIRST = struct.Struct("<IQq")  # rows, first sequence, first start [ms]
 _LONGEST = 1 << 25  # bytes of an inflated body; a full chunk takes some 20 kB, one of the longest features 26 MB
@@ -61,16 +63,15 @@ class NewerChunk(ValueError):
 def encode(executions: Sequence[Execution]) -> bytes:
     """A blob of ``executions``: 1 to ``ROWS``, by writer and, of each, in strictly ascending order of their sequence.
 
-    Raises ValueError where they are not, where a duration is negative or not finite, a score is not finite, a draw is
-    out of range, and where ``features.check`` or ``features.check_goals`` does.
+    Raises ValueError where they are not, where a duration is negative or not finite, a score is not finite, a draw or a
+    propensity is out of range, and where ``features.check`` or ``features.check_goals`` does.
     """
     if not 1 <= len(executions) <= ROWS:
         raise ValueError(f"a chunk holds 1 to {ROWS} executions, got {len(executions)}")
     # Column by column from here on: to take the rows apart once is what makes it quick.
     columns = _columns(executions)
-    writer, sequences, started, took, outcomes, versions, tried, errors, contexts, draws, scores, values, goals = (
-        columns
-    )
+    writer, sequences, started, took, outcomes, versions, tried, errors, contexts, *later = columns
+    draws, scores, values, goals, propensities = later
     writers, names = sorted(set(writer)), sorted({*errors} - {""})
     _check_sequences(sequences)
     _check_order(list(zip(writer, sequences, strict=True)) if len(writers) > 1 else sequences)
@@ -105,9 +106,13 @@ def encode(executions: Sequence[Execution]) -> bytes:
         )
     )
     form = _FORMATS[2]
-    if any(values) or any(goals):
+    dealt = any(propensity != 1.0 for propensity in propensities)
+    if dealt or any(values) or any(goals):
         form = _FORMATS[3]
         body += features.pack(values, features.VALUE) + features.pack(features.goals(goals), features.GOAL)
+    if dealt:
+        form = _FORMATS[4]
+        body += _propensities(propensities)
     if len(body) > _LONGEST:
         raise ValueError(f"a chunk holds at most {_LONGEST} bytes, got {len(body)}; write fewer executions at a time")
     return _HEAD.pack(_FAMILY + bytes((form,)), len(body)) + zlib.compress(body, _LEVEL)
@@ -159,6 +164,7 @@ def decode(blob: bytes, writer: str) -> list[Execution]:
     if form > 3:
         values = features.unpack(reader, rows, features.VALUE)
         goals = features.goals(features.unpack(reader, rows, features.GOAL))
+    propensities = [1.0] * rows if form < 5 else _propensities_of(reader, rows)
     reader.finish()
     executions = []
     spelt_out, at = iter(counts), 0
@@ -175,6 +181,7 @@ def decode(blob: bytes, writer: str) -> list[Execution]:
         scores,
         values,
         goals,
+        propensities,
         strict=True,
     ):
         outcome = _outcome(flag & ~_FLAG, known)
@@ -274,6 +281,22 @@ def _scores(reader: Reader, rows: int) -> list[float | None]:
         raise ValueError(f"a score is there or not, got {max(there)}")
     scores = iter(_finite(reader.singles(sum(there))))
     return [next(scores) if one else None for one in there]
+
+
+def _propensities(propensities: Sequence[float]) -> bytes:
+    """There are few: a coin has as many as it has sides."""
+    found = sorted(set(propensities))
+    for propensity in found:
+        features.check_propensity(propensity)
+    place = {propensity: at for at, propensity in enumerate(found)}
+    return count(len(found)) + planes(array("d", found)) + numbers([place[propensity] for propensity in propensities])
+
+
+def _propensities_of(reader: Reader, rows: int) -> list[float]:
+    found = reader.doubles(reader.count(rows))
+    for propensity in found:
+        features.check_propensity(propensity)
+    return [found[place] for place in _below(len(found), reader.numbers(rows), "a propensity")]
 
 
 def _running(first: int, steps: Iterable[int]) -> list[int]:

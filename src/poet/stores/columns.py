@@ -112,6 +112,12 @@ class Reader:
         _unplanes(self.take(rows * column.itemsize), column)
         return column
 
+    def doubles(self, rows: int) -> array[float]:
+        """A column of ``rows`` 64-bit floats, whatever they say."""
+        column = array("d")
+        _unplanes(self.take(rows * column.itemsize), column)
+        return column
+
     def count(self, most: int) -> int:
         """How many of something follow: ``most`` at most, as small things are many in few bytes."""
         (number,) = _COUNT.unpack(self.take(_COUNT.size))

@@ -49,10 +49,17 @@ def check_goals(goals: Goals) -> Goals:
 
 
 def check_execution(execution: Execution) -> None:
-    """Raises ValueError where a store cannot keep the features, values or goals of ``execution``."""
+    """Raises ValueError where a store cannot keep the features, values, goals or propensity of ``execution``."""
     check(execution.context)
     check(execution.values, VALUE)
     check_goals(execution.goals)
+    check_propensity(execution.propensity)
+
+
+def check_propensity(propensity: float) -> None:
+    """Raises ValueError where it is no probability of what has happened."""
+    if not 0.0 < propensity <= 1.0:  # so written, a NaN fails too
+        raise ValueError(f"a propensity must be in (0, 1], got {propensity!r}")
 
 
 def goals(given: Sequence[Any]) -> list[Goals]:

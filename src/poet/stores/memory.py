@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from poet.errors import StaleDocument, StaleParameters, StoreUnavailable, UnknownFunction, UnknownVersion
+from poet.errors import StaleParameters, StoreUnavailable, UnknownFunction, UnknownVersion
 from poet.model.aggregate import HOUR, Hour
-from poet.model.document import STEERING, Document
+from poet.model.document import EVIDENCE, STEERING, Document
 from poet.model.execution import Execution, Feedback
 from poet.model.function import FunctionKey
 from poet.model.parameters import Alias, AliasName, Change, ParameterSet, Standing
@@ -233,7 +233,7 @@ class MemoryStore:
             else:
                 found = list(self._of(function).documents.values())
         found = [d for d in found if d.kind == kind and (d.open or ended) and name in (None, d.name)]
-        return sorted(found, key=lambda document: (document.function or (), document.name))
+        return sorted(found, key=rules.place_of)
 
     def keep(self, document: Document, *, quiet: bool = False) -> Document:
         """Keep it in place of its revision. Raises StaleDocument, UnknownFunction, ValueError."""
@@ -261,8 +261,7 @@ class MemoryStore:
         shelf = self._documents if kept is None else kept.documents
         for each in documents:
             there = shelf.get((each.kind, each.name))
-            if each.revision != (0 if there is None else there.revision):
-                raise StaleDocument(f"{each.kind} {each.name}", each.revision, 0 if there is None else there.revision)
+            rules.check_revision(each, 0 if there is None else there.revision)
         written = [each._replace(revision=each.revision + 1, at=self._clock.wall()) for each in documents]
         shelf.update({(each.kind, each.name): each for each in written})
         return written
@@ -382,6 +381,9 @@ class MemoryStore:
                 gone += len(past)
                 for writer in [writer for writer, (_, at) in kept.contributions.items() if at < hours_before]:
                     del kept.contributions[writer]
+            for shelf in (self._documents, *(kept.documents for kept in self._kept.values())):
+                for old_one in [d for d in shelf.values() if d.kind == EVIDENCE and not d.open and d.at < hours_before]:
+                    del shelf[old_one[:2]]
         return Upkeep(expired=expired, hours=gone, scored=scored)
 
     def _settle(self, kept: _Kept, executions_before: float, settled: float) -> int:
@@ -449,6 +451,7 @@ class MemoryStore:
         with self._lock:
             self._closed = True
             self._kept.clear()
+            self._documents.clear()
             self._reports.clear()
 
     def _open(self) -> threading.RLock:

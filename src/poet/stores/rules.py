@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from operator import lt
 
-from poet.model.document import LONGEST_BODY, LONGEST_NAME, THIS_VERSION, Document
+from poet.errors import StaleDocument
+from poet.model.document import LONGEST_BODY, LONGEST_NAME, STEERING, THIS_VERSION, Document
 from poet.model.execution import Execution
 from poet.model.function import FunctionKey
 from poet.model.parameters import Alias, AliasName, Change, ParameterSet
@@ -116,6 +117,9 @@ def check_document(document: Document) -> Document:
     for what, text in (("kind", document.kind), ("name", document.name)):
         if not (isinstance(text, str) and 0 < len(text) <= LONGEST_NAME) or "\0" in text:
             raise ValueError(f"the {what} of a document must be a text of 1 to {LONGEST_NAME} characters, got {text!r}")
+        text.encode()  # a half character cannot be kept, and is a ValueError
+    if document.revision < 0:
+        raise ValueError(f"the revision of the {document.kind} {document.name!r} must be >= 0, got {document.revision}")
     if len(document.body.encode()) > LONGEST_BODY:
         raise ValueError(f"the {document.kind} {document.name!r} must be of at most {LONGEST_BODY} bytes")
     try:
@@ -126,11 +130,48 @@ def check_document(document: Document) -> Document:
 
 
 def beside(documents: Sequence[Document], function: FunctionKey, version: int) -> list[Document]:
-    """Documents that are kept with a new version. Raises ValueError where one is about another function."""
+    """Documents that are kept with a new version. Raises ValueError where one is about another function, or twice."""
     for document in documents:
         if document.function != function:
             raise ValueError(f"the {document.kind} {document.name!r} is not about {function.name}")
+        if sum(each[:2] == document[:2] for each in documents) > 1:
+            raise ValueError(f"the {document.kind} {document.name!r} stands twice among what is to be kept")
     return [check_document(each._replace(body=each.body.replace(THIS_VERSION, str(version)))) for each in documents]
+
+
+def check_revision(document: Document, kept: int) -> None:
+    """kept: the revision that is there; 0: none. Raises StaleDocument where it is not the one to be replaced."""
+    if document.revision != kept:
+        raise StaleDocument(f"{document.kind} {document.name}", document.revision, kept)
+
+
+def place_of(document: Document) -> tuple[tuple[str, ...], str]:
+    """Where it stands among those of its kind: those of no function first."""
+    return document.function or (), document.name
+
+
+def steering_after(before: Sequence[Document], written: Sequence[Document]) -> tuple[Document, ...]:
+    """Documents that steer a function, once these are kept."""
+    places = {each[:2]: each for each in (*before, *written) if each.kind in STEERING}
+    return tuple(sorted([each for each in places.values() if each.open], key=lambda each: each[:2]))
+
+
+def wrong_with(document: Document, function: int, names: Mapping[int, str], tried: bool) -> list[str]:
+    """What is wrong with a document as it is kept.
+
+    function: its number, 0 for none. names: those of all functions. tried: a version of it is the canary.
+    """
+    what = f"{names.get(function, function)}: {document.kind} {document.name}" if function else document.name
+    found = []
+    try:
+        json.loads(document.body)
+    except ValueError as error:
+        found.append(f"{what} is no JSON: {error}")
+    if function and function not in names:
+        found.append(f"{what} is of a function that is not there")
+    elif document.kind == "rollout" and document.open and not tried:
+        found.append(f"{what} is under way, but no version is the canary")
+    return found
 
 
 def action_of(alias: AliasName, version: int | None) -> str:

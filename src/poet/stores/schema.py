@@ -171,9 +171,27 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (function, writer, sequence, name)
         ) WITHOUT ROWID""",
     ),
+    # From here on chunks of functions whose calls a coin was thrown for may be of format PXc5, which the release before
+    # takes for what it is. It knows no documents, and moves names without them.
+    (
+        """CREATE TABLE document (
+            function INTEGER NOT NULL,  -- 0: none, or several
+            kind TEXT NOT NULL,
+            name TEXT NOT NULL,
+            open INTEGER NOT NULL,      -- 0: it is over
+            revision INTEGER NOT NULL CHECK (revision >= 1),
+            at REAL NOT NULL,           -- Unix s
+            body TEXT NOT NULL,         -- JSON
+            PRIMARY KEY (kind, function, name)
+        ) WITHOUT ROWID""",
+        # Open documents of the function that say which version a call gets: nearly always none, at no cost.
+        "ALTER TABLE function ADD COLUMN steering INTEGER NOT NULL DEFAULT 0",
+        # Changes of what is no function's.
+        "ALTER TABLE store ADD COLUMN functionless INTEGER NOT NULL DEFAULT 0",
+    ),
 )
 VERSION = len(MIGRATIONS)
-READABLE = 4  # oldest version that can be looked at as it is: its tables say what those of ``VERSION`` say
+READABLE = 5  # oldest version that can be looked at as it is: its tables say what those of ``VERSION`` say
 COMPATIBLE = 3  # oldest release, by its ``VERSION``, that may use a file of this ``VERSION``
 
 

@@ -26,7 +26,10 @@ _FUNCTION, _PROCESS = ".function", ".process"
 
 
 class Known(NamedTuple):
-    """What was known of one function."""
+    """What was known of one function. On the disk a standing has neither a canary nor what steers it.
+
+    Where there was one, it has no generation either: once the store is back, what it says is news in any case.
+    """
 
     record: FunctionRecord
     standing: Standing
@@ -48,7 +51,7 @@ class Snapshot:
             "record": list(rows.told(known.record)),
             "counted": [known.record.calls, known.record.failures, known.record.seconds, known.record.last_call],
             "version": list(rows.version_fields(standing.live)),
-            "generation": standing.generation,
+            "generation": 0 if standing.canary is not None or standing.steering else standing.generation,
             "paused": standing.paused,
             "pinned": rows.dumped(standing.pinned),
             "at": known.at,

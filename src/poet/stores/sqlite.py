@@ -13,12 +13,14 @@ from typing import Literal
 
 from poet.errors import StaleParameters, StoreCorrupt, StoreTooNew
 from poet.model.aggregate import Hour
+from poet.model.document import Document
 from poet.model.execution import Execution, Feedback
 from poet.model.function import FunctionKey
 from poet.model.parameters import Alias, AliasName, Change, ParameterSet, Standing
 from poet.model.tunable import Value
 from poet.seams import SYSTEM_CLOCK, Clock, Finding, FunctionRecord, Incoming, ProcessReport, Upkeep
 from poet.stores import chunk, reading, rules
+from poet.stores import sqlite_documents as shelf
 from poet.stores import sqlite_history as history
 from poet.stores import sqlite_standing as standing
 from poet.stores.connection import PATIENCE, Database
@@ -26,13 +28,15 @@ from poet.stores.reading import Piece
 from poet.stores.rows import RECORD_COLUMNS, Damage, Kept, check_feedback, record_of, text, told
 
 _STANDING = (
-    "SELECT function.id, function.generation, paused, pinned, version FROM function"
-    " LEFT JOIN alias ON alias.function = function.id AND name = 'live'"
+    "SELECT function.id, function.generation, paused, pinned, steering, live.version, canary.version FROM function"
+    " LEFT JOIN alias live ON live.function = function.id AND live.name = 'live'"
+    " LEFT JOIN alias canary ON canary.function = function.id AND canary.name = 'canary'"
     " WHERE module = ? AND qualname = ? AND fingerprint = ?"
 )
 
 
-_REMEMBERED = 4096  # live versions that are kept parsed, as they never change
+_REMEMBERED = 4096  # functions whose live versions and canaries are kept parsed, as these never change
+Parsed = dict[int, tuple[ParameterSet, ParameterSet | None]]  # live and canary, by function
 
 
 class SqliteStore:
@@ -52,7 +56,7 @@ class SqliteStore:
         self.path = path.absolute()
         self._clock = clock
         self._file = Database(self.path, readonly=readonly, patience=patience)
-        self._parsed: dict[int, ParameterSet] = {}  # live versions that were committed, by function
+        self._parsed: Parsed = {}  # what was committed
         self._parsed_from = 0  # opening of the file that they were read in
 
     @property
@@ -110,17 +114,33 @@ class SqliteStore:
         It always asks the file; but a version never changes, so it is not parsed again while it stays the live one.
         """
         with self._file.reading() as file:
-            row = file.execute(_STANDING, function).fetchone()
-            if row is None:
-                raise standing.unknown(file, function)
-            number, generation, paused, pinned, live = row
-            if live is None:
-                raise Damage("a function has no live version")
-            versions = self._versions()
-            version = versions.get(number)
-            if version is None or version.version != live:
-                version = standing.version(file, number, live)
-            return _remembered(versions, number, standing.standing_of(version, generation, paused, pinned))
+            now, steered = self._standing(file, function)
+        if not steered:
+            return now
+        with self._file.snapshot() as file:  # what steers it and the versions that it speaks of, of one moment
+            now, steered = self._standing(file, function)
+            if steered:
+                now = now._replace(steering=shelf.steering(file, standing.known(file, function), function))
+        return now
+
+    def _standing(self, file: sqlite3.Connection, function: FunctionKey) -> tuple[Standing, int]:
+        """What holds but for documents, and how many steer it."""
+        row = file.execute(_STANDING, function).fetchone()
+        if row is None:
+            raise standing.unknown(file, function)
+        number, generation, paused, pinned, steered, live, tried = row
+        if live is None:
+            raise Damage("a function has no live version")
+        versions = self._versions()
+        version, canary = versions.get(number, (None, None))
+        if version is None or version.version != live:
+            version = standing.version(file, number, live)
+        if tried is None:
+            canary = None
+        elif canary is None or canary.version != tried:
+            canary = standing.version(file, number, tried)
+        now = standing.standing_of(version, generation, paused, pinned, canary)
+        return _remembered(versions, number, now), steered
 
     def aliases(self, function: FunctionKey) -> dict[AliasName, Alias]:
         """Where each name stands. Raises UnknownFunction."""
@@ -128,30 +148,40 @@ class SqliteStore:
             return standing.aliases_of(file, standing.known(file, function))
 
     def publish(
-        self, function: FunctionKey, draft: ParameterSet, *, expected: int, alias: Literal["live", "canary"] = "live"
+        self,
+        function: FunctionKey,
+        draft: ParameterSet,
+        *,
+        expected: int,
+        alias: Literal["live", "canary"] | None = "live",
+        beside: Sequence[Document] = (),
     ) -> Standing:
-        """Keep ``draft`` as the next version and make it live, or the canary. Raises UnknownFunction, StaleParameters.
+        """Keep ``draft`` as the next version and make it live, or the canary, or neither.
 
-        Raises ValueError for another alias.
+        Raises UnknownFunction, StaleParameters, StaleDocument, and ValueError for another alias or documents that
+        cannot be kept.
         """
         rules.check_publishable(alias)
         with self._file.writing(durable=True) as file:
             versions = self._versions()
             found = standing.expected(file, function, expected)
+            self._beside(file, found, beside, standing.newest(file, found) + 1 if beside else 0)
             version = standing.keep(file, found, draft, self._clock.wall())
-            action = "publish" if alias == rules.LIVE else "propose"
-            entry = rules.change(self._clock.wall(), action, version, draft.author, draft.reason)
+            entry = rules.change(self._clock.wall(), rules.published_as(alias), version, draft.author, draft.reason)
             now = standing.change(file, found, rules.after_publish(found.places, version, alias), entry)
         return _remembered(versions, found.id, now)
 
-    def rollback(self, function: FunctionKey, to: int | None, *, author: str, reason: str) -> Standing:
-        """Make an older version live and pause learning. Raises UnknownFunction, UnknownVersion.
+    def rollback(
+        self, function: FunctionKey, to: int | None, *, author: str, reason: str, beside: Sequence[Document] = ()
+    ) -> Standing:
+        """Make an older version live and pause learning. Raises UnknownFunction, UnknownVersion, StaleDocument.
 
         Pins stay where the older version agrees with them; the others are lifted, as they would forbid what is asked.
         """
         with self._file.writing(durable=True) as file:
             found = standing.kept(file, function)
             target = standing.checked_version(file, found, found.live.parent if to is None else to)
+            self._beside(file, found, beside, target)
             pins = rules.lasting_pins(found.standing.pinned, standing.version(file, found.id, target))
             paused = rules.pause_text(text(reason), text(author), f"rolled back to version {target}")
             standing.steer(file, found, paused, pins)
@@ -167,14 +197,16 @@ class SqliteStore:
         expected: int,
         author: str,
         reason: str,
+        beside: Sequence[Document] = (),
     ) -> Standing:
-        """Move a name. Raises UnknownFunction, UnknownVersion, StaleParameters, ValueError."""
+        """Move a name. Raises UnknownFunction, UnknownVersion, StaleParameters, StaleDocument, ValueError."""
         with self._file.writing(durable=True) as file:
             found = standing.expected(file, function, expected)
             places = rules.after_point(found.places, alias, version)
             target = found.places.get(alias, 0) if version is None else standing.checked_version(file, found, version)
-            if places == found.places:
+            if places == found.places and not beside:
                 return found.standing
+            self._beside(file, found, beside, target)
             entry = rules.change(self._clock.wall(), rules.action_of(alias, version), target, author, reason)
             return standing.change(file, found, places, entry)
 
@@ -210,6 +242,40 @@ class SqliteStore:
             standing.steer(file, found, why, pins)
             standing.move(file, found, places)
             return standing.kept(file, function).standing
+
+    def documents(
+        self, kind: str, function: FunctionKey | None = None, *, name: str | None = None, ended: bool = True
+    ) -> list[Document]:
+        """Those of a kind, by function and name; of one function only, of one name only. Raises UnknownFunction."""
+        with self._file.snapshot() as file:
+            number = None if function is None else standing.known(file, function)
+            return shelf.found(file, kind, number, name, ended=ended)
+
+    def keep(self, document: Document, *, quiet: bool = False) -> Document:
+        """Keep it in place of its revision. Raises StaleDocument, UnknownFunction, ValueError.
+
+        What is kept quietly may be lost with the last moments before a power cut.
+        """
+        rules.check_document(document)
+        with self._file.writing(durable=not quiet) as file:
+            function = document.function
+            number = shelf.NO_FUNCTION if function is None else standing.known(file, function)
+            (written,) = shelf.write(file, number, [document], self._clock.wall)
+            if not quiet:
+                standing.count(file, number)
+            return written
+
+    def discard(self, documents: Sequence[Document]) -> None:
+        """Delete these. Those that are not there are passed over."""
+        with self._file.writing() as file:
+            for each in documents:
+                function = each.function
+                number = shelf.NO_FUNCTION if function is None else standing.number_of(file, function)
+                if number is not None:
+                    shelf.discard(file, number, each)
+
+    def _beside(self, file: sqlite3.Connection, found: Kept, beside: Sequence[Document], version: int) -> None:
+        shelf.write(file, found.id, rules.beside(beside, found.key, version), self._clock.wall)
 
     def bring_in(self, incoming: Sequence[Incoming]) -> list[Standing]:
         """Take in what was learned elsewhere, all of it or nothing. Raises StaleParameters."""
@@ -321,6 +387,7 @@ class SqliteStore:
                 merged += history.put_together(file, number, settled, self._decoded)
         with self._file.writing() as file:
             file.execute("DELETE FROM contribution WHERE at < ?", (hours_before,))
+            shelf.expire(file, hours_before)
         return Upkeep(expired, gone, merged, scored)
 
     def save_learner(self, function: FunctionKey, state: bytes) -> None:
@@ -385,7 +452,7 @@ class SqliteStore:
         """Release the file. Closing twice does no harm."""
         self._file.close()
 
-    def _versions(self) -> dict[int, ParameterSet]:
+    def _versions(self) -> Parsed:
         """Versions that are known, by function; within ``reading``, ``snapshot`` or ``writing``.
 
         What was read through one opening of the file says nothing of another: it may have been replaced.
@@ -421,11 +488,11 @@ class SqliteStore:
 _PROCESS = "writer, host, pid, started, seen, dropped, faults, last_fault, away, spooled"
 
 
-def _remembered(versions: dict[int, ParameterSet], number: int, now: Standing) -> Standing:
-    """``now``, which is committed; its version is there once, whoever asks for it again."""
+def _remembered(versions: Parsed, number: int, now: Standing) -> Standing:
+    """``now``, which is committed; its versions are there once, whoever asks for them again."""
     if len(versions) >= _REMEMBERED:
         versions.clear()
-    versions[number] = now.live
+    versions[number] = now.live, now.canary
     return now
 
 

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from poet.errors import StaleParameters, UnknownFunction, UnknownVersion
+from poet.model.document import Document
 from poet.model.function import FunctionKey
 from poet.model.parameters import Alias, AliasName, Change, ParameterSet, Standing
 from poet.model.tunable import Value
 from poet.seams import FunctionRecord
 from poet.stores import rules
+from poet.stores import sqlite_documents as documents
 from poet.stores.rows import (
     RECORD_COLUMNS,
     VERSION_COLUMNS,
@@ -55,12 +57,16 @@ def unknown(file: sqlite3.Connection, function: FunctionKey) -> UnknownFunction:
 def kept(file: sqlite3.Connection, function: FunctionKey) -> Kept:
     """All that holds of the function. Raises UnknownFunction, Damage."""
     number = known(file, function)
-    row = file.execute("SELECT generation, paused, pinned FROM function WHERE id = ?", (number,)).fetchone()
+    generation, paused, pinned, steered = file.execute(
+        "SELECT generation, paused, pinned, steering FROM function WHERE id = ?", (number,)
+    ).fetchone()
     aliases = aliases_of(file, number)
     if rules.LIVE not in aliases:
         raise Damage("a function has no live version")
     live = version(file, number, aliases[rules.LIVE].version)
-    return Kept(number, function, standing_of(live, *row), aliases)
+    canary = version(file, number, aliases["canary"].version) if "canary" in aliases else None
+    steering = documents.steering(file, number, function) if steered else ()
+    return Kept(number, function, standing_of(live, generation, paused, pinned, canary, steering), aliases)
 
 
 def found(file: sqlite3.Connection, function: FunctionKey) -> Kept | None:
@@ -76,10 +82,17 @@ def expected(file: sqlite3.Connection, function: FunctionKey, generation: int) -
     return now
 
 
-def standing_of(live: ParameterSet, generation: int, paused: str, pinned: str) -> Standing:
+def standing_of(
+    live: ParameterSet,
+    generation: int,
+    paused: str,
+    pinned: str,
+    canary: ParameterSet | None = None,
+    steering: tuple[Document, ...] = (),
+) -> Standing:
     """What holds, from a row. Raises Damage."""
     pins: Mapping[str, Value] = MappingProxyType(loaded(pinned)) if pinned != "{}" else NO_PINS
-    return Standing(live, generation, paused, pins)
+    return Standing(live, generation, paused, pins, canary, steering)
 
 
 def aliases_of(file: sqlite3.Connection, number: int) -> dict[AliasName, Alias]:
@@ -130,10 +143,15 @@ def begin(file: sqlite3.Connection, record: FunctionRecord, at: float) -> Kept:
     return kept(file, record.key)
 
 
+def newest(file: sqlite3.Connection, found: Kept) -> int:
+    """The number of the newest version."""
+    (number,) = file.execute("SELECT max(number) FROM version WHERE function = ?", (found.id,)).fetchone()
+    return int(number)
+
+
 def keep(file: sqlite3.Connection, found: Kept, draft: ParameterSet, at: float) -> int:
     """``draft`` as the next version; nothing points at it yet. Gives its number."""
-    (newest,) = file.execute("SELECT max(number) FROM version WHERE function = ?", (found.id,)).fetchone()
-    new = rules.next_version(draft, found.live, newest, at)
+    new = rules.next_version(draft, found.live, newest(file, found), at)
     insert(file, found.id, new)
     return new.version
 
@@ -152,10 +170,18 @@ def move(file: sqlite3.Connection, found: Kept, places: rules.Places) -> None:
         "INSERT OR REPLACE INTO alias (function, name, version, generation) VALUES (?, ?, ?, ?)",
         [(found.id, name, *alias) for name, alias in aliases.items() if found.aliases.get(name) != alias],
     )
+    count(file, found.id)
+
+
+def count(file: sqlite3.Connection, number: int) -> None:
+    """Count a change of the function and so of the store."""
+    if number == documents.NO_FUNCTION:
+        file.execute("UPDATE store SET generation = generation + 1, functionless = functionless + 1")
+        return
     file.execute("UPDATE store SET generation = generation + 1")
     file.execute(
-        "UPDATE function SET generation = ?, changed = (SELECT generation FROM store) WHERE id = ?",
-        (generation, found.id),
+        "UPDATE function SET generation = generation + 1, changed = (SELECT generation FROM store) WHERE id = ?",
+        (number,),
     )
 
 

@@ -18,6 +18,7 @@ from typing import Literal, TypeVar
 
 from poet.errors import StoreAway, StoreCorrupt, StoreTooNew, StoreUnavailable, UnknownFunction
 from poet.model.aggregate import Hour
+from poet.model.document import Document
 from poet.model.execution import Execution, Feedback
 from poet.model.function import FunctionKey
 from poet.model.parameters import Alias, AliasName, Change, ParameterSet, Standing
@@ -97,12 +98,15 @@ class SteadyStore:
     # ------------------------------------------------------------ what goes on without it
 
     def register(self, record: FunctionRecord) -> Standing:
-        """What holds; what was known last, or the declaration, where the store is away."""
+        """What holds; what was known last, or the declaration, where the store is away.
+
+        A process that starts meanwhile goes on with the live version alone: no canary, no roll-out, no experiment.
+        """
         try:
             standing = self._ask(lambda store: store.register(record))
         except StoreAway:
             self._to_register[record.key] = record
-            known = self._snapshot.function(record.key)
+            known = self._known.get(record.key) or self._snapshot.function(record.key)
             if known is None:
                 declared = rules.declared_version(record, self._clock.wall())
                 known = Known(record, Standing(declared, 0), None, self._clock.wall())
@@ -189,7 +193,10 @@ class SteadyStore:
             return [known.record for known in self._snapshot.functions()]
 
     def standing(self, function: FunctionKey) -> Standing:
-        """What holds now; what was known last where the store is away. Raises UnknownFunction."""
+        """What holds now; what was known last where the store is away. Raises UnknownFunction.
+
+        What this process was told is known with its canary and what steers it, what it found on the disk without.
+        """
         try:
             standing = self._ask(lambda store: store.standing(function))
         except StoreAway:
@@ -223,14 +230,26 @@ class SteadyStore:
         return self._ask(lambda store: store.aliases(function))
 
     def publish(
-        self, function: FunctionKey, draft: ParameterSet, *, expected: int, alias: Literal["live", "canary"] = "live"
+        self,
+        function: FunctionKey,
+        draft: ParameterSet,
+        *,
+        expected: int,
+        alias: Literal["live", "canary"] | None = "live",
+        beside: Sequence[Document] = (),
     ) -> Standing:
-        """As the store does. Raises StoreAway, UnknownFunction, StaleParameters."""
-        return self._steered(function, lambda store: store.publish(function, draft, expected=expected, alias=alias))
+        """As the store does. Raises StoreAway, UnknownFunction, StaleParameters, StaleDocument, ValueError."""
+        return self._steered(
+            function, lambda store: store.publish(function, draft, expected=expected, alias=alias, beside=beside)
+        )
 
-    def rollback(self, function: FunctionKey, to: int | None, *, author: str, reason: str) -> Standing:
-        """As the store does. Raises StoreAway, UnknownFunction, UnknownVersion."""
-        return self._steered(function, lambda store: store.rollback(function, to, author=author, reason=reason))
+    def rollback(
+        self, function: FunctionKey, to: int | None, *, author: str, reason: str, beside: Sequence[Document] = ()
+    ) -> Standing:
+        """As the store does. Raises StoreAway, UnknownFunction, UnknownVersion, StaleDocument, ValueError."""
+        return self._steered(
+            function, lambda store: store.rollback(function, to, author=author, reason=reason, beside=beside)
+        )
 
     def point(
         self,
@@ -241,11 +260,14 @@ class SteadyStore:
         expected: int,
         author: str,
         reason: str,
+        beside: Sequence[Document] = (),
     ) -> Standing:
-        """As the store does. Raises StoreAway, UnknownFunction, UnknownVersion, StaleParameters, ValueError."""
+        """As the store does. Raises StoreAway, UnknownFunction, UnknownVersion, StaleParameters, and others."""
         return self._steered(
             function,
-            lambda store: store.point(function, alias, version, expected=expected, author=author, reason=reason),
+            lambda store: store.point(
+                function, alias, version, expected=expected, author=author, reason=reason, beside=beside
+            ),
         )
 
     def steer(
@@ -261,6 +283,20 @@ class SteadyStore:
         return self._steered(
             function, lambda store: store.steer(function, author=author, reason=reason, paused=paused, pinned=pinned)
         )
+
+    def documents(
+        self, kind: str, function: FunctionKey | None = None, *, name: str | None = None, ended: bool = True
+    ) -> list[Document]:
+        """As the store says. Raises StoreAway, UnknownFunction."""
+        return self._ask(lambda store: store.documents(kind, function, name=name, ended=ended))
+
+    def keep(self, document: Document, *, quiet: bool = False) -> Document:
+        """As the store does; it does not wait for one that is away. Raises StoreAway, StaleDocument, and others."""
+        return self._ask(lambda store: store.keep(document, quiet=quiet))
+
+    def discard(self, documents: Sequence[Document]) -> None:
+        """As the store does. Raises StoreAway."""
+        self._ask(lambda store: store.discard(documents))
 
     def bring_in(self, incoming: Sequence[Incoming]) -> list[Standing]:
         """As the store does. Raises StoreAway, StaleParameters."""

@@ -23,80 +23,52 @@ from typing import Any, Literal
 import pytest
 
 from poet.errors import StaleParameters, StoreUnavailable, UnknownFunction, UnknownVersion
+from poet.model.document import Document
 from poet.model.estimate import Estimate
-from poet.model.execution import Attempt, Context, Execution, Feedback, Outcome
+from poet.model.execution import Attempt, Context, Feedback, Outcome
 from poet.model.function import FunctionKey
-from poet.model.parameters import Alias, Change, ParameterSet, Standing
+from poet.model.parameters import Alias, Change, Standing
 from poet.model.tunable import Value
-from poet.seams import FunctionRecord, Incoming, ProcessReport, Store
+from poet.seams import Incoming, Store
+from poet.testing.documents import DocumentContract, SharedDocumentContract
+from poet.testing.facts import (
+    DECLARED,
+    FEATURES,
+    KEY,
+    LEARNED,
+    OTHER,
+    PRECISION,
+    START,
+    draft,
+    execution,
+    failure,
+    hedged,
+    record,
+    report,
+    shed,
+)
 
-KEY = FunctionKey("shop.orders", "fetch", "0a1b2c3d")
-OTHER = FunctionKey("shop.orders", "Cart.total", "99999999")
-DECLARED: dict[str, Value] = {"timeout": 30.0, "retries": 3, "backoff": 0.5, "model": "small", "hedge": False}
-LEARNED: dict[str, Value] = {"timeout": 1.25, "retries": 2, "backoff": 0.1, "model": "large", "hedge": True}
-START = 1_800_000_000.0  # Unix time [s]
-PRECISION = 0.001  # to which a store may round times [s]; durations: to a 32-bit float
-
-
-def record(key: FunctionKey = KEY, **changes: Any) -> FunctionRecord:
-    """A function as it is registered on its first call."""
-    return FunctionRecord(
-        key=key,
-        domain="web",
-        learner="adaptive",
-        declared=dict(DECLARED),
-        objective={"value": 1.0, "attempt_cost": 0.03},
-        calls=0,
-        failures=0,
-        seconds=0.0,
-        last_call=0.0,
-        space={"timeout": [0.001, 120.0], "retries": [0, 5]},
-    )._replace(**changes)
-
-
-def draft(**changes: Any) -> ParameterSet:
-    """Parameters as a trainer proposes them."""
-    fields: dict[str, Any] = {
-        "values_": LEARNED,
-        "origin": "learned",
-        "reason": "a shorter timeout answers sooner",
-        "author": "adaptive",
-        "estimates": {"utility": Estimate(0.9, 0.85, 0.95, 120)},
-        "evidence": 120,
-        "created": START,
-    }
-    return ParameterSet(**(fields | changes))
-
-
-def execution(sequence: int, *, writer: str = "w1", started: float | None = None, **changes: Any) -> Execution:
-    """A call that took 0.25 s; those of one writer start a second apart."""
-    begun = START + sequence if started is None else started
-    attempts = (Attempt(Outcome.SUCCESS, 0.25),)
-    return Execution(writer, sequence, begun, 0.25, Outcome.SUCCESS, 1, attempts)._replace(**changes)
+__all__ = [
+    "DECLARED",
+    "FEATURES",
+    "KEY",
+    "LEARNED",
+    "OTHER",
+    "PRECISION",
+    "START",
+    "SharedStoreContract",
+    "StoreContract",
+    "draft",
+    "execution",
+    "failure",
+    "hedged",
+    "record",
+    "report",
+    "shed",
+]
 
 
-def failure(sequence: int, *, writer: str = "w1") -> Execution:
-    """A call of two attempts: the first timed out, the second failed."""
-    attempts = (Attempt(Outcome.TIMEOUT, 1.0), Attempt(Outcome.ERROR, 0.5, 0.25))
-    return Execution(writer, sequence, START + sequence, 1.75, Outcome.ERROR, 2, attempts, "ConnectionResetError")
-
-
-def hedged(sequence: int, *, writer: str = "w1") -> Execution:
-    """A call of which a copy was sent after 0.5 s, and answered first."""
-    attempts = (Attempt(Outcome.CANCELLED, 0.75), Attempt(Outcome.SUCCESS, 0.25, 0.5, hedge=True))
-    return Execution(writer, sequence, START + sequence, 0.75, Outcome.SUCCESS, 2, attempts)
-
-
-def shed(sequence: int, *, writer: str = "w1") -> Execution:
-    """A call that was not made."""
-    attempts = (Attempt(Outcome.SHED, 0.0),)
-    return Execution(writer, sequence, START + sequence, 0.0, Outcome.SHED, 2, attempts, "CircuitOpen")
-
-
-FEATURES: Context = (("region", "eu"), ("size", 3), ("load", 0.1), ("cached", False), ("user", 2**64 - 1))
-
-
-class StoreContract:
+class StoreContract(DocumentContract):
     """What every store promises."""
 
     def make_store(self, folder: Path) -> Store:
@@ -202,6 +174,9 @@ class StoreContract:
             lambda: store.find(KEY, [("w1", 0)]),
             lambda: store.hours(KEY),
             lambda: store.exchange(KEY, "w1", 1, lambda state: b""),
+            lambda: store.documents("flag", KEY),
+            lambda: store.keep(Document("flag", "learn", "{}", KEY)),
+            lambda: store.keep(Document("evidence", "guard", "{}", KEY), quiet=True),
         ]
         for question in questions:
             with pytest.raises(UnknownFunction) as caught:
@@ -826,6 +801,9 @@ class StoreContract:
             ({"goals": (("cost", "0.5"),)}, "goal 'cost' must be a number"),
             ({"goals": (("x" * 201, 0.5),)}, "names of up to 200"),
             ({"goals": tuple((str(i), 0.5) for i in range(33))}, "one too many: 32 are kept"),
+            ({"propensity": 0.0}, "propensity must be in"),
+            ({"propensity": 1.5}, "propensity must be in"),
+            ({"propensity": float("nan")}, "propensity must be in"),
         ]
         for fields, complaint in wrong:
             with pytest.raises(ValueError, match=complaint):
@@ -836,6 +814,18 @@ class StoreContract:
             with pytest.raises(ValueError, match="sequence must be"):
                 store.score(KEY, [Feedback("w1", sequence, 1.0, START)])
         assert list(store.executions(KEY)) == []
+
+    def test_by_which_chance_a_call_got_its_version_is_kept_to_the_bit(self, store: Store) -> None:
+        store.register(record())
+        chances = (1.0, 0.05, 0.95, 1 / 3, 5e-324)
+        rows = [execution(i, version=1 + i % 2, propensity=chances[i % 5]) for i in range(1700)]
+        store.append(KEY, rows[:7])
+        store.append(KEY, rows[7:])
+        assert list(store.executions(KEY)) == rows
+        assert store.find(KEY, [("w1", 4), ("w1", 1600)]) == [rows[4], rows[1600]]
+        store.score(KEY, [Feedback("w1", 3, 0.5, START)])
+        store.maintain(executions_before=START + 2, hours_before=0.0, settled=START + 10_000)
+        assert list(store.executions(KEY, limit=1698)) == [rows[2], rows[3]._replace(score=0.5), *rows[4:]]
 
     def test_executions_are_found_by_writer_and_sequence_with_what_was_said_of_them(self, store: Store) -> None:
         store.register(record())
@@ -1047,7 +1037,7 @@ class StoreContract:
             store.standing(KEY)
 
 
-class SharedStoreContract(StoreContract):
+class SharedStoreContract(SharedDocumentContract, StoreContract):
     """What a store promises besides where several processes share it, and where it outlives them."""
 
     def test_another_process_finds_everything_again(self, tmp_path: Path) -> None:
@@ -1147,11 +1137,6 @@ class SharedStoreContract(StoreContract):
         assert len(rows) == store.functions()[0].calls == 800
         assert [finding for finding in store.check() if not finding.ok] == []
         store.close()
-
-
-def report(writer: str, **changes: Any) -> ProcessReport:
-    """How a process fares."""
-    return ProcessReport(writer, "host", 4711, START, START + 1, 0, 0, "")._replace(**changes)
 
 
 def _all_of(store: Store) -> tuple[object, ...]:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from poet.kernels.online.coin import CoinTest
-from poet.kernels.online.effect import Effect
+from poet.kernels.online.effect import Effect, Side
 from poet.kernels.online.exceedance import Limit
+from poet.kernels.online.proportion import upper
 from poet.kernels.online.verdict import Finding, Verdict, of_effect, of_events, split, together
 from poet.model.execution import Execution, Outcome
 from poet.model.objective import INSTANT, Objective
@@ -29,9 +31,9 @@ Mean = Literal["latency", "requests", "score"]
 EVENTS = ("failures", "timeouts", "breaches")
 MEANS: tuple[Mean, ...] = ("latency", "requests", "score")
 BURN_IN = 10  # calls of each arm before a mean says anything: changes of a whole version show early, and are undone
-TELLING = (
-    0.3  # share of the calls of the old version that must have ended as well where the new one's are taken for harm
-)
+ALIKE = 50  # calls of each arm that show that there is nothing to compare
+RARE = 0.01  # probability of an event below which there are hardly any
+TELLING = 0.3  # share of the old version's calls that must have ended, too, where the new one's are taken for harm
 REMEMBERED = 64  # calls of each arm whose starts are known for that
 
 
@@ -126,6 +128,14 @@ class Guard:
         guard._fared = old, new
         return guard
 
+    @property
+    def alarmed(self) -> bool:
+        """Whether any guard speaks of harm; quick, to be asked after every call."""
+        margins, alphas = self._margins(), self._alphas()
+        return any(coin.harm(alphas[kind]) for kind, coin in self._coins.items()) or any(
+            self._means[mean].log_e(margin, Side.ABOVE) >= -math.log(alphas[mean]) for mean, margin in margins.items()
+        )
+
     def judgement(self) -> Judgement:
         """What all guards say together, in words and figures."""
         findings = self._findings()
@@ -188,16 +198,35 @@ class Guard:
     # ------------------------------------------------------------ judging
 
     def _findings(self) -> list[Finding]:
-        policy = self.rollout.policy
-        scored = self._fared[0].scored + self._fared[1].scored > 0
-        weights = {name: weight for name, weight in WEIGHTS.items() if scored or name != "score"}
-        alphas = split(policy.alpha, weights)
-        margin = math.log1p(policy.margin)
-        found = [of_events(kind, self._coins[kind], alphas[kind]) for kind in EVENTS]
-        for mean in MEANS:
-            if mean in alphas:
-                tolerated = 0.5 * policy.margin if mean == "score" else margin
-                found.append(of_effect(mean, self._means[mean], alphas[mean], tolerated))
+        alphas = self._alphas()
+        found = [self._events(kind, alphas[kind]) for kind in EVENTS]
+        return [*found, *(self._mean(mean, alphas[mean], margin) for mean, margin in self._margins().items())]
+
+    def _alphas(self) -> dict[str, float]:
+        """Each guard's part; the score's, too, whether or not there are any, as nothing must be changed later."""
+        return _split(self.rollout.policy.alpha)
+
+    def _margins(self) -> dict[Mean, float]:
+        """What is tolerated, in the unit of each mean that there is."""
+        margin = self.rollout.policy.margin
+        margins: dict[Mean, float] = {"latency": math.log1p(margin), "requests": math.log1p(margin)}
+        if self._fared[0].scored + self._fared[1].scored > 0:
+            margins["score"] = 0.5 * margin
+        return margins
+
+    def _mean(self, mean: Mean, alpha: float, margin: float) -> Finding:
+        """What a mean says; it is safe, too, where all calls of both were alike."""
+        effect = self._means[mean]
+        found = of_effect(mean, effect, alpha, margin)
+        alike = min(effect.n0, effect.n1) >= ALIKE and effect.sums.spread == 0.0
+        return found._replace(verdict=Verdict.SAFE) if alike else found
+
+    def _events(self, kind: Kind, alpha: float) -> Finding:
+        """What a count says; it is safe, too, where the new version has hardly any, whatever the old one has."""
+        coin, calls = self._coins[kind], self._fared[1].calls
+        found = of_events(kind, coin, alpha)
+        if found.verdict is Verdict.UNDECIDED and upper(min(coin.canary_events, calls), calls, alpha) < RARE:
+            return found._replace(verdict=Verdict.SAFE)
         return found
 
     def _better(self) -> bool | None:
@@ -256,7 +285,7 @@ class Guard:
             said = f"calls with it {word} {math.exp(finding.value):.3g} times {what} as those without it"
             said += f" [{math.exp(finding.low):.3g}, ...), {new.calls:.0f} and {old.calls:.0f} calls"
         chance = math.exp(-min(finding.log_e, 700.0))
-        said += f"; by chance at most {chance:.1g}, {finding.alpha:.2g} agreed"
+        said += f"; by chance with at most {chance:.1g}, where {finding.alpha:.1g} is agreed on"
         return said + ("; all in all they are worth more" if better else "")
 
     def _plainly(self) -> str:
@@ -296,8 +325,13 @@ class Guard:
         return {"guards": guards, "worth_more": better, **arms}
 
 
+@lru_cache
+def _split(alpha: float) -> dict[str, float]:
+    return split(alpha, WEIGHTS)
+
+
 def _percent(part: float, whole: float) -> str:
-    return f"{100 * part / whole:.2g} %" if whole else "none"
+    return f"{round(100 * part / whole, 0 if 10 * part >= whole else 1):g} %" if whole else "none"
 
 
 def _mean_log(fared: Fared) -> float:

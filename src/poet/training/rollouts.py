@@ -44,14 +44,16 @@ class RolloutTrial:
         revision: int,
         tell: Tell = silent,
         automatic: Callable[[], bool] = lambda: True,
+        ended: Callable[[Rollout], None] = lambda rollout: None,
     ) -> None:
         """revision: of the document that keeps it; 0: the store is away, and nobody else knows of it.
 
         tell: of what has happened. automatic: whether it may go on to all calls without a person.
+        ended: told of one that only this process knows of, and that was taken back.
         """
         self.rollout = rollout
         self._trainer, self._trainee, self._tell = trainer, trainee, tell
-        self._revision, self._automatic = revision, automatic
+        self._revision, self._automatic, self._ended = revision, automatic, ended
         self._before: ParameterSet | None = None  # the version that calls had until the bake
         self._guard = Guard(rollout, _objective(trainee))
         self._others: dict[str, Guard] = {}  # what other processes have seen, by writer
@@ -165,16 +167,18 @@ class RolloutTrial:
         if rollout.ended or self._unsaid is not None:
             return
         pooled = self._pooled()
-        judged = pooled.judgement()
-        if judged.verdict == "harm" and not rollout.paused:
-            self._harmed(judged)
-            return
+        if not rollout.paused and pooled.alarmed:
+            judged = pooled.judgement()
+            if judged.verdict == "harm" and self._harmed(judged):
+                return
+        rollout = self.rollout
         stage = rollout.stage
         if stage is None or rollout.paused or self._trainee.standing.paused:
             return
         if pooled.exposed - rollout.exposed < stage.calls:
             return
-        if rollout.policy.advance == "evidence" and judged.verdict != "safe":
+        judged = pooled.judgement()
+        if rollout.policy.advance == "evidence" and judged.verdict == "undecided":
             return
         self._advance(pooled.exposed, stage, judged)
 
@@ -188,14 +192,16 @@ class RolloutTrial:
         elif self._automatic():
             self._move("bake", told, judged.figures, exposed=exposed, verdict=judged.verdict)
 
-    def _harmed(self, judged: Judgement) -> None:
+    def _harmed(self, judged: Judgement) -> bool:
+        """Do what the policy says. Gives whether it goes no further."""
         rollout, on_harm = self.rollout, self.rollout.policy.harmed(self.rollout.changes)
         told: dict[str, Any] = {"verdict": "harm", "sentence": judged.sentence, "figures": judged.figures}
         if on_harm == "observe":
             if rollout.verdict != "harm":
                 self._write(rollout.noted(self._now(), "harm observed", judged.sentence, **told))
                 self._tell("harm_observed", self._trainee, judged.sentence)
-        elif on_harm == "pause" and rollout.phase == "canary":
+            return False
+        if on_harm == "pause" and rollout.phase == "canary":
             paused = rollout.noted(self._now(), "paused", judged.sentence, paused=f"harm: {judged.sentence}", **told)
             self._tell("rollout_paused", self._trainee, judged.sentence)
             self._write(paused)
@@ -204,6 +210,7 @@ class RolloutTrial:
             self._back(
                 rollout.noted(self._now(), "rolled back", judged.sentence, phase="rolled back", **told), judged.sentence
             )
+        return True
 
     def _back(self, rollout: Rollout, sentence: str) -> None:
         """All calls get the version of before: here at once, and everywhere once the store knows."""
@@ -243,6 +250,7 @@ class RolloutTrial:
         self.rollout = rollout
         trainee.trial = None
         self._locally(in_bake)
+        self._ended(rollout)
 
     def _locally(self, in_bake: bool) -> None:
         """In this process calls have the version of before from now on."""

@@ -350,13 +350,13 @@ class Trainer:
         return bool(self._guarded("learning", learner.due))
 
     def _publish(self, trainee: Trainee, suggestion: Suggestion, *, urgent: bool = False) -> None:
+        if trainee.with_pins(suggestion.values) == dict(trainee.standing.live):
+            return
         trial = trainee.trial
         if trial is not None and self._guarded("trial", lambda: trial.suggested(suggestion, urgent=urgent)):
             return
         live = trainee.standing.live
         values = trainee.with_pins(suggestion.values)
-        if values == dict(live):
-            return
         held = [f"{name} {values[name]}" for name in suggestion.values if values.get(name) != suggestion.values[name]]
         draft = ParameterSet(
             values_=values,

@@ -57,6 +57,7 @@ class Trials:
         self._learners, self._report = learners, report
         self._tell, self._automatic = tell, automatic
         self._refusals: dict[FunctionKey, list[Refusal]] = {}
+        self._local: dict[FunctionKey, list[Rollout]] = {}  # that were taken back while the store was away
 
     def take_up(self, trainer: Trainer, trainee: Trainee, before: Trial | None) -> Trial | None:
         """What takes care of the function from now on, by its standing; ``before``: what did so until now."""
@@ -122,16 +123,29 @@ class Trials:
         return True
 
     def _trial(self, trainer: Trainer, trainee: Trainee, rollout: Rollout, revision: int) -> RolloutTrial:
-        return RolloutTrial(trainer, trainee, rollout, revision, self._tell, lambda: self._automatic(trainee))
+        return RolloutTrial(
+            trainer,
+            trainee,
+            rollout,
+            revision,
+            self._tell,
+            lambda: self._automatic(trainee),
+            lambda ended: self._taken_back(trainee.key, ended),
+        )
+
+    def _taken_back(self, key: FunctionKey, rollout: Rollout) -> None:
+        self._local.setdefault(key, []).append(rollout)
+        self._refusals.pop(key, None)
 
     def _known_refusals(self, store: Store, key: FunctionKey) -> list[Refusal]:
         known = self._refusals.get(key)
         if known is None:
+            local = self._local.get(key, [])
             try:
-                known = refusals([Rollout.of(document) for document in store.documents(KIND, key)])
+                kept = [Rollout.of(document) for document in store.documents(KIND, key)]
             except StoreAway:
-                return []
-            self._refusals[key] = known
+                return refusals(local)
+            known = self._refusals[key] = refusals([*kept, *local])
         return known
 
 

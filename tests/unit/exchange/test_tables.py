@@ -45,6 +45,7 @@ EXECUTIONS = st.builds(
     st.none() | st.floats(0, 1, width=32),
     st.just(()) | CONTEXTS,
     st.just(()) | GOALS,
+    st.just(1.0) | st.floats(0, 1, exclude_min=True),
 )
 
 
@@ -69,7 +70,17 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 
 def _from_csv(row: Mapping[str, str]) -> dict[str, Any]:
     told: dict[str, Any] = dict(row)
-    for name in ("sequence", "seconds", "version", "requests", "draw", "score", "attempts", *table.MAPPINGS):
+    for name in (
+        "sequence",
+        "seconds",
+        "version",
+        "requests",
+        "draw",
+        "score",
+        "propensity",
+        "attempts",
+        *table.MAPPINGS,
+    ):
         told[name] = json.loads(row[name]) if row[name] else None
     return {**told, "error": row["error"] or None}
 
@@ -90,6 +101,7 @@ def execution_of(row: Mapping[str, Any]) -> Execution:
         row["score"],
         tuple(row["values"].items()),
         tuple(row["goals"].items()),
+        row["propensity"],
     )
 
 

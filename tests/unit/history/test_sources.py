@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from poet.errors import ConfigurationError
@@ -46,6 +47,7 @@ def filled(calls: int = 300) -> Store:
                     draw=int(i % 7 == 0),
                     score=None if i % 4 else 0.5,
                     values=(("model", "large"),) if i % 7 == 0 else (),
+                    propensity=(0.05, 0.95, 1.0)[i % 3],
                 )
             )
         store.append(key, made[: 100 * number + 50])
@@ -63,7 +65,7 @@ def written(store: Store, folder: Path, *, twice: bool = False) -> TablePart:
 
 
 def same(one: Calls, other: Calls) -> None:
-    for name in ("started", "seconds", "good", "censored", "requests", "version", "score", "tried"):
+    for name in ("started", "seconds", "good", "censored", "requests", "version", "score", "tried", "dealt"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
     assert one.error.names == other.error.names
     for mine, theirs in ((one.parameters, other.parameters), (one.context, other.context)):
@@ -89,6 +91,17 @@ def test_tables_say_what_the_store_says(tmp_path: Path, *, twice: bool) -> None:
         left = dict(from_tables[name].left_out)
         assert (left.pop("told twice", 0) > 0) is twice
         assert left == read.left_out
+
+
+def test_tables_of_the_release_before_name_no_coin(tmp_path: Path) -> None:
+    store = filled(60)
+    table.write(table.rows(store, store.functions()), tmp_path / "new.parquet", "parquet")
+    rows = pq.read_table(tmp_path / "new.parquet")
+    (tmp_path / "old").mkdir()
+    pq.write_table(rows.drop_columns(["propensity"]), tmp_path / "old" / "calls.parquet")
+    for paths, told in (((str(tmp_path / "old"),), {1.0}), ((str(tmp_path / "new.parquet"),), {0.05, 0.95, 1.0})):
+        for _, read, _ in TablePart(paths).functions():
+            assert set(read.calls.dealt.tolist()) == told
 
 
 def test_each_function_is_in_one_part(tmp_path: Path) -> None:

@@ -36,8 +36,9 @@ ROWS = st.builds(
     st.none() | st.floats(-1e30, 1e30),
     st.just(()) | CONTEXTS,
     st.just(()) | GOALS,
+    st.just(1.0) | st.sampled_from([0.5, 0.05]) | st.floats(0, 1, exclude_min=True),
 )
-MAGICS = (b"PXc1", b"PXc2", b"PXc3", b"PXc4")
+MAGICS = (b"PXc1", b"PXc2", b"PXc3", b"PXc4", b"PXc5")
 CHUNKS = st.lists(ROWS, min_size=1, max_size=30, unique_by=lambda row: row[:2]).map(
     lambda rows: sorted(rows, key=place)
 )
@@ -147,7 +148,7 @@ def test_what_older_releases_could_say_is_read_from_their_formats_to_the_bit(for
 
 
 def _as_before(row: Execution, form: int) -> Execution:
-    row = row._replace(writer="w", draw=0, score=None, values=(), goals=())
+    row = row._replace(writer="w", draw=0, score=None, values=(), goals=(), propensity=1.0)
     if form == 2:
         return row
 
@@ -190,7 +191,7 @@ def test_the_first_release_knew_no_hedges_and_shed_nothing() -> None:
             chunk.decode(packed(_body_of([row], 1), b"PXc1"), "w")
 
 
-@pytest.mark.parametrize("magic", [b"PXc5", b"PXc9"])
+@pytest.mark.parametrize("magic", [b"PXc6", b"PXc9"])
 def test_a_chunk_of_a_newer_release_is_told_from_a_damaged_one(magic: bytes) -> None:
     with pytest.raises(chunk.NewerChunk, match=f"a newer POET wrote it: its format is {magic.decode()}"):
         chunk.decode(packed(bytes(100), magic), "w")
@@ -231,6 +232,9 @@ def test_a_small_blob_cannot_ask_for_much_memory(announced: int) -> None:
         ([plain(0, score=1e39)], "score must be finite"),
         ([plain(0, draw=-1)], "draw must be in"),
         ([plain(0, draw=2**62)], "draw must be in"),
+        ([plain(0), plain(1, propensity=0.0)], "propensity must be in"),
+        ([plain(0, propensity=1.0000001)], "propensity must be in"),
+        ([plain(0, propensity=float("nan"))], "propensity must be in"),
         ([plain(-1)], "sequence must"),
         ([plain(2**62)], "sequence must"),
         ([plain(0), plain(2**62)], "below 2\\*\\*62"),
@@ -338,8 +342,28 @@ def test_a_chunk_of_the_fourth_format_can_still_be_read() -> None:
     assert repr(chunk.decode(blob, "w")) == repr(FOURTH)
 
 
-def test_without_values_and_goals_a_chunk_is_as_it_was() -> None:
+def test_a_chunk_of_the_fifth_format_can_still_be_read() -> None:
+    """Drawn with ``encode(...).hex()`` when it came: propensities."""
+    blob = bytes.fromhex(
+        "5058633594010000789c6d50bd4ec33010beb3d352c4ceca0b80e49fc48987125e022416a42835256ada404806062478"
+        "8c766360e011587987f20c992a24164662bbaa1838cbbe4f9fcff77dbe0000f6c1c7e3d5c5e6053d460402e4b3eb8694"
+        "c29f48fb70f71411b785f6f490ec30a403c71c1e0c7136af26a63cabcdb4a81663d31e3785a9c7bc31f35b53674d5b9b"
+        "3ccb6fcc64869440405c778a808406c4f9b01d71883e0fcaac9e1a4b038c56b0dcad77489fd0fbb1de5c3e3de18a292d"
+        "131686224ab466228ea2906b25981632e45c09c544248460426b192722d6229191645cc6caabe05e70d76665d13ce4d5"
+        "7d4388e3acb35ec67ed92a8dfc78ba746bec12bee1073ee00816f00acf7d0d063dbf3abf86e53ffb6dbdf9b2a3ed5f53"
+        "fc05fa444286"
+    )
+    assert repr(chunk.decode(blob, "w")) == repr(dealt())
+
+
+def dealt() -> list[Execution]:
+    """As ``FOURTH``, given their versions by a coin."""
+    return [row._replace(propensity=chance) for row, chance in zip(FOURTH, (0.05, 0.95, 1.0, 1 / 3), strict=True)]
+
+
+def test_without_values_goals_and_coins_a_chunk_is_as_it_was() -> None:
     """So the release before reads it, and it costs nothing."""
+    assert chunk.encode(dealt())[:4] == b"PXc5"
     assert chunk.encode(FOURTH)[:4] == b"PXc4"
     assert chunk.encode([row._replace(values=(), goals=()) for row in FOURTH])[:4] == b"PXc3"
 
@@ -357,6 +381,13 @@ def test_values_that_repeat_and_goals_cost_what_they_tell() -> None:
         row._replace(goals=(("quality", rng.random()), ("cost", rng.random()))) for row in rows
     ]  # all bits random
     assert len(chunk.encode(scored)) < bare + 16_000 + 3_500
+
+
+def test_a_coin_costs_hardly_more_than_the_version_that_it_gave() -> None:
+    rng = random.Random(7)
+    rows = [row._replace(version=1 + (rng.random() < 0.05)) for row in realistic(rng)]
+    given = [row._replace(propensity=0.05 if row.version == 2 else 0.95) for row in rows]
+    assert len(chunk.encode(given)) < len(chunk.encode(rows)) + 150
 
 
 def test_the_first_sequence_is_told_by_the_first_bytes() -> None:

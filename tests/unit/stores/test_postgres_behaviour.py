@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from poet.errors import ConfigurationError, StaleParameters, StoreTooNew, StoreUnavailable
+from poet.model.document import Document
 from poet.model.execution import Feedback
 from poet.model.function import FunctionKey
 from poet.stores.postgres import PostgresStore, may_pass, schema
@@ -133,15 +134,16 @@ def test_a_database_of_the_layout_before_is_brought_up_to_date_and_agents_of_bot
     store.score(KEY, [Feedback("w1", 1, 0.5, 1.0)])
     store.close()
     for statement in (  # as it was
-        "DROP TABLE poet.goal",
+        "DROP TABLE poet.goal, poet.document",
+        "ALTER TABLE poet.generation DROP COLUMN functionless",
         "ALTER TABLE poet.function DROP COLUMN choices, DROP COLUMN goals",
         "UPDATE poet.store SET version = 1",
     ):
         server.ask(statement, database=name)
-    with pytest.raises(StoreUnavailable, match=r"its tables are of version 1, this release reads 2.*start an agent"):
+    with pytest.raises(StoreUnavailable, match=r"its tables are of version 1, this release reads 3.*start an agent"):
         PostgresStore(url, readonly=True)
     store = PostgresStore(url)
-    assert server.ask("SELECT version, compatible FROM poet.store", database=name) == [(2, 1)]
+    assert server.ask("SELECT version, compatible FROM poet.store", database=name) == [(3, 1)]
     (kept,) = store.functions()
     assert (kept.calls, kept.choices, kept.goals) == (3, {}, {})
     server.ask(  # of an agent that was there before
@@ -195,6 +197,8 @@ def test_an_agent_may_do_what_trainers_do_and_can_rewrite_no_history(
     store.exchange(KEY, "w1", 1, lambda state: b"x")
     store.save_learner(KEY, b"y")
     store.report(report("w1"))
+    store.keep(store.keep(Document("flag", "learn", "{}", KEY)), quiet=True)
+    store.discard(store.documents("flag"))
     store.maintain(executions_before=0.0, hours_before=0.0, settled=1e12)
     assert wrong(store) == []
     store.close()
@@ -237,18 +241,22 @@ def test_a_tenant_sees_and_changes_nothing_of_another(
     ours.register(record())
     ours.append(KEY, [execution(0)])
     ours.exchange(KEY, "w1", 1, lambda state: b"ours")
+    flags = [ours.keep(Document("flag", "learn", "{}", key), quiet=True) for key in (None, KEY)]
     ours.report(report("w1"))
     server.ask(f"GRANT {granted} TO {role}" if granted == "poet_agent" else f"ALTER ROLE {role} SUPERUSER")
     theirs = PostgresStore(server.url(name, role), tenant="b")
     assert (theirs.functions(), theirs.processes(), theirs.generation(), theirs.load_learner(KEY)) == ([], [], 0, None)
-    assert theirs.changed(-1) == (0, [])
+    assert (theirs.changed(-1), theirs.documents("flag")) == ((0, []), [])
     theirs.register(record())
+    theirs.keep(theirs.keep(Document("flag", "learn", "[]")))
+    theirs.discard([*theirs.documents("flag"), *flags])
     theirs.publish(KEY, draft(), expected=1)
     theirs.append(KEY, [execution(i) for i in range(3)])
     theirs.exchange(KEY, "w1", 1, lambda state: b"theirs")
     theirs.report(report("w1"))
     theirs.maintain(executions_before=1e12, hours_before=1e12, settled=1e12)
     assert ours.standing(KEY).generation == 1
+    assert ours.documents("flag") == flags
     assert (len(list(ours.executions(KEY))), ours.load_learner(KEY), ours.generation()) == (1, b"ours", 1)
     assert wrong(ours) == wrong(theirs) == []
     ours.close()
@@ -263,6 +271,7 @@ def test_no_sql_of_another_tenant_reaches_a_row(server: Server, name: str, url: 
     store.maintain(executions_before=0.0, hours_before=0.0, settled=1e12)
     store.exchange(KEY, "w1", 1, lambda state: b"x")
     store.report(report("w1"))
+    store.keep(Document("flag", "learn", "{}"))
     server.ask(f"GRANT poet_agent TO {role}")
     tables = [table for table in schema.tables() if table != "store"]
     for user in (role, OWNER):
@@ -274,7 +283,7 @@ def test_no_sql_of_another_tenant_reaches_a_row(server: Server, name: str, url: 
                     assert (table, count) == (table, 0)
                     with pytest.raises(psycopg.errors.InsufficientPrivilege):
                         session.execute(f"INSERT INTO poet.{table} {_a_row(server, name, table)}")
-                for table in ("alias", "chunk", "hour", "score", "goal", "function"):
+                for table in ("alias", "chunk", "hour", "score", "goal", "document", "function"):
                     changed = session.execute(f"UPDATE poet.{table} SET tenant = 'b'").rowcount
                     assert (table, changed) == (table, 0)
             session.execute("SELECT set_config('poet.tenant', 'a', false)")
@@ -305,9 +314,13 @@ def test_a_change_by_another_is_hinted_at_and_ones_own_is_not(url: str) -> None:
     until_true(lambda: _listens(url))
     ours.publish(KEY, draft(), expected=1)
     theirs.append(KEY, [execution(0)])
+    theirs.discard([theirs.keep(Document("evidence", "guard", "{}", KEY), quiet=True)])
     assert not hints.acquire(timeout=0.2)
     theirs.publish(KEY, draft(), expected=2)
     assert hints.acquire(timeout=5)
+    for key in (None, KEY):
+        theirs.keep(Document("flag", "learn", "{}", key))
+        assert hints.acquire(timeout=5)
     other = threading.Semaphore(0)
     ours.watch(other.release)
     theirs.steer(KEY, author="a", reason="", paused=True)
@@ -620,6 +633,9 @@ def test_sums_of_many_writers_lie_in_many_rows_and_are_one_when_read(server: Ser
         ("INSERT INTO poet.change (tenant, function, at, action, version, author, reason, token)"
          " SELECT tenant, function, at, action, version, author, reason, token FROM poet.change", "changes"),
         ("UPDATE poet.score SET function = 99", "references"),
+        ("UPDATE poet.document SET function = 99", "documents"),
+        ("UPDATE poet.document SET body = '{'", "documents"),
+        ("DELETE FROM poet.alias WHERE name = 'canary'", "documents"),
         ("ALTER TABLE poet.chunk DISABLE ROW LEVEL SECURITY", "layout"),
         ("DROP TABLE poet.contribution", "layout"),
     ],
@@ -628,6 +644,7 @@ def test_every_kind_of_damage_is_found(server: Server, name: str, url: str, dama
     store = PostgresStore(url)
     store.register(record())
     store.publish(KEY, draft(), expected=1)
+    store.publish(KEY, draft(), expected=2, alias="canary", beside=[Document("rollout", "main", "{}", KEY)])
     store.append(KEY, [execution(i) for i in range(30)])
     store.score(KEY, [Feedback("w1", 0, 0.5, 1.0)])
     assert wrong(store) == []

@@ -10,7 +10,9 @@ from typing import NamedTuple
 import pytest
 
 from poet.errors import StaleParameters, StoreUnavailable
+from poet.model.document import THIS_VERSION, Document
 from poet.model.execution import Feedback
+from poet.model.function import FunctionKey
 from poet.seams import Incoming
 from poet.stores.postgres import PostgresStore
 from poet.testing.stores import KEY, OTHER, draft, execution, record, report
@@ -44,11 +46,14 @@ def line(tmp_path: Path) -> Iterator[Line]:
     server.drop_database(name)
 
 
+ROLLOUT = Document("rollout", "main", f"[{THIS_VERSION}]", KEY)
 Verb = Callable[[PostgresStore], object]
 CHANGES: dict[str, Verb] = {
     "register": lambda store: store.register(record(OTHER)),
     "publish": lambda store: store.publish(KEY, draft(reason="third"), expected=2),
     "propose": lambda store: store.publish(KEY, draft(reason="third"), expected=2, alias="canary"),
+    "propose beside": lambda store: store.publish(KEY, draft(), expected=2, alias="canary", beside=[ROLLOUT]),
+    "arm": lambda store: store.publish(KEY, draft(), expected=2, alias=None),
     "rollback": lambda store: store.rollback(KEY, 1, author="ada", reason="worse"),
     "point": lambda store: store.point(KEY, "live", 1, expected=2, author="ada", reason="why"),
     "pause": lambda store: store.steer(KEY, author="ada", reason="", paused=True),
@@ -71,6 +76,26 @@ def test_a_change_whose_answer_is_lost_is_made_once(line: Line, change: str, tag
     assert line.direct.generation() == before + (1 if change != "bring in" else 3)
     tokens = [tuple(entry) for entry in line.direct.history(key)]
     assert len(tokens) == len(set(tokens)) == (1 if change == "register" else 3)
+
+
+@pytest.mark.parametrize("tag", ["COMMIT", "BEGIN"])
+@pytest.mark.parametrize("quiet", [False, True])
+@pytest.mark.parametrize("key", [KEY, None])
+def test_a_document_whose_answer_is_lost_is_kept_once(
+    line: Line, key: FunctionKey | None, quiet: bool, tag: str
+) -> None:
+    before = line.direct.generation()
+    document = Document("flag", "learn", "{}", key)
+    for revision in (1, 2):
+        line.proxy.cut_at(tag)
+        document = line.store.keep(document, quiet=quiet)
+        assert line.proxy.cuts == revision
+        assert line.direct.documents("flag") == [document]
+        assert document.revision == revision
+    assert line.direct.generation() == before + (0 if quiet else 2)
+    line.proxy.cut_at(tag)
+    line.store.discard([document])
+    assert line.direct.documents("flag") == []
 
 
 def test_who_was_too_late_all_the_same_is_told(line: Line) -> None:

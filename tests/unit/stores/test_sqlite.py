@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from poet.errors import StoreCorrupt, StoreTooNew, StoreUnavailable, UnknownFunction
+from poet.model.document import Document
 from poet.model.execution import Attempt, Execution, Feedback, Outcome
 from poet.model.parameters import Alias
 from poet.seams import Finding
@@ -429,6 +430,77 @@ def test_a_file_of_the_third_layout_is_looked_at_as_it_is_and_brought_up_to_date
     assert sql("SELECT count(*) FROM score") == sql("SELECT count(*) FROM goal") == [(0,)]
 
 
+def check_fourth(store: SqliteStore) -> None:
+    """All that the fourth layout held is there."""
+    (function,) = store.functions()
+    assert (function.calls, function.choices) == (302, {"model": ["small", "large"]})
+    assert dict(function.goals) == {"quality": {"low": 0.0, "high": 1.0, "weight": 1.0}}
+    now = store.standing(KEY)
+    assert (now.live.version, now.generation, now.steering) == (2, 3, ())
+    assert now.canary is not None
+    assert (now.canary.version, now.canary.reason) == (3, "on trial")
+    assert store.documents("rollout") == store.documents("flag", KEY) == []
+    rows = list(store.executions(KEY))
+    values: dict[str, Any] = {"score": 0.5, "context": FEATURES, "values": (("k", 5),), "goals": (("quality", 0.5),)}
+    assert rows[:2] == [execution(0), execution(1, draw=1, score=0.25, goals=(("quality", 0.25),))]
+    assert rows[3] == execution(3, **values)
+    assert rows[300:] == [hedged(300), shed(301)]
+    assert {row.propensity for row in rows} == {1.0}
+    assert [finding for finding in store.check() if not finding.ok] == []
+
+
+def test_a_file_of_the_fourth_layout_is_looked_at_as_it_is_and_brought_up_to_date(path: Path) -> None:
+    before = gzip.decompress((Path(__file__).parent / "fourth_layout.db.gz").read_bytes())
+    path.write_bytes(before)
+    onlooker = SqliteStore(path, readonly=True)
+    check_fourth(onlooker)
+    onlooker.close()
+    assert path.read_bytes() == before
+    store = SqliteStore(path)
+    check_fourth(store)
+    store.append(KEY, [execution(400, propensity=0.25)])
+    rollout = store.keep(Document("rollout", "main", "{}", KEY))
+    assert store.standing(KEY).steering == (rollout,)
+    store.maintain(executions_before=0.0, hours_before=0.0, settled=START + 10_000)
+    assert store.find(KEY, [("w1", 400)]) == [execution(400, propensity=0.25)]
+    assert [finding for finding in store.check() if not finding.ok] == []
+    store.close()
+
+
+def test_the_release_before_may_go_on_and_moves_names_without_documents(
+    path: Path, sql: Callable[..., list[Any]]
+) -> None:
+    store = SqliteStore(path)
+    store.publish(KEY, draft(), expected=2, alias="canary", beside=[Document("rollout", "main", "{}", KEY)])
+    sql("DELETE FROM alias WHERE name = 'canary'")  # as it withdraws one
+    sql("UPDATE store SET generation = generation + 1")
+    sql("UPDATE function SET generation = generation + 1, changed = (SELECT generation FROM store)")
+    sql("INSERT INTO change (function, at, action, version, author, reason) VALUES (1, 0, 'withdraw', 3, 'a', '')")
+    now = store.standing(KEY)
+    assert (now.canary, len(now.steering), now.generation) == (None, 1, 4)
+    store.close()
+    assert wrong(path) == {"documents": "shop.orders.fetch: rollout main is under way, but no version is the canary"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("UPDATE document SET body = '{\"share\": 0.'", "fetch: rollout main is no JSON"),
+        ("UPDATE document SET function = 9", "9: rollout main is of a function that is not there"),
+        ("UPDATE function SET steering = 0", "fetch: 1 open documents steer it, 0 were counted"),
+        ("DELETE FROM document", "fetch: 0 open documents steer it, 1 were counted"),
+    ],
+)
+def test_damaged_documents_are_found(path: Path, sql: Callable[..., list[Any]], damage: str, told: str) -> None:
+    store = SqliteStore(path)
+    store.publish(KEY, draft(), expected=2, alias="canary", beside=[Document("rollout", "main", "{}", KEY)])
+    store.keep(Document("flag", "learn", "true"))
+    store.close()
+    assert wrong(path) == {}
+    sql(damage)
+    assert told in wrong(path)["documents"]
+
+
 def test_as_long_as_no_call_has_values_or_goals_the_release_before_can_read_all(
     path: Path, sql: Callable[..., list[Any]]
 ) -> None:
@@ -437,6 +509,8 @@ def test_as_long_as_no_call_has_values_or_goals_the_release_before_can_read_all(
     assert {bytes(body[:4]) for (body,) in sql("SELECT body FROM chunk")} == {b"PXc3"}
     store.append(KEY, [execution(1700, values=(("k", 1),))])
     assert {bytes(body[:4]) for (body,) in sql("SELECT body FROM chunk")} == {b"PXc3", b"PXc4"}
+    store.append(KEY, [execution(1701, propensity=0.5)])
+    assert b"PXc5" in {bytes(body[:4]) for (body,) in sql("SELECT body FROM chunk")}
     store.close()
 
 
@@ -459,7 +533,7 @@ def test_chunks_of_a_newer_release_are_told_from_damaged_ones(path: Path, sql: C
     """As where it has brought the file up to date while we had it open."""
     store = SqliteStore(path)
     for identity, body in sql("SELECT id, body FROM chunk"):
-        sql("UPDATE chunk SET body = ? WHERE id = ?", b"PXc5" + body[4:], identity)
+        sql("UPDATE chunk SET body = ? WHERE id = ?", b"PXc6" + body[4:], identity)
     with pytest.raises(StoreTooNew, match="upgrade"):
         list(store.executions(KEY))
     with pytest.raises(StoreTooNew, match="upgrade"):

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from doors import Door
-from poet.errors import StaleParameters, StoreAway, StoreCorrupt, StoreUnavailable, UnknownFunction
+from poet.errors import StaleDocument, StaleParameters, StoreAway, StoreCorrupt, StoreUnavailable, UnknownFunction
+from poet.model.document import Document
 from poet.model.execution import Execution, Feedback
 from poet.seams import Store
 from poet.stores.memory import MemoryStore
@@ -120,6 +121,47 @@ def test_pins_and_pauses_are_known_too(door: Door, reach: Callable[[], SteadySto
     door.open = False
     standing = reach().register(record())
     assert (standing.paused, dict(standing.pinned)) == ("quota", {"retries": 0})
+
+
+def test_a_process_that_runs_keeps_the_canary_and_what_steers_and_one_that_starts_has_the_live_version_alone(
+    door: Door, clock: VirtualClock, reach: Callable[[], SteadyStore]
+) -> None:
+    store = reach()
+    store.register(record())
+    rollout = Document("rollout", "main", "{}", KEY)
+    now = store.publish(KEY, draft(), expected=1, alias="canary", beside=[rollout])
+    assert (now.canary is not None, len(now.steering)) == (True, 1)
+    door.open = False
+    assert store.standing(KEY) == store.register(record()) == now
+    started = reach()
+    assert started.register(record()) == now._replace(canary=None, steering=(), generation=0)
+    assert started.standing(KEY).canary is None
+    door.open = True
+    rest(clock)
+    assert started.standing(KEY) == store.standing(KEY) == now
+
+
+def test_documents_are_the_stores_alone(door: Door, clock: VirtualClock, reach: Callable[[], SteadyStore]) -> None:
+    store = reach()
+    store.register(record())
+    flag = store.keep(Document("flag", "learn", "{}", KEY))
+    door.open = False
+    questions: list[Callable[[], object]] = [
+        lambda: store.documents("flag"),
+        lambda: store.keep(flag),
+        lambda: store.keep(Document("evidence", "guard", "{}", KEY), quiet=True),
+        lambda: store.discard([flag]),
+    ]
+    for question in questions:
+        with pytest.raises(StoreAway):
+            question()
+    door.open = True
+    rest(clock)
+    assert store.documents("flag") == [flag]
+    assert store.documents("evidence") == []
+    with pytest.raises(StaleDocument):
+        store.keep(flag._replace(revision=0))
+    assert store.away == 0.0
 
 
 def test_while_it_is_away_it_is_asked_seldom(door: Door, clock: VirtualClock, reach: Callable[[], SteadyStore]) -> None:

@@ -52,6 +52,7 @@ class Calls:
     score: Array  # NaN: nobody has said
     tried: Bools  # whether its values were dealt out by lot
     odds: Array  # with what probability they were, in (0, 1]; NaN: not known
+    dealt: Array  # with what probability a coin gave it its version, in (0, 1]; 1: none did, or nobody said
     error: Coded  # the type's name where it failed
     parameters: Mapping[str, Column]
     context: Mapping[str, Column]
@@ -70,7 +71,7 @@ class Calls:
         )
 
 
-_PLAIN = ("started", "seconds", "good", "censored", "requests", "version", "score", "tried", "odds")
+_PLAIN = ("started", "seconds", "good", "censored", "requests", "version", "score", "tried", "odds", "dealt")
 
 
 def _taken(column: Any, rows: Codes | Bools) -> Any:
@@ -96,6 +97,7 @@ class Loose(NamedTuple):
     score: Sequence[float] | Array
     tried: Sequence[bool] | Bools
     odds: Sequence[float] | Array
+    dealt: Sequence[float] | Array
     error: Coded
     parameters: Entries
     context: Entries
@@ -114,7 +116,9 @@ class Entries(NamedTuple):
 # --- from where ------------------------------------------------------------------------------------------------------
 
 
-_Kept = tuple[float, float, bool, bool, float, int, float, bool, float, str]  # the fields of ``Loose`` but mappings
+_Kept = tuple[
+    float, float, bool, bool, float, int, float, bool, float, float, str
+]  # the fields of ``Loose`` but mappings
 
 
 def of_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Read], dict[str, int]]:
@@ -174,6 +178,7 @@ def _of_rows(rows: Sequence[Mapping[str, Any]]) -> Read:
                 number(row.get("score")),
                 bool(row.get("draw") or row.get("randomised")),
                 odds if 0 < odds <= 1 else math.nan,
+                1.0,
                 "" if good else error,
             )
         )
@@ -206,6 +211,7 @@ def of_executions(executions: Iterable[Execution], versions: Mapping[int, Mappin
                 math.nan if each.score is None else each.score,
                 each.draw != 0,
                 math.nan,
+                each.propensity,
                 "" if good else each.error,
             )
         )
@@ -213,8 +219,8 @@ def of_executions(executions: Iterable[Execution], versions: Mapping[int, Mappin
 
 
 def _loose(kept: Sequence[_Kept], parameters: _Gathered, context: _Gathered) -> Loose:
-    columns: list[Any] = list(zip(*kept, strict=True)) or [()] * 10
-    at, seconds, good, censored, requests, version, score, tried, odds, error = columns
+    columns: list[Any] = list(zip(*kept, strict=True)) or [()] * 11
+    at, seconds, good, censored, requests, version, score, tried, odds, dealt, error = columns
     return Loose(
         at,
         seconds,
@@ -225,6 +231,7 @@ def _loose(kept: Sequence[_Kept], parameters: _Gathered, context: _Gathered) -> 
         score,
         tried,
         odds,
+        dealt,
         coded(error),
         parameters.entries(),
         context.entries(),
@@ -293,6 +300,7 @@ def read(loose: Loose, left_out: Mapping[str, int]) -> Read:
         "score": np.asarray(loose.score, np.float64),
         "tried": np.asarray(loose.tried, np.bool_),
         "odds": np.asarray(loose.odds, np.float64),
+        "dealt": np.asarray(loose.dealt, np.float64),
     }
     calls = Calls(
         **plain,

@@ -12,8 +12,9 @@ from typing import Any
 import psycopg
 
 from poet.errors import StoreError, StoreUnavailable
+from poet.model.document import Document
 from poet.seams import Finding
-from poet.stores import chunk, tallying
+from poet.stores import chunk, rules, tallying
 from poet.stores.postgres import schema
 from poet.stores.postgres.link import Link, Row, Transaction
 from poet.stores.postgres.texts import heard, said
@@ -102,7 +103,9 @@ def _live(tx: Transaction, tenant: str) -> Answer:
     for wanted in ("live", "last_good"):
         led = {function for function, name, _, _ in aliases if name == wanted}
         wrong += [f"{name}: no version is {wanted}" for function, name in names.items() if function not in led]
-    ((counted,),) = tx.ask("SELECT coalesce((SELECT number FROM poet.generation WHERE tenant = %s), 0)", (tenant,))
+    ((counted,),) = tx.ask(
+        "SELECT coalesce((SELECT number - functionless FROM poet.generation WHERE tenant = %s), 0)", (tenant,)
+    )
     if counted != sum(generations.values()):
         wrong.append(f"the functions changed {sum(generations.values())} times in all, {counted} were counted")
     return wrong or f"{_counted(len(names), 'function')}, each with a live version"
@@ -260,6 +263,23 @@ def _hours(tx: Transaction, tenant: str) -> Answer:
     return wrong or f"{_counted(count, 'row')} of hours, all readable, with as many calls as were counted"
 
 
+def _documents(tx: Transaction, tenant: str) -> Answer:
+    names = _names(tx, tenant)
+    tried = {
+        function
+        for (function,) in tx.ask("SELECT function FROM poet.alias WHERE tenant = %s AND name = 'canary'", (tenant,))
+    }
+    rows = tx.ask("SELECT function, kind, name, open, body FROM poet.document WHERE tenant = %s", (tenant,))
+    wrong = [
+        fault
+        for function, kind, name, is_open, body in rows
+        for fault in rules.wrong_with(
+            Document(heard(kind), heard(name), body, open=is_open), function, names, function in tried
+        )
+    ]
+    return wrong or f"{_counted(len(rows), 'document')}, all readable"
+
+
 _INSIDE: tuple[tuple[str, Callable[[Transaction, str], Answer]], ...] = (
     ("layout", _layout),
     ("references", _references),
@@ -268,6 +288,7 @@ _INSIDE: tuple[tuple[str, Callable[[Transaction, str], Answer]], ...] = (
     ("changes", _changes),
     ("executions", _executions),
     ("hours", _hours),
+    ("documents", _documents),
 )
 
 

@@ -7,16 +7,18 @@ for the end of the first, and finds its token among the changes or never will.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
 from poet.errors import UnknownFunction, UnknownVersion
+from poet.model.document import Document
 from poet.model.function import FunctionKey
 from poet.model.parameters import Alias, AliasName, Change, ParameterSet, Standing
 from poet.seams import FunctionRecord
 from poet.stores import rules
+from poet.stores.postgres import documents
 from poet.stores.postgres.link import Row, Statement, Transaction
 from poet.stores.postgres.texts import heard, said
 from poet.stores.rows import VERSION_COLUMNS, Damage, Kept, dumped, loaded, text, told, version_fields, version_of
@@ -27,15 +29,26 @@ _TOLD = f"SELECT id, domain, learner, declared, objective, space, choices, goals
 _LOCKED = f"SELECT id, generation, paused, pinned FROM poet.function WHERE {_PLACE} FOR NO KEY UPDATE"
 _ALIASES = 'SELECT name, version, generation FROM poet.alias WHERE function = %s ORDER BY name COLLATE "C"'
 _VERSION = f"SELECT {VERSION_COLUMNS} FROM poet.version WHERE function = %s"
-_LIVE = f"{_VERSION} AND number = (SELECT version FROM poet.alias WHERE function = %s AND name = 'live')"
+_NAMED = f"{_VERSION} AND number = (SELECT version FROM poet.alias WHERE function = %s AND name = %s)"
+_STEERING = f"SELECT {documents.STEERING_OF} FROM poet.function f WHERE id = %s"
 _STANDING = (
-    "SELECT f.id, f.generation, f.paused, f.pinned, a.version,"
+    f"SELECT f.id, f.generation, f.paused, f.pinned, {documents.STEERING_OF}, a.version, c.version,"
     + ", ".join(f"v.{column.strip()}" for column in VERSION_COLUMNS.split(","))
     + " FROM poet.function f LEFT JOIN poet.alias a ON a.function = f.id AND a.name = 'live'"
     " LEFT JOIN poet.version v ON v.function = f.id AND v.number = a.version AND v.number <> %s"
+    " LEFT JOIN poet.alias c ON c.function = f.id AND c.name = 'canary'"
     f" WHERE f.{_PLACE.replace(' AND ', ' AND f.')}"
 )
 _INSERT_VERSION = f"INSERT INTO poet.version (function, tenant, {VERSION_COLUMNS}) VALUES (%s, %s{', %s' * 11})"
+_COUNTED = (
+    "WITH now AS (INSERT INTO poet.generation (tenant, number) VALUES (%s, 1)"
+    " ON CONFLICT (tenant) DO UPDATE SET number = generation.number + 1 RETURNING number)"
+    " UPDATE poet.function SET generation = generation + 1, changed = now.number FROM now WHERE id = %s"
+)
+_FUNCTIONLESS = (
+    "INSERT INTO poet.generation (tenant, number, functionless) VALUES (%s, 1, 1) ON CONFLICT (tenant)"
+    " DO UPDATE SET number = generation.number + 1, functionless = generation.functionless + 1"
+)
 _INSERT_CHANGE = (
     "INSERT INTO poet.change (function, tenant, at, action, version, author, reason, token)"
     " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
@@ -70,6 +83,29 @@ def standing_question(tenant: str, function: FunctionKey, known: int) -> Stateme
     return _STANDING, (known, *place(tenant, function))
 
 
+def standing_from(
+    row: Row, function: FunctionKey, known: ParameterSet | None, canary: Callable[[int, int], ParameterSet]
+) -> Standing:
+    """What holds, from the answer; known: the live version that was not asked for again.
+
+    canary: finds a version by the numbers of its function and its own. Raises Damage.
+    """
+    identity, generation, paused, pinned, steered, live, tried, *version = row
+    if live is None:
+        raise Damage(f"{function.name} has no live version")
+    if known is None or known.version != live:
+        if version[0] is None:
+            raise Damage(f"version {live} of {function.name} is missing")
+        known = parsed(tuple(version))
+    on_trial = None if tried is None else canary(identity, tried)
+    return standing_of(known, generation, paused, pinned, on_trial, documents.steering_of(steered, function))
+
+
+def version_question(function: int, number: int) -> Statement:
+    """Asks for one version."""
+    return f"{_VERSION} AND number = %s", (function, number)
+
+
 def names_question(tenant: str) -> Statement:
     """Asks for the names of all functions."""
     return "SELECT module, qualname, fingerprint FROM poet.function WHERE tenant = %s", (said(tenant),)
@@ -98,9 +134,16 @@ def change_of(row: Row) -> Change:
     return Change(at, action, version, heard(author), heard(reason))
 
 
-def standing_of(live: ParameterSet, generation: int, paused: str, pinned: str) -> Standing:
+def standing_of(
+    live: ParameterSet,
+    generation: int,
+    paused: str,
+    pinned: str,
+    canary: ParameterSet | None,
+    steering: tuple[Document, ...],
+) -> Standing:
     """What holds, from a row. Raises Damage."""
-    return Standing(live, generation, heard(paused), MappingProxyType(loaded(pinned)))
+    return Standing(live, generation, heard(paused), MappingProxyType(loaded(pinned)), canary, steering)
 
 
 def versions_question(function: int) -> Statement:
@@ -127,10 +170,13 @@ def locked(tx: Transaction, asker: Asker, function: FunctionKey) -> Kept | None:
     if not found:
         return None
     number, generation, paused, pinned = found[0]
-    names, live = tx.ask_all([aliases_question(number), (_LIVE, (number, number))])
+    named = [(_NAMED, (number, number, name)) for name in ("live", "canary")]
+    names, live, canary, ((steered,),) = tx.ask_all([aliases_question(number), *named, (_STEERING, (number,))])
     if not live:
         raise Damage("a function has no live version")
-    standing = standing_of(parsed(live[0]), generation, paused, pinned)
+    on_trial = parsed(canary[0]) if canary else None
+    steering = documents.steering_of(steered, function)
+    standing = standing_of(parsed(live[0]), generation, paused, pinned, on_trial, steering)
     return Kept(number, function, standing, aliases_of(names))
 
 
@@ -176,10 +222,35 @@ def begin(tx: Transaction, asker: Asker, record: FunctionRecord, at: float) -> K
     return change(tx, asker, new, rules.first_places(), [entry], new=first, last=False)
 
 
+def newest(tx: Transaction, found: Kept) -> int:
+    """The number of the newest version."""
+    ((number,),) = tx.ask("SELECT max(number) FROM poet.version WHERE function = %s", (found.id,))
+    return int(number)
+
+
 def next_version(tx: Transaction, found: Kept, draft: ParameterSet, at: float) -> ParameterSet:
     """``draft`` as the version after the newest; not kept yet."""
-    ((newest,),) = tx.ask("SELECT max(number) FROM poet.version WHERE function = %s", (found.id,))
-    return rules.next_version(draft, found.live, newest, at)
+    return rules.next_version(draft, found.live, newest(tx, found), at)
+
+
+def keep(
+    tx: Transaction, asker: Asker, function: FunctionKey | None, document: Document, wall: Callable[[], float]
+) -> Document:
+    """Keep a document, and count a change of its function, if any, and of the tenant.
+
+    Raises UnknownFunction, StaleDocument.
+    """
+    number, generation = documents.NO_FUNCTION, _FUNCTIONLESS
+    if function is not None:
+        row = tx.ask(f"{_ID} FOR NO KEY UPDATE", place(asker.tenant, function))
+        if not row:
+            raise unknown(function, tx.ask(*names_question(asker.tenant)))
+        number, generation = row[0][0], _COUNTED
+    (written,), again = documents.write(tx, asker.tenant, asker.token, number, [document], wall)
+    if not again:
+        facts = (said(asker.tenant),) if function is None else (said(asker.tenant), number)
+        tx.finish([(generation, facts), ("SELECT pg_notify(%s, '')", (asker.channel,))])
+    return written
 
 
 def change(
@@ -192,12 +263,14 @@ def change(
     new: ParameterSet | None = None,
     live: ParameterSet | None = None,
     steering: Standing | None = None,
+    beside: Sequence[Document] = (),
     last: bool = True,
 ) -> Kept:
     """Move names, tell history of it, and count a change of the function and so of the tenant; what holds then.
 
     new: a version to be kept first. live: the version that goes live, where it is neither the new nor the old one.
-    steering: what holds of pauses and pins from now on. last: nothing else is done in this transaction.
+    steering: what holds of pauses and pins from now on. beside: documents that were kept.
+    last: nothing else is done in this transaction.
     """
     generation = found.standing.generation + 1
     aliases, gone = rules.moved(found.aliases, places, generation)
@@ -246,8 +319,15 @@ def change(
     done(statements)
     at = aliases[rules.LIVE].version
     kept_new = None if new is None else version_of(version_fields(new))  # as it will be read back
-    known = {each.version: each for each in (found.live, live, kept_new) if each is not None}
-    standing = Standing(known[at], generation, text(steered.paused), MappingProxyType(dict(steered.pinned)))
+    known = {each.version: each for each in (found.live, found.standing.canary, live, kept_new) if each is not None}
+    standing = Standing(
+        known[at],
+        generation,
+        text(steered.paused),
+        MappingProxyType(dict(steered.pinned)),
+        known[aliases["canary"].version] if "canary" in aliases else None,
+        rules.steering_after(found.standing.steering, beside),
+    )
     return Kept(found.id, found.key, standing, aliases)
 
 

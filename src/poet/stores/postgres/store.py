@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Literal, TypeVar
 from uuid import uuid4
 
@@ -22,6 +22,7 @@ from poet.errors import (
     UnknownFunction,
 )
 from poet.model.aggregate import Hour
+from poet.model.document import Document
 from poet.model.execution import Execution, Feedback
 from poet.model.function import FunctionKey
 from poet.model.parameters import Alias, AliasName, Change, ParameterSet, Standing
@@ -29,6 +30,7 @@ from poet.model.tunable import Value
 from poet.seams import SYSTEM_CLOCK, Clock, Finding, FunctionRecord, Incoming, ProcessReport, Upkeep
 from poet.stores import chunk, reading, rules
 from poet.stores.postgres import checks, history, schema, standing
+from poet.stores.postgres import documents as shelf
 from poet.stores.postgres.address import Address
 from poet.stores.postgres.history import Bounds, Home
 from poet.stores.postgres.link import Link, Row, Transaction
@@ -40,7 +42,7 @@ from poet.stores.rows import RECORD_COLUMNS, Damage, Kept, check_feedback, recor
 
 PATIENCE = 10.0  # longest wait for a lock, or for an answer of the server [s]
 POLL = 5.0  # how often to ask whether anything has changed, though hints come, too [s]
-_REMEMBERED = 4096  # functions whose numbers, and whose live versions, are kept, as neither changes
+_REMEMBERED = 4096  # functions whose numbers, live versions and canaries are kept, as none changes
 _TRIM = 64  # reports after which a process looks whether too many are kept
 _PROCESS = "writer, host, pid, started, seen, dropped, faults, last_fault, away, spooled"
 _COUNTED = (
@@ -86,7 +88,8 @@ class PostgresStore:
         self._link = Link(self._address, tenant=said(tenant), readonly=readonly, patience=patience)
         self._listener: Listener | None = None
         self._homes: dict[tuple[int, FunctionKey], int] = {}  # numbers of functions, by opening
-        self._parsed: dict[tuple[int, int], ParameterSet] = {}  # live versions, by opening and function
+        # live versions and canaries, by opening and function
+        self._parsed: dict[tuple[int, int], tuple[ParameterSet, ParameterSet | None]] = {}
         self._reports = 0
         try:
             self._link.once("SELECT 1")
@@ -153,70 +156,90 @@ class PostgresStore:
         return int(number or 0), sorted(FunctionKey(*map(heard, row[3:])) for row in rows if row[3] is not None)
 
     def standing(self, function: FunctionKey) -> Standing:
-        """What holds now; one round trip. Raises UnknownFunction.
+        """What holds now; one round trip, or two where a version has just become the canary. Raises UnknownFunction.
 
-        It always asks the database; but a version never changes, so it is not sent again while it stays the live one.
+        It always asks the database; but a version never changes, so it is not sent again while it stays what it is.
         """
         number = self._homes.get((self._link.openings, function), 0)
-        parsed = self._parsed.get((self._link.openings, number))
-        rows = self._link.once(
-            *standing.standing_question(self._tenant, function, parsed.version if parsed is not None else 0)
-        )
+        live, canary = self._parsed.get((self._link.openings, number), (None, None))
+        rows = self._link.once(*standing.standing_question(self._tenant, function, 0 if live is None else live.version))
         if not rows:
             raise self._unknown(function)
-        identity, generation, paused, pinned, live, *version = rows[0]
-        if parsed is None or parsed.version != live or identity != number:
-            with self._damage_told():
-                if version[0] is None and parsed is not None:  # the database was another one a moment ago
-                    self._parsed.clear()
-                    return self.standing(function)
-                if version[0] is None:
-                    raise Damage(f"{function.name} has no live version")
-                parsed = standing.parsed(tuple(version))
+        identity = rows[0][0]
+        if live is not None and identity != number:  # the database was another one a moment ago
+            self._parsed.clear()
+            return self.standing(function)
+        with self._damage_told():
+            now = standing.standing_from(
+                rows[0],
+                function,
+                live,
+                lambda home, wanted: (
+                    canary if canary is not None and canary.version == wanted else self._version(home, wanted)
+                ),
+            )
+        if now.live is not live or now.canary is not canary:
             if len(self._parsed) >= _REMEMBERED:
                 self._parsed.clear()
             self._remember(function, identity)
-            self._parsed[self._link.openings, identity] = parsed
-        with self._damage_told():
-            return standing.standing_of(parsed, generation, paused, pinned)
+            self._parsed[self._link.openings, identity] = now.live, now.canary
+        return now
+
+    def _version(self, home: int, number: int) -> ParameterSet:
+        """One version, which never changes. Raises Damage."""
+        rows = self._link.once(*standing.version_question(home, number))
+        if not rows:
+            raise Damage(f"version {number} of a function is missing")
+        return standing.parsed(rows[0])
 
     def aliases(self, function: FunctionKey) -> dict[AliasName, Alias]:
         """Where each name stands. Raises UnknownFunction."""
         return standing.aliases_of(self._link.once(*standing.aliases_question(self._number(function))))
 
     def publish(
-        self, function: FunctionKey, draft: ParameterSet, *, expected: int, alias: Literal["live", "canary"] = "live"
+        self,
+        function: FunctionKey,
+        draft: ParameterSet,
+        *,
+        expected: int,
+        alias: Literal["live", "canary"] | None = "live",
+        beside: Sequence[Document] = (),
     ) -> Standing:
-        """Keep ``draft`` as the next version and make it live, or the canary. Raises UnknownFunction, StaleParameters.
+        """Keep ``draft`` as the next version and make it live, or the canary, or neither.
 
-        Raises ValueError for another alias.
+        Raises UnknownFunction, StaleParameters, StaleDocument, and ValueError for another alias or documents that
+        cannot be kept.
         """
         rules.check_publishable(alias)
 
         def work(tx: Transaction, asker: Asker, found: Kept) -> Kept:
             self._expect(found, expected)
-            new = standing.next_version(tx, found, draft, self._clock.wall())
-            action = "publish" if alias == rules.LIVE else "propose"
-            entry = rules.change(self._clock.wall(), action, new.version, draft.author, draft.reason)
+            newest = standing.newest(tx, found)
+            written = self._beside(tx, asker, found, beside, newest + 1)
+            new = rules.next_version(draft, found.live, newest, self._clock.wall())
+            entry = rules.change(self._clock.wall(), rules.published_as(alias), new.version, draft.author, draft.reason)
             places = rules.after_publish(found.places, new.version, alias)
-            return standing.change(tx, asker, found, places, [entry], new=new)
+            return standing.change(tx, asker, found, places, [entry], new=new, beside=written)
 
         return self._change(function, work)
 
-    def rollback(self, function: FunctionKey, to: int | None, *, author: str, reason: str) -> Standing:
-        """Make an older version live and pause learning. Raises UnknownFunction, UnknownVersion.
+    def rollback(
+        self, function: FunctionKey, to: int | None, *, author: str, reason: str, beside: Sequence[Document] = ()
+    ) -> Standing:
+        """Make an older version live and pause learning. Raises UnknownFunction, UnknownVersion, StaleDocument.
 
         Pins stay where the older version agrees with them; the others are lifted, as they would forbid what is asked.
         """
 
         def work(tx: Transaction, asker: Asker, found: Kept) -> Kept:
             target = standing.version(tx, found, found.live.parent if to is None else to)
+            written = self._beside(tx, asker, found, beside, target.version)
             pins = rules.lasting_pins(found.standing.pinned, target)
             paused = rules.pause_text(reason, author, f"rolled back to version {target.version}")
             places = rules.after_rollback(found.places, target.version, pinned=bool(pins))
             entry = rules.change(self._clock.wall(), "rollback", target.version, author, reason)
             steering = found.standing._replace(paused=paused, pinned=pins)
-            return standing.change(tx, asker, found, places, [entry], live=target, steering=steering)
+            return standing.change(tx, asker, found, places, [entry], live=target, steering=steering, beside=written)
 
         return self._change(function, work)
 
@@ -229,18 +252,20 @@ class PostgresStore:
         expected: int,
         author: str,
         reason: str,
+        beside: Sequence[Document] = (),
     ) -> Standing:
-        """Move a name. Raises UnknownFunction, UnknownVersion, StaleParameters, ValueError."""
+        """Move a name. Raises UnknownFunction, UnknownVersion, StaleParameters, StaleDocument, ValueError."""
 
         def work(tx: Transaction, asker: Asker, found: Kept) -> Kept:
             self._expect(found, expected)
             places = rules.after_point(found.places, alias, version)
             target = None if version is None else standing.version(tx, found, version)
-            if places == found.places:
+            if places == found.places and not beside:
                 return found
             about = found.places.get(alias, 0) if target is None else target.version
+            written = self._beside(tx, asker, found, beside, about)
             entry = rules.change(self._clock.wall(), rules.action_of(alias, version), about, author, reason)
-            return standing.change(tx, asker, found, places, [entry], live=target)
+            return standing.change(tx, asker, found, places, [entry], live=target, beside=written)
 
         return self._change(function, work)
 
@@ -277,6 +302,47 @@ class PostgresStore:
             return standing.change(tx, asker, found, places, entries, new=new, steering=steering)
 
         return self._change(function, work)
+
+    def documents(
+        self, kind: str, function: FunctionKey | None = None, *, name: str | None = None, ended: bool = True
+    ) -> list[Document]:
+        """Those of a kind, by function and name; of one function only, of one name only. Raises UnknownFunction."""
+        number = None if function is None else self._number(function)
+        return shelf.found(self._link.once(*shelf.question(self._tenant, kind, number, name, ended=ended)))
+
+    def keep(self, document: Document, *, quiet: bool = False) -> Document:
+        """Keep it in place of its revision. Raises StaleDocument, UnknownFunction, ValueError.
+
+        What is kept quietly may be lost with the last moments before a crash of the server.
+        """
+        rules.check_document(document)
+        function = document.function
+        if not quiet:
+            return self._changing(lambda tx, asker: standing.keep(tx, asker, function, document, self._clock.wall))
+        number = shelf.NO_FUNCTION if function is None else self._number(function)
+        token = uuid4()
+
+        def work(tx: Transaction) -> Document:
+            (written,), _ = shelf.write(tx, self._tenant, token, number, [document], self._clock.wall)
+            return written
+
+        return self._link.writing(work)
+
+    def discard(self, documents: Sequence[Document]) -> None:
+        """Delete these. Those that are not there are passed over."""
+        statements = []
+        for each in sorted(documents, key=lambda each: (each.kind, *rules.place_of(each))):
+            with suppress(UnknownFunction):
+                number = shelf.NO_FUNCTION if each.function is None else self._number(each.function)
+                statements.append(shelf.discarded(self._tenant, number, each))
+        if statements:
+            self._link.writing(lambda tx: tx.finish(statements))
+
+    def _beside(
+        self, tx: Transaction, asker: Asker, found: Kept, beside: Sequence[Document], version: int
+    ) -> list[Document]:
+        wanted = rules.beside(beside, found.key, version)
+        return shelf.write(tx, asker.tenant, asker.token, found.id, wanted, self._clock.wall)[0]
 
     def bring_in(self, incoming: Sequence[Incoming]) -> list[Standing]:
         """Take in what was learned elsewhere, all of it or nothing. Raises StaleParameters."""
@@ -408,9 +474,10 @@ class PostgresStore:
             while more:
                 done, more = self._link.writing(lambda tx, home=home: self._upkeep(tx, home, bounds))  # type: ignore[misc]
                 total = Upkeep(*map(sum, zip(total, done, strict=True)))
+        contributions = "DELETE FROM poet.contribution WHERE tenant = %s AND at < %s"
         self._link.writing(
-            lambda tx: tx.ask(
-                "DELETE FROM poet.contribution WHERE tenant = %s AND at < %s", (said(self._tenant), hours_before)
+            lambda tx: tx.finish(
+                [(contributions, (said(self._tenant), hours_before)), shelf.expired(self._tenant, hours_before)]
             )
         )
         return total

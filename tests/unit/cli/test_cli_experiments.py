@@ -58,7 +58,9 @@ def desk() -> Desk:
 
 
 def test_one_is_started_shown_listed_and_stopped(desk: Desk) -> None:
-    started = desk("start quote --arm again:retries=2 --share again=0.3 --metric success --alpha 0.00001 --guard-alpha 0.00001 --reason see")
+    started = desk(
+        "start quote --arm again:retries=2 --share again=0.3 --metric success --alpha 0.00001 --guard-alpha 0.00001 --reason see"
+    )
     told = started["experiment"]
     assert (started["command"], started["action"], told["id"], told["phase"]) == (
         "experiment",

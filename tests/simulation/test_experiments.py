@@ -193,7 +193,7 @@ def test_an_arm_that_is_slow_or_hangs_is_ended_too() -> None:
     each.run(1500, until=over(each))
     found = each.latest()
     assert (found.verdict, found.winner) == ("harm", "live")
-    assert "slow takes longer than live" in found.sentence or "slow is slow more often" in found.sentence
+    assert "slow takes longer than live" in found.sentence or "slow fails or hangs more often" in found.sentence
 
 
 # --- learners ---

@@ -89,6 +89,8 @@ def _about(told: Document, now: float) -> Iterable[tuple[str, str]]:
         yield "replaces", told["replaces"]
     if told["why"]:
         yield told["phase"], words.printable(told["why"])
+    if told["waiting"]:
+        yield "waits", f"all calls get what is live: {words.printable(told['waiting'])}"
     if told["winner"]:
         yield "winner", told["winner"]
     if told["promoted"]:

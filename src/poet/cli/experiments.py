@@ -153,7 +153,12 @@ def _one(store: Store, action: str, made: Experiment, key: FunctionKey, short: s
         for at, calls, effects in series["points"]
     ]
     return views.document(
-        "experiment", action=action, at=now, store=store.url, experiment=described(told, key, short), series=points
+        "experiment",
+        action=action,
+        at=now,
+        store=store.url,
+        experiment={**described(told, key, short), "waiting": experiments.waiting(store, key, told) or None},
+        series=points,
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any, Literal, NamedTuple
 
 from poet.kernels.online.coin import CoinTest
-from poet.kernels.online.discoveries import e_bh, rank_bands
+from poet.kernels.online.discoveries import e_bh
 from poet.kernels.online.effect import Effect, Side
 from poet.kernels.online.sample_ratio import ALPHA as RATIO_ALPHA
 from poet.kernels.online.verdict import Finding, Verdict, of_effect, of_events, split
@@ -17,10 +18,11 @@ from poet.training.evidence import Evidence
 
 Said = Literal["better", "worse", "same", "undecided"]
 MISSING = 3.0  # standard errors from which on two arms miss unlike shares of their outcomes
+BAD = "failed or slow"
 # An arm that asks again, or gives up sooner, is a little slower, or fails a little more, and may be worth more all the
 # same: the metric weighs that. Guards are there for harm that nobody would trade.
-TOLERATED = {"failures": 1.5, "slow calls": 2.0}  # odds against the first arm's, up to which it is no harm
-GUARDS = {"failures": 2.0, "slow calls": 1.0, "latency": 1.0}  # of the rate of false alarms
+TOLERATED = {"failures": 1.5, BAD: 1.5}  # odds against the first arm's, up to which it is no harm
+GUARDS = {"failures": 2.0, BAD: 1.0, "latency": 1.0}  # of the rate of false alarms
 
 
 class Against(NamedTuple):
@@ -104,15 +106,44 @@ def log_e_better(experiment: Experiment, evidence: Evidence, arm: int, other: in
 
 
 def ranks(experiment: Experiment, evidence: Evidence, level: float = 0.05) -> dict[str, tuple[int, int]]:
-    """Which ranks each arm may have, 1 being the best; of all that is said, a share of ``level`` is false at most."""
+    """Which ranks each arm may have, 1 being the best; of all pairs that are put in order, ``level`` falsely at most."""
     arms = [arm.name for arm in experiment.arms]
-    better = {
-        (a, b): log_e_better(experiment, evidence, i, j)
-        for i, a in enumerate(arms)
-        for j, b in enumerate(arms)
-        if i != j
+    pairs = {
+        (arms[a], arms[b]): (
+            log_e_better(experiment, evidence, a, b),
+            log_e_better(experiment, evidence, b, a),
+        )
+        for a, b in combinations(range(len(arms)), 2)
     }
-    return {name: (band.first, band.last) for name, band in rank_bands(better, level).items()}
+    return bands(arms, pairs, level)
+
+
+def bands(
+    names: Sequence[str], pairs: Mapping[tuple[str, str], tuple[float, float]], level: float
+) -> dict[str, tuple[int, int]]:
+    """Ranks from the number of those known to be better to that of those known to be worse (e-BH over pairs).
+
+    pairs: of each that was compared, evidence that the first is better, and that the second is [nats]. The mean of both
+    e-values is one against "they are the same".
+
+    >>> bands(["a", "b", "c"], {("a", "b"): (9.0, -5.0), ("a", "c"): (9.0, -5.0), ("b", "c"): (0.1, 0.0)}, 0.05)
+    {'a': (1, 1), 'b': (2, 3), 'c': (2, 3)}
+    """
+    stands = e_bh([_mean_log_e(*both) for both in pairs.values()], level)
+    won = [
+        (pair if forth >= back else pair[::-1])
+        for (pair, (forth, back)), stand in zip(pairs.items(), stands, strict=True)
+        if stand
+    ]
+    return {
+        name: (1 + sum(loser == name for _, loser in won), len(names) - sum(winner == name for winner, _ in won))
+        for name in names
+    }
+
+
+def _mean_log_e(one: float, other: float) -> float:
+    most = max(one, other)
+    return most + math.log(0.5 * (math.exp(one - most) + math.exp(other - most)))
 
 
 def _against(
@@ -130,7 +161,7 @@ def _against(
     margin = math.log1p(rules.margin)
     harm = (
         _of_events("failures", evidence.failed[0, place], parts),
-        _of_events("slow calls", evidence.slow[0, place], parts),
+        _of_events(BAD, evidence.bad[0, place], parts),
         of_effect("latency", evidence.latencies[0, place], parts["latency"], margin),
     )
     return Against(
@@ -258,8 +289,8 @@ def harm_said(arm: str, control: str, finding: Finding, evidence: Evidence, plac
             f"{arm} takes longer than {control}: by {figures(math.expm1(finding.value) * 100)} %, surely by more than "
             f"{figures(math.expm1(finding.margin) * 100)} %"
         )
-    count = "failures" if finding.guard == "failures" else "slow"
-    what = "fails" if finding.guard == "failures" else "is slow"
+    count = "failures" if finding.guard == "failures" else "bad"
+    what = "fails" if finding.guard == "failures" else "fails or hangs"
     return (
         f"{arm} {what} more often than {control}: {getattr(mine, count)} of {mine.calls} calls, there "
         f"{getattr(theirs, count)} of {theirs.calls} (e-value {_factor(finding.log_e)})"
@@ -287,7 +318,7 @@ def facts(experiment: Experiment, evidence: Evidence, reading: Reading) -> dict[
                 "calls": tally.calls,
                 "missing": tally.missing,
                 "failures": tally.failures,
-                "slow": tally.slow,
+                "bad": tally.bad,
                 "mean": _finite(tally.mean),
                 "ranks": list(rank[arm.name]),
             }
@@ -369,22 +400,24 @@ def leaderboard(told: Sequence[tuple[str, Experiment]], level: float) -> dict[st
     """
     rows: list[dict[str, Any]] = []
     log_e: list[float] = []
-    pairs: dict[tuple[str, str], float] = {}
+    pairs: dict[tuple[str, str], tuple[float, float]] = {}
     where: dict[str, set[str]] = {}
     for function, experiment in told:
         matrix = experiment.figures.get("log_e_better")
         if matrix is None:
             continue
         arms = experiment.arms
-        for a, one in enumerate(arms):
-            where.setdefault(one.told, set()).add(f"{function} {experiment.name}")
-            for b, other in enumerate(arms):
-                if a != b and one.told != other.told:
-                    pair = (one.told, other.told)
-                    pairs[pair] = pairs.get(pair, 0.0) + matrix[a][b]
+        for arm in arms:
+            where.setdefault(arm.told, set()).add(f"{function} {experiment.name}")
+        for a, b in combinations(range(len(arms)), 2):
+            one, other = sorted((a, b), key=lambda place: arms[place].told)
+            pair = (arms[one].told, arms[other].told)
+            if pair[0] != pair[1]:
+                forth, back = pairs.get(pair, (0.0, 0.0))
+                pairs[pair] = (forth + matrix[one][other], back + matrix[other][one])
         for effect in experiment.figures["effects"]:
             place = experiment.place(effect["arm"])
-            log_e += [matrix[place][0], matrix[0][place]]
+            log_e.append(_mean_log_e(matrix[place][0], matrix[0][place]))
             rows.append(
                 {
                     "function": function,
@@ -397,16 +430,15 @@ def leaderboard(told: Sequence[tuple[str, Experiment]], level: float) -> dict[st
                     "value": effect["value"],
                     "low": effect["low"],
                     "high": effect["high"],
-                    "log_e": max(log_e[-2:]),
+                    "log_e": log_e[-1],
+                    "better": matrix[place][0] > matrix[0][place],
                 }
             )
-    stands = e_bh(log_e, level) if log_e else []
-    for place, row in enumerate(rows):
-        better, worse = stands[2 * place : 2 * place + 2]
-        row["verdict"] = "better" if better else "worse" if worse else "not told apart"
-    bands = rank_bands(pairs, level) if pairs else {}
+    for row, stand in zip(rows, e_bh(log_e, level) if log_e else [], strict=True):
+        better = row.pop("better")
+        row["verdict"] = "not told apart" if not stand else "better" if better else "worse"
     ranked = [
-        {"strategy": name, "first": band.first, "last": band.last, "experiments": len(where[name])}
-        for name, band in sorted(bands.items(), key=lambda each: (each[1], each[0]))
+        {"strategy": name, "first": first, "last": last, "experiments": len(where[name])}
+        for name, (first, last) in sorted(bands(list(where), pairs, level).items(), key=lambda each: each[::-1])
     ]
     return {"comparisons": rows, "strategies": ranked}

@@ -37,7 +37,7 @@ class Call(NamedTuple):
     shares: tuple[float, ...]  # of the arms, when it drew its own; 0: it got none
     outcome: float | None  # by the metric; None: missing
     failed: bool
-    slow: bool
+    slow: bool  # far slower than usual, by the first arm's calls
     latency: float | None  # log seconds; None: it was not made
 
 
@@ -48,7 +48,7 @@ class Tally:
     calls: int = 0
     missing: int = 0  # calls that told nothing by the metric
     failures: int = 0
-    slow: int = 0
+    bad: int = 0  # failed, or far slower than the first arm's usual ones
     told: int = 0  # outcomes
     total: float = 0.0  # of the outcomes
 
@@ -94,7 +94,7 @@ class Evidence:
     effects: dict[Pair, Effect]  # of the second over the first
     latencies: dict[Pair, Effect]  # the same of log seconds, for the guard: the control's pairs only
     failed: dict[Pair, CoinTest]
-    slow: dict[Pair, CoinTest]
+    bad: dict[Pair, CoinTest]  # calls that failed or were slow: who answers late instead of never does no harm
     ratio: SampleRatio = field(default_factory=SampleRatio)
     units: dict[str, Unit] = field(default_factory=dict)
     folded: list[list[int]] = field(default_factory=list)  # ranges of blocks that are in the effects
@@ -143,7 +143,7 @@ class Evidence:
 
     def event(self, call: Call) -> None:
         """A call that failed, or was slow, where each draws its own arm."""
-        for happened, tests in ((call.failed, self.failed), (call.slow, self.slow)):
+        for happened, tests in ((call.failed, self.failed), (call.failed or call.slow, self.bad)):
             for pair, one, share in self._pairs(call.arm, call.shares, tests) if happened else ():
                 tests[pair] = tests[pair].add(share, one, 1)
 
@@ -172,7 +172,8 @@ class Evidence:
 
     def _count(self, call: Call) -> None:
         missing = call.outcome is None
-        seen = Tally(1, int(missing), int(call.failed), int(call.slow), int(not missing), call.outcome or 0.0)
+        bad = call.failed or call.slow
+        seen = Tally(1, int(missing), int(call.failed), int(bad), int(not missing), call.outcome or 0.0)
         self.arms[call.arm].add(seen)
 
     def _pairs(self, arm: int, shares: tuple[float, ...], known: Iterable[Pair]) -> list[tuple[Pair, int, float]]:
@@ -227,7 +228,7 @@ class Evidence:
         for ours, others in ((self.effects, other.effects), (self.latencies, other.latencies)):
             for pair, effect in others.items():
                 ours[pair] = ours[pair].merged(effect)
-        for tests, more in ((self.failed, other.failed), (self.slow, other.slow)):
+        for tests, more in ((self.failed, other.failed), (self.bad, other.bad)):
             for pair, test in more.items():
                 tests[pair] = tests[pair].merged(test)
         self.ratio = self.ratio.merged(other.ratio)
@@ -250,7 +251,7 @@ class Evidence:
             "effects": _named(self.effects),
             "latencies": _named(self.latencies),
             "failed": _named(self.failed),
-            "slow": _named(self.slow),
+            "bad": _named(self.bad),
             "ratio": self.ratio.state(),
             "units": {key: [getattr(unit, name) for name in Unit.__slots__] for key, unit in self.units.items()},
             "folded": self.folded,
@@ -268,7 +269,7 @@ class Evidence:
             found.arms = [Tally(*arm) for arm in told["arms"]]
             for mine, name in ((found.effects, "effects"), (found.latencies, "latencies")):
                 mine.update({_pair(each): Effect.from_state(state) for each, state in told[name].items()})
-            for tests, name in ((found.failed, "failed"), (found.slow, "slow")):
+            for tests, name in ((found.failed, "failed"), (found.bad, "bad")):
                 tests.update({_pair(each): CoinTest.from_state(state) for each, state in told[name].items()})
             found.ratio = SampleRatio.from_state(told["ratio"])
             found.units = {key: Unit(arm, tuple(shares), *rest) for key, (arm, shares, *rest) in told["units"].items()}

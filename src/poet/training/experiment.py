@@ -10,7 +10,7 @@ import heapq
 import json
 import math
 from bisect import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, count
 from typing import Any
 
@@ -21,7 +21,7 @@ from poet.model.document import Document
 from poet.model.event import Kind
 from poet.model.execution import Execution, Outcome
 from poet.model.experiment import Experiment
-from poet.model.parameters import ParameterSet
+from poet.model.parameters import ParameterSet, Standing
 from poet.seams import Arm, Lot, Probe, ProcessReport, Suggestion
 from poet.training import evidence as keeping
 from poet.training.arms import ArmLearners, Learners
@@ -110,14 +110,8 @@ class ExperimentTrial:
             return experiment.why or experiment.phase
         if not self._trainer.applies:
             return "learning only observes"
-        if standing.paused:
-            return f"learning is paused: {standing.paused}"
-        for place in experiment.running:
-            parameters = self._parameters(place)
-            for name, value in standing.pinned.items():
-                if parameters.get(name, value) != value:
-                    return f"{name} is pinned at {value}, and {experiment.arms[place].name} has {parameters[name]}"
-        return ""
+        arms = {experiment.arms[place].name: self._parameters(place) for place in experiment.running}
+        return not_now(standing, arms)
 
     def teaches(self, execution: Execution) -> bool:
         """Whether it is of an arm that has a version of its own."""
@@ -176,7 +170,7 @@ class ExperimentTrial:
         self._learners.exchange()
         self._decide()
         if not self.experiment.over:
-            self._draw()
+            self._draw()  # else it was drawn when it ended
 
     # ------------------------------------------------------------ what others changed
 
@@ -476,6 +470,7 @@ class ExperimentTrial:
         if changed.phase == "held":
             self._tell("experiment_held", trainee, changed.why)
         elif changed.over:
+            self._draw()
             self._tell("experiment_ended", trainee, changed.sentence)
         trainer.reload(trainee.key)
 
@@ -494,12 +489,13 @@ class ExperimentTrial:
         """A point more of the effects over time, where so many calls more were seen. Raises StoreError."""
         evidence = self.whole()
         store, key = self._trainer.store, self._trainee.key
-        if not evidence.calls or (self._points and evidence.calls < self._points[-1][1] + self._step):
+        step = 1 if self.experiment.over else self._step
+        if not evidence.calls or (self._points and evidence.calls < self._points[-1][1] + step):
             return
         kept = store.documents(SERIES, key, name=self.name)
         told: dict[str, Any] = json.loads(kept[0].body) if kept else {"step": 1, "points": []}
         points, self._step = told["points"], told["step"]
-        if not points or evidence.calls >= points[-1][1] + self._step:
+        if not points or evidence.calls >= points[-1][1] + (1 if self.experiment.over else self._step):
             points.append(point(self.experiment, evidence, self._trainer.clock.wall()))
             if len(points) > POINTS:
                 points = points[::-2][::-1]
@@ -510,6 +506,17 @@ class ExperimentTrial:
             except StaleParameters:  # another process drew one
                 return
         self._points = points
+
+
+def not_now(standing: Standing, arms: Mapping[str, ParameterSet]) -> str:
+    """Why all calls must get what is live, whatever an experiment's arms are; empty: they need not."""
+    if standing.paused:
+        return f"learning is paused: {standing.paused}"
+    for arm, parameters in arms.items():
+        for name, value in standing.pinned.items():
+            if parameters.get(name, value) != value:
+                return f"{name} is pinned at {value}, and {arm} has {parameters[name]}"
+    return ""
 
 
 def point(experiment: Experiment, evidence: Evidence, now: float) -> list[Any]:

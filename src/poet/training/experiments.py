@@ -25,6 +25,7 @@ from poet.training import evidence as keeping
 from poet.training.comparing import facts, read, sentence
 from poet.training.deciding import ended, resumed
 from poet.training.evidence import Evidence, pooled
+from poet.training.experiment import not_now
 
 RECENT = 1000  # calls by which outcomes are scaled
 FEWEST = 20  # of them
@@ -241,6 +242,16 @@ def evidence_of(store: Store, function: FunctionKey, experiment: Experiment) -> 
                 at: unit for at, unit in part.units.items() if not any(each.is_folded(int(at)) for each in folded)
             }
     return pooled(experiment, parts)
+
+
+def waiting(store: Store, function: FunctionKey, experiment: Experiment) -> str:
+    """Why no lots are drawn for now though it runs; empty: they are, or it does not."""
+    if experiment.phase != "running":
+        return ""
+    known = {version.version: version for version in store.versions(function)}
+    standing = store.standing(function)
+    arms = {arm.name: known[arm.version] for arm in experiment.arms if arm.version in known and not arm.ended}
+    return not_now(standing, arms)
 
 
 def told(store: Store, function: FunctionKey, experiment: Experiment) -> Experiment:

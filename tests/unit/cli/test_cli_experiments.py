@@ -59,7 +59,7 @@ def desk() -> Desk:
 
 def test_one_is_started_shown_listed_and_stopped(desk: Desk) -> None:
     started = desk(
-        "start quote --arm again:retries=2 --share again=0.3 --metric success --alpha 0.00001 --guard-alpha 0.00001 --reason see"
+        "start quote --arm again:retries=2 --share again=0.3 --metric success --alpha 1e-6 --guard-alpha 1e-6 --reason see"
     )
     told = started["experiment"]
     assert (started["command"], started["action"], told["id"], told["phase"]) == (
@@ -108,6 +108,16 @@ def test_pages_say_what_to_do_next(desk: Desk) -> None:
     assert made["promoted"] == "again"
     assert desk.quote.poet.status()["parameters"]["retries"] == 2
     assert "made live" in desk.page("show quote-1")
+
+
+def test_a_page_says_why_no_lots_are_drawn(desk: Desk) -> None:
+    desk("start quote --arm again:retries=2 --metric success")
+    assert desk("show quote-1")["experiment"]["waiting"] is None
+    desk.quote.poet.pause("an incident")
+    assert "waits    all calls get what is live: learning is paused: an incident" in desk.page("show quote-1")
+    desk.quote.poet.resume()
+    desk.quote.poet.pin(retries=1)
+    assert desk("show quote-1")["experiment"]["waiting"] == "retries is pinned at 1, and again has 2"
 
 
 def test_one_that_changes_is_another_one(desk: Desk) -> None:

@@ -240,10 +240,12 @@ def test_by_policy_harm_pauses_or_is_only_observed() -> None:
 
 
 def test_on_evidence_it_goes_on_only_once_harm_is_excluded() -> None:
-    site = Site(GOOD, fails=0.2, rollout=RolloutPolicy(advance="evidence", margin=0.5))
+    policy = RolloutPolicy(steps=((0.5, 10),), advance="evidence", margin=0.5, alpha=0.4)
+    site = Site(GOOD, fails=0.0, rollout=policy)
     site.call(60)
-    assert site.rollouts()[0].step == 0  # by exposure it would be over
+    assert site.rollouts()[0].phase == "canary"  # by exposure it would be over
     site.until("bake", most=4_000)
+    assert site.rollouts()[0].verdict == "safe"
 
 
 def test_what_is_urgent_takes_fewer_calls() -> None:
@@ -253,7 +255,7 @@ def test_what_is_urgent_takes_fewer_calls() -> None:
 
 def test_while_one_is_open_a_second_is_refused_and_by_hand_it_is_promoted_held_or_withdrawn() -> None:
     site = Site(GOOD)
-    by = {"author": "ada", "reason": "by hand", "now": site.clock.wall()}
+    by: Any = {"author": "ada", "reason": "by hand", "now": site.clock.wall()}
     with pytest.raises(ValueError, match="there is one at a time"):
         by_hand.propose(site.store, site.key, {"timeout": 3.0}, **by)
     by_hand.hold(site.store, site.key, **by)
@@ -267,6 +269,7 @@ def test_while_one_is_open_a_second_is_refused_and_by_hand_it_is_promoted_held_o
     site.fetch.poet._trainee.learner = None
     site.call(40)
     assert set(site.used[-39:]) == {1}
+    by["now"] += 60.0
     by_hand.propose(site.store, site.key, {"timeout": 3.0}, **by)
     by_hand.promote(site.store, site.key, **by)
     site.call(3)

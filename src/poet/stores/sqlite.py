@@ -172,7 +172,14 @@ class SqliteStore:
         return _remembered(versions, found.id, now)
 
     def rollback(
-        self, function: FunctionKey, to: int | None, *, author: str, reason: str, beside: Sequence[Document] = ()
+        self,
+        function: FunctionKey,
+        to: int | None,
+        *,
+        author: str,
+        reason: str,
+        beside: Sequence[Document] = (),
+        pause: bool = True,
     ) -> Standing:
         """Make an older version live and pause learning. Raises UnknownFunction, UnknownVersion, StaleDocument.
 
@@ -183,7 +190,9 @@ class SqliteStore:
             target = standing.checked_version(file, found, found.live.parent if to is None else to)
             self._beside(file, found, beside, target)
             pins = rules.lasting_pins(found.standing.pinned, standing.version(file, found.id, target))
-            paused = rules.pause_text(text(reason), text(author), f"rolled back to version {target}")
+            paused = found.standing.paused
+            if pause:
+                paused = rules.pause_text(text(reason), text(author), f"rolled back to version {target}")
             standing.steer(file, found, paused, pins)
             entry = rules.change(self._clock.wall(), "rollback", target, author, reason)
             return standing.change(file, found, rules.after_rollback(found.places, target, pinned=bool(pins)), entry)

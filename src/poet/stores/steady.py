@@ -244,11 +244,19 @@ class SteadyStore:
         )
 
     def rollback(
-        self, function: FunctionKey, to: int | None, *, author: str, reason: str, beside: Sequence[Document] = ()
+        self,
+        function: FunctionKey,
+        to: int | None,
+        *,
+        author: str,
+        reason: str,
+        beside: Sequence[Document] = (),
+        pause: bool = True,
     ) -> Standing:
         """As the store does. Raises StoreAway, UnknownFunction, UnknownVersion, StaleDocument, ValueError."""
         return self._steered(
-            function, lambda store: store.rollback(function, to, author=author, reason=reason, beside=beside)
+            function,
+            lambda store: store.rollback(function, to, author=author, reason=reason, beside=beside, pause=pause),
         )
 
     def point(

@@ -8,7 +8,7 @@ from typing import Any
 from poet.errors import ConfigurationError
 from poet.model.document import Document
 from poet.model.function import FunctionKey
-from poet.model.parameters import ParameterSet, Standing
+from poet.model.parameters import Origin, ParameterSet, Standing
 from poet.model.rollout import KIND, Phase, Rollout, RolloutPolicy
 from poet.model.tunable import Value
 from poet.seams import Store
@@ -32,7 +32,7 @@ def propose(
     reason: str,
     now: float,
     policy: RolloutPolicy | None = None,
-    origin: str = "manual",
+    origin: Origin = "manual",
     **evidence: Any,
 ) -> Standing:
     """Begin to roll out the live values changed to ``values``, which must be within bounds.

@@ -23,16 +23,16 @@ from poet.model.execution import Execution, Outcome
 from poet.model.objective import INSTANT, Objective
 from poet.model.rollout import Rollout
 
-WEIGHTS = {"failures": 6.0, "timeouts": 1.0, "breaches": 2.0, "latency": 3.0, "requests": 1.0, "score": 1.0}
-"""Of the rate of false alarms: what is worst gets most."""
+WEIGHTS = {"failures": 5.5, "latency": 2.6, "breaches": 1.0, "timeouts": 0.3, "requests": 0.3, "score": 0.3}
+"""Of the rate of false alarms: what is worst gets most. benchmarks/guards.py shows what they find, and how soon."""
 EVENTS: tuple[Kind, ...]
 Kind = Literal["failures", "timeouts", "breaches"]
 Mean = Literal["latency", "requests", "score"]
 EVENTS = ("failures", "timeouts", "breaches")
 MEANS: tuple[Mean, ...] = ("latency", "requests", "score")
-BURN_IN = 10  # calls of each arm before a mean says anything: changes of a whole version show early, and are undone
+SAFE = 0.5  # by which the odds of an event may be higher at least where it is called safe
 ALIKE = 50  # calls of each arm that show that there is nothing to compare
-RARE = 0.01  # probability of an event below which there are hardly any
+RARE = 0.02  # probability of an event below which there are hardly any
 TELLING = 0.3  # share of the old version's calls that must have ended, too, where the new one's are taken for harm
 REMEMBERED = 64  # calls of each arm whose starts are known for that
 
@@ -69,7 +69,9 @@ class Guard:
         self.rollout, self.objective = rollout, objective
         self.seen = 0  # executions of either arm that came in
         self._coins: dict[Kind, CoinTest] = {kind: CoinTest() for kind in EVENTS}
-        self._means: dict[Mean, Effect] = {mean: Effect.planned(burn_in=BURN_IN) for mean in MEANS}
+        self._means: dict[Mean, Effect] = {
+            mean: Effect.planned(alpha=_split(rollout.policy.alpha)[mean]) for mean in MEANS
+        }
         self._fared = (Fared(), Fared())  # with the old version, and with the new one
         self._limit = Limit()
         self._starts: tuple[deque[float], deque[float]] = (deque(maxlen=REMEMBERED), deque(maxlen=REMEMBERED))
@@ -131,9 +133,9 @@ class Guard:
     @property
     def alarmed(self) -> bool:
         """Whether any guard speaks of harm; quick, to be asked after every call."""
-        margins, alphas = self._margins(), self._alphas()
+        alphas = self._alphas()
         return any(coin.harm(alphas[kind]) for kind, coin in self._coins.items()) or any(
-            self._means[mean].log_e(margin, Side.ABOVE) >= -math.log(alphas[mean]) for mean, margin in margins.items()
+            self._means[mean].log_e(0.0, Side.ABOVE) >= -math.log(alphas[mean]) for mean in self._margins()
         )
 
     def judgement(self) -> Judgement:
@@ -215,16 +217,22 @@ class Guard:
         return margins
 
     def _mean(self, mean: Mean, alpha: float, margin: float) -> Finding:
-        """What a mean says; it is safe, too, where all calls of both were alike."""
+        """What a mean says: any rise is harm, and one beyond the margin must be excluded to be safe.
+
+        It is safe, too, where all calls of both were alike.
+        """
         effect = self._means[mean]
-        found = of_effect(mean, effect, alpha, margin)
+        harm = of_effect(mean, effect, alpha)
+        if harm.verdict is Verdict.HARM:
+            return harm
         alike = min(effect.n0, effect.n1) >= ALIKE and effect.sums.spread == 0.0
-        return found._replace(verdict=Verdict.SAFE) if alike else found
+        found = of_effect(mean, effect, alpha, margin)
+        return found._replace(verdict=Verdict.SAFE if alike or found.verdict is Verdict.SAFE else Verdict.UNDECIDED)
 
     def _events(self, kind: Kind, alpha: float) -> Finding:
         """What a count says; it is safe, too, where the new version has hardly any, whatever the old one has."""
         coin, calls = self._coins[kind], self._fared[1].calls
-        found = of_events(kind, coin, alpha)
+        found = of_events(kind, coin, alpha, safe=1.0 + max(self.rollout.policy.margin, SAFE))
         if found.verdict is Verdict.UNDECIDED and upper(min(coin.canary_events, calls), calls, alpha) < RARE:
             return found._replace(verdict=Verdict.SAFE)
         return found

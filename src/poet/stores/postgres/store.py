@@ -224,7 +224,14 @@ class PostgresStore:
         return self._change(function, work)
 
     def rollback(
-        self, function: FunctionKey, to: int | None, *, author: str, reason: str, beside: Sequence[Document] = ()
+        self,
+        function: FunctionKey,
+        to: int | None,
+        *,
+        author: str,
+        reason: str,
+        beside: Sequence[Document] = (),
+        pause: bool = True,
     ) -> Standing:
         """Make an older version live and pause learning. Raises UnknownFunction, UnknownVersion, StaleDocument.
 
@@ -235,7 +242,9 @@ class PostgresStore:
             target = standing.version(tx, found, found.live.parent if to is None else to)
             written = self._beside(tx, asker, found, beside, target.version)
             pins = rules.lasting_pins(found.standing.pinned, target)
-            paused = rules.pause_text(reason, author, f"rolled back to version {target.version}")
+            paused = found.standing.paused
+            if pause:
+                paused = rules.pause_text(reason, author, f"rolled back to version {target.version}")
             places = rules.after_rollback(found.places, target.version, pinned=bool(pins))
             entry = rules.change(self._clock.wall(), "rollback", target.version, author, reason)
             steering = found.standing._replace(paused=paused, pinned=pins)

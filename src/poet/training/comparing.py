@@ -106,7 +106,7 @@ def log_e_better(experiment: Experiment, evidence: Evidence, arm: int, other: in
 
 
 def ranks(experiment: Experiment, evidence: Evidence, level: float = 0.05) -> dict[str, tuple[int, int]]:
-    """Which ranks each arm may have, 1 being the best; of all pairs that are put in order, ``level`` falsely at most."""
+    """Which ranks each arm may have, 1 being the best; of the pairs put in order, ``level`` is wrong at most."""
     arms = [arm.name for arm in experiment.arms]
     pairs = {
         (arms[a], arms[b]): (

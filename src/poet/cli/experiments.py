@@ -20,7 +20,7 @@ from poet.seams import FunctionRecord, Store
 from poet.settings import person
 from poet.training import experiments
 from poet.training.comparing import leaderboard
-from poet.training.experiment import SERIES
+from poet.training.pooling import SERIES
 
 
 def act(store: Store, wanted: Wanted, now: float) -> Document:

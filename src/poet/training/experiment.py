@@ -7,12 +7,10 @@ the arms and shares stay as they are and what is seen is kept here, to be told l
 from __future__ import annotations
 
 import heapq
-import json
 import math
 from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, count
-from typing import Any
 
 from poet.errors import StaleParameters, StoreError, UnknownFunction
 from poet.kernels.online.exceedance import Limit
@@ -23,22 +21,19 @@ from poet.model.execution import Execution, Outcome
 from poet.model.experiment import Experiment
 from poet.model.parameters import ParameterSet, Standing
 from poet.seams import Arm, Lot, Probe, ProcessReport, Suggestion
-from poet.training import evidence as keeping
 from poet.training.arms import ArmLearners, Learners
 from poet.training.deciding import decided
 from poet.training.evidence import Call, Evidence, pooled
 from poet.training.late import Late
+from poet.training.pooling import Pool
 from poet.training.trainee import Trainee
 from poet.training.trainer import Trainer
 
-SERIES = "effect"  # kind of the documents that tell how the effects went
-POINTS = 200  # of a series; then every second one goes
 LONGEST_WAIT = 120.0  # a call waits no longer for those that began before it [s]
 FOREVER = 1e15  # a block that does not end [s]
 GRACE = 3.0  # after the end of a block, until what all processes saw of it is told [s]
 CAP = 8.0  # longest pause before a retry [s]
 MOST_WAITING = 20_000  # calls
-CROWD = 20.0  # processes per second that each reads: so 100 of them read each other every 5 s
 
 Tell = Callable[[Kind, Trainee, str], None]
 
@@ -71,12 +66,8 @@ class ExperimentTrial:
         self._events: list[tuple[float, int, Call]] = []  # the same of failed and of slow calls
         self._longest = 0.0  # call without a timeout [s]
         self._limit = Limit()
-        self._others = Evidence.of(self.experiment)  # what other processes saw, and what was folded
-        self._heard_others = -math.inf
-        self._told: str | None = None  # evidence that the store has
+        self._pool = Pool(trainer, trainee, self.experiment)
         self._untold = False  # whether the store does not know of the last change yet
-        self._points: list[list[Any]] | None = None
-        self._step = 1
         if self.experiment.rules.metric == "score" and trainee.late is None:
             trainee.late = Late()
         self._took_over()
@@ -163,14 +154,12 @@ class ExperimentTrial:
         self._release(now, all_of_them=last)
         if self._untold:
             self._keep_again()
-        self._tell_evidence()
-        others = self._hear_others(now)
-        if others is not None:
-            self._fold(others)
+        grace = GRACE + 2.0 * self._trainer.settings.store_interval + self._patience()[0]
+        self._pool.exchange(self.experiment, self.evidence, grace)
         self._learners.exchange()
         self._decide()
-        if not self.experiment.over:
-            self._draw()  # else it was drawn when it ended
+        if not self.experiment.over:  # else it was drawn when it ended
+            self._pool.draw(self.experiment, self.whole())
 
     # ------------------------------------------------------------ what others changed
 
@@ -188,7 +177,7 @@ class ExperimentTrial:
 
     def whole(self) -> Evidence:
         """What all saw, as far as it is known here."""
-        return pooled(self.experiment, [self._others, self.evidence])
+        return pooled(self.experiment, [self._pool.others, self.evidence])
 
     def _took_over(self) -> None:
         experiment = self.experiment
@@ -262,7 +251,7 @@ class ExperimentTrial:
             key, lot = self._report().host, block_of(self._host_seed, 0)
         else:
             number = int(call.started // rules.block)
-            if self.evidence.is_folded(number) or self._others.is_folded(number):
+            if self.evidence.is_folded(number) or self._pool.others.is_folded(number):
                 self.evidence.late += 1
                 return
             key, lot = str(number), block_of(self.experiment.seed, number)
@@ -350,74 +339,6 @@ class ExperimentTrial:
         else:
             trainer.adopt(trainee.key, standing)
 
-    # ------------------------------------------------------------ evidence
-
-    def _tell_evidence(self) -> None:
-        body = self.evidence.body()
-        if body == self._told:
-            return
-        store, key, name = self._trainer.store, self._trainee.key, f"{self.name} {self._trainer.writer}"
-        known = store.documents(keeping.KIND, key, name=name)
-        revision = known[0].revision if known else 0
-        store.keep(Document(keeping.KIND, name, body, key, revision=revision), quiet=True)
-        self._told = body
-
-    def _hear_others(self, now: float) -> list[Document] | None:
-        """Pool what other processes told. Gives their documents; None: it was not time yet."""
-        store, key = self._trainer.store, self._trainee.key
-        if now - self._heard_others < 0:
-            return None
-        mine = f"{self.name} {self._trainer.writer}"
-        documents = [
-            document
-            for document in store.documents(keeping.KIND, key)
-            if document.name.startswith(f"{self.name} ") and document.name != mine
-        ]
-        self._heard_others = now + max(0.0, len(documents) / CROWD - 1.0)
-        others = Evidence.of(self.experiment)
-        folded = next((d for d in documents if d.name == f"{self.name} {keeping.FOLDED}"), None)
-        ranges = Evidence.read(folded.body, self.experiment) if folded is not None else None
-        for document in documents:
-            try:
-                part = Evidence.read(document.body, self.experiment)
-            except ValueError as error:
-                self._trainer.faults.add(f"what {document.name} has seen cannot be read", error)
-                continue
-            if ranges is not None and self.experiment.rules.assignment == "block":
-                part.units = {at: unit for at, unit in part.units.items() if not ranges.is_folded(int(at))}
-            others.merge(part)
-        if ranges is not None:
-            gone = [at for at in self.evidence.units if ranges.is_folded(int(at))]
-            for at in gone:
-                del self.evidence.units[at]
-        self._others = others
-        return documents
-
-    def _fold(self, documents: Sequence[Document]) -> None:
-        """Put blocks that are over into what is kept in common, once. Raises StoreError."""
-        rules = self.experiment.rules
-        if rules.assignment != "block":
-            return
-        whole = pooled(self.experiment, [self._others, self.evidence])
-        grace = GRACE + 2.0 * self._trainer.settings.store_interval + self._patience()[0]
-        due = self._trainer.clock.wall() - grace
-        over = sorted(int(at) for at in whole.units if (int(at) + 1) * rules.block < due)
-        if not over:
-            return
-        name = f"{self.name} {keeping.FOLDED}"
-        kept = next((document for document in documents if document.name == name), None)
-        common = Evidence.of(self.experiment) if kept is None else Evidence.read(kept.body, self.experiment)
-        for number in over:
-            common.fold(whole.units[str(number)])
-            common.mark(number)
-        key, revision = self._trainee.key, 0 if kept is None else kept.revision
-        try:
-            self._trainer.store.keep(Document(keeping.KIND, name, common.body(), key, revision=revision), quiet=True)
-        except StaleParameters:  # another process was faster
-            return
-        self._heard_others = -math.inf
-        self._hear_others(self._trainer.clock.now())
-
     # ------------------------------------------------------------ decisions
 
     def _decide(self) -> None:
@@ -470,7 +391,7 @@ class ExperimentTrial:
         if changed.phase == "held":
             self._tell("experiment_held", trainee, changed.why)
         elif changed.over:
-            self._draw()
+            self._pool.draw(changed, self.whole())
             self._tell("experiment_ended", trainee, changed.sentence)
         trainer.reload(trainee.key)
 
@@ -483,30 +404,6 @@ class ExperimentTrial:
             self.follow(found[0])
         self._trainer.reload(self._trainee.key)
 
-    # ------------------------------------------------------------ over time
-
-    def _draw(self) -> None:
-        """A point more of the effects over time, where so many calls more were seen. Raises StoreError."""
-        evidence = self.whole()
-        store, key = self._trainer.store, self._trainee.key
-        step = 1 if self.experiment.over else self._step
-        if not evidence.calls or (self._points and evidence.calls < self._points[-1][1] + step):
-            return
-        kept = store.documents(SERIES, key, name=self.name)
-        told: dict[str, Any] = json.loads(kept[0].body) if kept else {"step": 1, "points": []}
-        points, self._step = told["points"], told["step"]
-        if not points or evidence.calls >= points[-1][1] + (1 if self.experiment.over else self._step):
-            points.append(point(self.experiment, evidence, self._trainer.clock.wall()))
-            if len(points) > POINTS:
-                points = points[::-2][::-1]
-                self._step = max(2 * self._step, 2 * (points[-1][1] - points[0][1]) // POINTS)
-            body = json.dumps({"step": self._step, "points": points})
-            try:
-                store.keep(Document(SERIES, self.name, body, key, revision=kept[0].revision if kept else 0), quiet=True)
-            except StaleParameters:  # another process drew one
-                return
-        self._points = points
-
 
 def not_now(standing: Standing, arms: Mapping[str, ParameterSet]) -> str:
     """Why all calls must get what is live, whatever an experiment's arms are; empty: they need not."""
@@ -517,14 +414,3 @@ def not_now(standing: Standing, arms: Mapping[str, ParameterSet]) -> str:
             if parameters.get(name, value) != value:
                 return f"{name} is pinned at {value}, and {arm} has {parameters[name]}"
     return ""
-
-
-def point(experiment: Experiment, evidence: Evidence, now: float) -> list[Any]:
-    """Time [Unix s], calls, and value, low and high of each arm against the first one; None: not known."""
-    alpha = experiment.rules.alpha / (len(experiment.arms) - 1)
-    told: list[Any] = []
-    for place in range(1, len(experiment.arms)):
-        effect = evidence.effects[0, place]
-        bounds = (effect.value, *effect.interval(alpha))
-        told.append([float(f"{x:.6g}") if math.isfinite(x) else None for x in bounds])
-    return [round(now, 3), evidence.calls, told]

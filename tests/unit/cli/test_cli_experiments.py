@@ -58,9 +58,7 @@ def desk() -> Desk:
 
 
 def test_one_is_started_shown_listed_and_stopped(desk: Desk) -> None:
-    started = desk(
-        "start quote --arm again:retries=2 --share again=0.3 --metric success --reason see --alpha 1e-6"
-    )
+    started = desk("start quote --arm again:retries=2 --share again=0.3 --metric success --reason see --alpha 1e-6")
     told = started["experiment"]
     assert (started["command"], started["action"], told["id"], told["phase"]) == (
         "experiment",

@@ -241,6 +241,34 @@ def test_what_an_arm_has_learned_outlives_the_process() -> None:
     assert second.quote.poet.status()["faults"] == 0
 
 
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("assignment", ["call", "block"])
+def test_scores_decide_that_are_said_later(assignment: str, training: bool) -> None:
+    each = service(2, enable_training=training)
+    each.fails = {0: 0.0}
+    each.quote.poet.experiment(
+        {"live": "live", "good": {"k": 4}}, metric="score", assignment=assignment, block=2.0, alpha=1e-6
+    )
+    waiting: list[tuple[str, float]] = []
+    for n in range(240):
+        each.run(1, pause=0.1)
+        waiting.append((each.quote.poet.last.id, 0.4 + 0.2 * (n % 2) + 0.02 * (each.used[-1] == 4)))
+        if len(waiting) > 5:
+            name, score = waiting.pop(0)
+            if n % 8:  # of some calls nobody says anything
+                each.quote.poet.feedback(score, name)
+        if n % EVERY == 0:
+            each.flush()
+    found = each.latest()
+    live, good = found.figures["arms"]
+    assert (live["mean"], good["mean"]) == (pytest.approx(0.5, abs=0.03), pytest.approx(0.52, abs=0.03))
+    assert 30 <= live["missing"] + good["missing"] <= 45
+    assert not found.figures["health"]["missing_differs"]
+    if assignment == "call":
+        assert found.figures["effects"][0]["value"] == pytest.approx(0.02, abs=0.03)
+    assert each.quote.poet.status()["feedback_lost"] == 0
+
+
 # --- several processes ---
 
 

@@ -147,10 +147,19 @@ class Evidence:
             for pair, one, share in self._pairs(call.arm, call.shares, tests) if happened else ():
                 tests[pair] = tests[pair].add(share, one, 1)
 
-    def scored(self, arm: int, shares: tuple[float, ...], outcome: float) -> None:
-        """What a call that was missing is worth after all, where each draws its own arm."""
+    def scored(self, arm: int, shares: tuple[float, ...], outcome: float, key: str | None = None) -> None:
+        """What a call that was missing is worth after all. key: of its block or host; None: each draws its own arm.
+
+        Of a block that is folded it stays missing.
+        """
+        unit = None if key is None else self.units.get(key)
+        if key is not None and (unit is None or unit.arm != arm):
+            return
         tally = self.arms[arm]
         tally.missing, tally.told, tally.total = tally.missing - 1, tally.told + 1, tally.total + outcome
+        if unit is not None:
+            unit.told, unit.total = unit.told + 1, unit.total + outcome
+            return
         for pair, one, share in self._pairs(arm, shares, self.effects):
             self.effects[pair] = self.effects[pair].add(one, share, outcome)
 

@@ -11,6 +11,7 @@ import math
 from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, count
+from typing import Any, NamedTuple
 
 from poet.errors import StaleParameters, StoreError, UnknownFunction
 from poet.kernels.online.exceedance import Limit
@@ -36,6 +37,15 @@ CAP = 8.0  # longest pause before a retry [s]
 MOST_WAITING = 20_000  # calls
 
 Tell = Callable[[Kind, Trainee, str], None]
+
+
+class Score(NamedTuple):
+    """What was said of a call later."""
+
+    arm: int
+    shares: tuple[float, ...]
+    score: float
+    key: str | None  # of its block or host
 
 
 class ExperimentTrial:
@@ -64,6 +74,7 @@ class ExperimentTrial:
         self._numbers = count()
         self._waiting: list[tuple[float, int, Call]] = []  # heap of calls, by when they count
         self._events: list[tuple[float, int, Call]] = []  # the same of failed and of slow calls
+        self._scores: list[tuple[float, int, Score]] = []  # the same of scores that came late
         self._longest = 0.0  # call without a timeout [s]
         self._limit = Limit()
         self._pool = Pool(trainer, trainee, self.experiment)
@@ -110,7 +121,7 @@ class ExperimentTrial:
 
     def heard(self, executions: Sequence[Execution]) -> None:
         """Take note, teach the arms' learners, and decide."""
-        now, wall = self._trainer.clock.now(), self._trainer.clock.wall()
+        now = self._trainer.clock.now()
         by_arm: dict[int, list[Execution]] = {}
         for execution in executions:
             place = self._place(execution)
@@ -118,7 +129,7 @@ class ExperimentTrial:
                 continue
             if self.experiment.arms[place].kind == "learner":
                 by_arm.setdefault(place, []).append(execution)
-            self._note(execution, place, now, wall)
+            self._note(execution, place)
         self._release(now)
         self._decide()
         for place, own in by_arm.items():
@@ -138,10 +149,13 @@ class ExperimentTrial:
                 befores.append(earlier)
             if self.experiment.rules.metric == "score" and earlier.score is None and after.score is not None:
                 shares = self._shares_of(after, place)
-                if shares is not None and self.experiment.rules.assignment == "call":
-                    self.evidence.scored(place, shares, after.score)
+                if shares is not None:
+                    said = Score(place, shares, after.score, self._key(after.started))
+                    wait = self._patience()[0] if said.key is None else 0.0  # not before the call itself
+                    heapq.heappush(self._scores, (self._due(after.started, wait), next(self._numbers), said))
         for place, (afters, befores) in by_arm.items():
             self._learners.rescored(self.experiment.arms[place], afters, befores)
+        self._release(self._trainer.clock.now())
         self._decide()
 
     def suggested(self, suggestion: Suggestion, *, urgent: bool) -> bool:
@@ -211,7 +225,7 @@ class ExperimentTrial:
                 return shares
         return None
 
-    def _note(self, execution: Execution, place: int, now: float, wall: float) -> None:
+    def _note(self, execution: Execution, place: int) -> None:
         shares = self._shares_of(execution, place)
         if shares is None:
             self.evidence.unknown += 1
@@ -239,28 +253,39 @@ class ExperimentTrial:
         # Of two calls that began together, that of the arm with the shorter limit is known sooner where nothing
         # answers. So a call counts once all that began before it are known, as they began.
         patience, pauses = self._patience()
-        gone = min(max(0.0, wall - execution.started), patience)
-        heapq.heappush(self._waiting, (now - gone + patience, next(self._numbers), call))
+        heapq.heappush(self._waiting, (self._due(execution.started, patience), next(self._numbers), call))
         if call.failed or call.slow:
             wait = patience if timed_out or slow else min(patience, max(pauses, self._longest))
-            heapq.heappush(self._events, (now - gone + wait, next(self._numbers), call))
+            heapq.heappush(self._events, (self._due(execution.started, wait), next(self._numbers), call))
+
+    def _due(self, started: float, wait: float) -> float:
+        """When ``wait`` seconds after a call began are over, by the monotonic clock; no later than from now on [s]."""
+        clock = self._trainer.clock
+        return clock.now() + wait - min(max(0.0, clock.wall() - started), wait)
 
     def _note_unit(self, call: Call) -> None:
-        rules = self.experiment.rules
-        if rules.assignment == "host":
-            key, lot = self._report().host, block_of(self._host_seed, 0)
+        key = self._key(call.started)
+        assert key is not None
+        if self.experiment.rules.assignment == "host":
+            lot = block_of(self._host_seed, 0)
+        elif self.evidence.is_folded(int(key)) or self._pool.others.is_folded(int(key)):
+            self.evidence.late += 1
+            return
         else:
-            number = int(call.started // rules.block)
-            if self.evidence.is_folded(number) or self._pool.others.is_folded(number):
-                self.evidence.late += 1
-                return
-            key, lot = str(number), block_of(self.experiment.seed, number)
+            lot = block_of(self.experiment.seed, int(key))
         there = [place for place, share in enumerate(call.shares) if share]
         bounds = list(accumulate(call.shares[place] for place in there))[:-1]
         if there[bisect(bounds, lot)] != call.arm:
             self.evidence.crossed += 1
             return
         self.evidence.add_to(key, call)
+
+    def _key(self, started: float) -> str | None:
+        """Of the block or the host that a call belongs to; None: it is an outcome of its own."""
+        rules = self.experiment.rules
+        if rules.assignment == "call":
+            return None
+        return self._report().host if rules.assignment == "host" else str(int(started // rules.block))
 
     def _patience(self) -> tuple[float, float]:
         """Longest time that a call of any arm takes, and longest pauses within one [s]."""
@@ -274,7 +299,14 @@ class ExperimentTrial:
         return min(most, LONGEST_WAIT), min(pauses, LONGEST_WAIT)
 
     def _release(self, now: float, *, all_of_them: bool = False) -> None:
-        for heap, take in ((self._waiting, self.evidence.add), (self._events, self.evidence.event)):
+        """Count what has waited long enough: calls before what was said of them."""
+        evidence = self.evidence
+        waiting: list[tuple[list[tuple[float, int, Any]], Callable[[Any], None]]] = [
+            (self._waiting, evidence.add),
+            (self._events, evidence.event),
+            (self._scores, lambda said: evidence.scored(*said)),
+        ]
+        for heap, take in waiting:
             while heap and (all_of_them or heap[0][0] <= now or len(heap) > MOST_WAITING):
                 take(heapq.heappop(heap)[2])
 

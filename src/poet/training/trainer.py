@@ -265,6 +265,7 @@ class Trainer:
             return
         learner = trainee.learner
         if learner is None:
+            self._rescore(trainee, pairs)
             return
         if executions:
             self._remind(trainee, learner, executions)
@@ -409,9 +410,10 @@ class Trainer:
             del said[: len(said) - SPOOL * self.settings.buffer]
         try:
             pairs = self._save(trainee, last=last)
+            if pairs:
+                self._rescore(trainee, pairs)
             learner = trainee.learner if pairs else None
             if learner is not None:
-                self._rescore(trainee, pairs)
                 self._look(trainee, learner, now=last)
             self._exchange(trainee, now=last)
             if trainee.trial is not None:

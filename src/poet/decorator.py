@@ -16,13 +16,14 @@ from poet.model.experiment import CONTROL, Experiment, Rules, strategy
 from poet.model.explanation import Explanation
 from poet.model.fixed import spread
 from poet.model.objective import Goal, Objective, scored
-from poet.model.parameters import Change, ParameterSet
+from poet.model.parameters import Change, ParameterSet, Standing
 from poet.model.replay import Replay
-from poet.model.rollout import RolloutPolicy
+from poet.model.rollout import KIND, Rollout, RolloutPolicy
 from poet.model.tunable import Integer, Real, Tunable, Value
 from poet.options import RETRIES, TIMEOUT, USABLE, Algorithm, Options
 from poet.seams import Probe
 from poet.settings import Settings, person
+from poet.training.by_hand import promote, withdraw
 
 if TYPE_CHECKING:
     from poet.app import Enrolment
@@ -185,6 +186,21 @@ class Handle:
             trainer.adopt(trainee.key, standing)
         return standing.live
 
+    def rollouts(self) -> list[Rollout]:
+        """How new versions reached, or reach, the calls, oldest first. Raises StoreError."""
+        trainee, trainer = self._trainee, self._agent.open()
+        with trainer.turn:
+            trainer.round(last=True)
+            return [Rollout.of(document) for document in trainer.store.documents(KIND, trainee.key)]
+
+    def promote(self, reason: str = "by hand") -> ParameterSet:
+        """All calls get the version that is being rolled out, now. Raises ConfigurationError where there is none."""
+        return self._stepped(promote, reason)
+
+    def withdraw(self, reason: str = "by hand") -> ParameterSet:
+        """All calls get the version of before the roll-out. Raises ConfigurationError where there is none."""
+        return self._stepped(withdraw, reason)
+
     def pin(self, **values: Value) -> ParameterSet:
         """Fix values from the next call on; learning leaves them alone. Raises ConfigurationError off the bounds.
 
@@ -278,6 +294,14 @@ class Handle:
         trainee, trainer = self._trainee, self._agent.open()
         with trainer.turn:
             standing = trainer.store.steer(trainee.key, author=person(), reason=reason, **change)
+            trainer.adopt(trainee.key, standing)
+        return standing.live
+
+    def _stepped(self, step: Callable[..., Standing], reason: str) -> ParameterSet:
+        trainee, trainer = self._trainee, self._agent.open()
+        with trainer.turn:
+            now = self._agent.clock.wall()
+            standing = step(trainer.store, trainee.key, author=person(), reason=reason, now=now)
             trainer.adopt(trainee.key, standing)
         return standing.live
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "replay": "what other parameters would have made of the recorded calls",
     "analyze": "what the recorded calls show: changes, seasons, groups, relations, incidents",
     "history": "all changes to one function, with their reasons",
+    "rollout": "how new versions reach the calls: see, propose, promote, withdraw, hold",
     "rollback": "make an older version live, and pause learning",
     "pin": "hold values that learning must not change",
     "unpin": "free all values held",
@@ -31,7 +32,7 @@ COMMANDS = {
 }
 ENGINES = ("local", "ray")
 FORMATS = ("parquet", "arrow", "jsonl", "csv")
-CHANGES = ("maintain", "rollback", "pin", "unpin", "pause", "resume")
+CHANGES = ("maintain", "rollout", "rollback", "pin", "unpin", "pause", "resume")
 EXIT_CODES = "exit code: 0 done, 1 doctor found something to mend, 2 error or wrong usage"
 
 
@@ -120,6 +121,8 @@ def _add_own(name: str, parser: _Parser) -> None:
         parser.add_argument("function", metavar="FN", help="full name, its end after any dot, or name#fingerprint")
     elif name in ("pause", "resume", "analyze"):
         parser.add_argument("function", metavar="FN", nargs="?", help="one function; without it: all")
+    if name == "rollout":
+        _add_rollout(parser)
     if name == "rollback":
         parser.add_argument(
             "--to", metavar="V", type=_version, help="the version (default: the one before the live one)"
@@ -146,6 +149,21 @@ def _add_own(name: str, parser: _Parser) -> None:
         experiment_words.add(parser, _add_common, _span)
     if name in CHANGES:
         parser.add_argument("--reason", metavar="TEXT", default="", help="kept in the history")
+
+
+def _add_rollout(parser: _Parser) -> None:
+    parser.add_argument("function", metavar="FN", nargs="?", help="one function; without it: all")
+    parser.add_argument(
+        "values", metavar="name=value", nargs="*", help="roll these values out, for instance timeout=2.5 retries=1"
+    )
+    steps = parser.add_mutually_exclusive_group()
+    for word, sentence in (
+        ("promote", "all calls get the new version now"),
+        ("withdraw", "all calls get the version of before"),
+        ("hold", "go no further: all calls have the live version until it goes on"),
+        ("go-on", "go on where it was held"),
+    ):
+        steps.add_argument(f"--{word}", dest="action", action="store_const", const=word, help=sentence)
 
 
 def _add_analyze(parser: _Parser) -> None:

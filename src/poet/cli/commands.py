@@ -39,6 +39,7 @@ class Asked(NamedTuple):
     reason: str = ""
     to: int | None = None  # version to roll back to; None: the parent of the live one
     values: tuple[str, ...] = ()  # ``name=value``, to pin
+    action: str | None = None  # what a roll-out is to do
     export: Export | None = None  # what is to leave
     analyze: Analyze | None = None  # what is to be found out
     experiment: Wanted | None = None  # what is to be done with experiments
@@ -46,6 +47,11 @@ class Asked(NamedTuple):
     keep_hours: float = 400.0  # [days]
     last: int | None = None  # newest entries of a history, >= 1; None: all
     since: float | None = None  # how far back calls are replayed [s]; None: all that are kept
+
+    @property
+    def steps(self) -> bool:
+        """Whether a roll-out is to be changed, and not only to be seen."""
+        return bool(self.values or self.action)
 
 
 class NotLearned(StoreError):

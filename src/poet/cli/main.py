@@ -127,6 +127,7 @@ def _asked(words: Namespace, settings: Settings, now: float) -> Asked:
         reason=getattr(words, "reason", ""),
         to=getattr(words, "to", None),
         values=tuple(getattr(words, "values", ())),
+        action=getattr(words, "action", None),
         keep_executions=settings.keep_executions,
         keep_hours=settings.keep_hours,
         last=getattr(words, "last", None),
@@ -226,7 +227,8 @@ def _ask_store(command: str, function: str | None, settings: Settings, asked: As
         advice = "call a decorated function, or name another store with --store"
         raise StoreUnavailable(settings.store, "no function has been recorded yet", advice)
     wanted = asked.experiment
-    changes = command in CHANGES or (asked.analyze is not None and asked.analyze.apply)
+    seen = command == "rollout" and not asked.steps
+    changes = (command in CHANGES and not seen) or (asked.analyze is not None and asked.analyze.apply)
     changes = changes or (wanted is not None and wanted.changes)
     store = _open_to_change(settings) if changes else _open_to_read(settings)
     try:
@@ -246,6 +248,10 @@ def _ask_store(command: str, function: str | None, settings: Settings, asked: As
             from poet.cli import experiments
 
             return experiments.act(store, wanted, asked.now)
+        if command == "rollout":
+            from poet.cli import rollouts
+
+            return rollouts.act(store, function, asked)
         if function is None:
             return (commands.pause if command == "pause" else commands.resume)(store, None, asked)
         return PER_FUNCTION[command](store, function, asked)

@@ -13,6 +13,7 @@ from math import isclose
 
 from poet.errors import StoreError
 from poet.model.document import STEERING, Document
+from poet.model.parameters import AliasName
 from poet.seams import Finding
 from poet.stores import chunk, rules, schema, tallying
 from poet.stores.connection import Database
@@ -205,13 +206,15 @@ def _hours(file: sqlite3.Connection) -> list[str] | str:
 
 def _documents(file: sqlite3.Connection) -> list[str] | str:
     names = _names(file)
-    tried = {function for (function,) in file.execute("SELECT function FROM alias WHERE name = 'canary'")}
+    places: dict[int, dict[AliasName, int]] = {}
+    for function, name, version in file.execute("SELECT function, name, version FROM alias"):
+        places.setdefault(function, {})[name] = version
     rows = file.execute("SELECT function, kind, name, open, body FROM document").fetchall()
     wrong = [
         fault
         for function, kind, name, is_open, body in rows
         for fault in rules.wrong_with(
-            Document(kind, name, body, open=bool(is_open)), function, names, function in tried
+            Document(kind, name, body, open=bool(is_open)), function, names, places.get(function, {})
         )
     ]
     steered = Counter(function for function, kind, _, is_open, _ in rows if function and is_open and kind in STEERING)

@@ -156,20 +156,23 @@ def steering_after(before: Sequence[Document], written: Sequence[Document]) -> t
     return tuple(sorted([each for each in places.values() if each.open], key=lambda each: each[:2]))
 
 
-def wrong_with(document: Document, function: int, names: Mapping[int, str], tried: bool) -> list[str]:
+def wrong_with(document: Document, function: int, names: Mapping[int, str], places: Places) -> list[str]:
     """What is wrong with a document as it is kept.
 
-    function: its number, 0 for none. names: those of all functions. tried: a version of it is the canary.
+    function: its number, 0 for none. names: those of all functions. places: where names of its versions stand.
     """
     what = f"{names.get(function, function)}: {document.kind} {document.name}" if function else document.name
     found = []
+    version = None
     try:
-        json.loads(document.body)
+        told = json.loads(document.body)
+        version = told.get("version") if isinstance(told, dict) else None
     except ValueError as error:
         found.append(f"{what} is no JSON: {error}")
     if function and function not in names:
         found.append(f"{what} is of a function that is not there")
-    elif document.kind == "rollout" and document.open and not tried:
+    elif document.kind == "rollout" and document.open and "canary" not in places and places.get(LIVE) != version:
+        # a version that has just gone live is looked at for a while longer
         found.append(f"{what} is under way, but no version is the canary")
     return found
 

@@ -122,7 +122,7 @@ def _found(store: Store, key: FunctionKey) -> tuple[Standing, Rollout, Document]
 
 
 def _ended(rollout: Rollout, document: Document, key: FunctionKey, phase: Phase, reason: str, now: float) -> Document:
-    return rollout.noted(now, phase, reason, phase=phase, sentence=reason).document(key, document.revision)
+    return rollout.noted(now, phase, reason, phase=phase, sentence=reason, paused="").document(key, document.revision)
 
 
 def _listed(values: Mapping[str, Value]) -> str:

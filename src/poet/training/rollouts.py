@@ -24,7 +24,8 @@ from poet.training.guard import Guard, Judgement
 from poet.training.trainee import Trainee
 from poet.training.trainer import Trainer
 
-BAKED = 0.5  # share of the bake after which something better may begin
+BAKED = 0.2  # share of the bake after which something better may begin
+SOONER = 0.5  # share of a step's calls that will do where the new version is plainly better
 EVIDENCE = "evidence"  # kind of the documents in which each process tells what its guard has seen
 Tell = Callable[[Kind, Trainee, str], None]  # what has happened, to which function, in words
 
@@ -175,7 +176,8 @@ class RolloutTrial:
         stage = rollout.stage
         if stage is None or rollout.paused or self._trainee.standing.paused:
             return
-        if pooled.exposed - rollout.exposed < stage.calls:
+        needed = stage.calls * (SOONER if pooled.plainly_better else 1.0)
+        if pooled.exposed - rollout.exposed < needed:
             return
         judged = pooled.judgement()
         if rollout.policy.advance == "evidence" and judged.verdict == "undecided":
@@ -184,7 +186,7 @@ class RolloutTrial:
 
     def _advance(self, exposed: int, stage: Step, judged: Judgement) -> None:
         rollout = self.rollout
-        told = f"{stage.calls} calls without harm; {judged.sentence}"
+        told = f"{exposed - rollout.exposed} calls without harm; {judged.sentence}"
         if rollout.phase == "bake":
             self._move("done", told, judged.figures, verdict=judged.verdict)
         elif rollout.step + 1 < len(rollout.steps):

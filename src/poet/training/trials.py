@@ -101,7 +101,7 @@ class Trials:
             for refusal in self._known_refusals(trainer.store, trainee.key)
         ):
             return True
-        begun = begin(standing.live, draft, policy, now, urgent=urgent)
+        begun = begin(standing.live, draft, policy, now, urgent=urgent or _spares(standing.live, draft))
         try:
             after = trainer.store.publish(
                 trainee.key,
@@ -181,6 +181,12 @@ def refusals(rollouts: list[Rollout]) -> list[Refusal]:
         rest = min(FIRST_REST * GROWTH**times, LONGEST_REST)
         found.append(Refusal(rollout.changes, rollout.log[-1].at + rest))
     return found
+
+
+def _spares(live: ParameterSet, draft: ParameterSet) -> bool:
+    """Whether calls make fewer requests: what may be in trouble by them is not to be kept waiting."""
+    before, after = ([each.number(name) for name in ("retries", "hedges")] for each in (live, draft))
+    return after != before and all(b <= a for a, b in zip(before, after, strict=True))
 
 
 def _towards(live: Value | None, draft: Value | None, refused: Value | None) -> bool:

@@ -8,7 +8,7 @@ from itertools import product
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poet.kernels.online.coin import MOST_SHARES, CoinTest, canary_calls_needed
@@ -57,6 +57,7 @@ def test_where_there_is_no_harm_the_mean_of_the_evidence_never_rises(tolerated: 
         before = mean
 
 
+@settings(max_examples=50, deadline=None)
 @given(BATCHES, BATCHES, BATCHES)
 def test_counts_add_up_in_any_order(
     a: list[tuple[float, int, int]], b: list[tuple[float, int, int]], c: list[tuple[float, int, int]]
@@ -67,12 +68,14 @@ def test_counts_add_up_in_any_order(
     assert x.merged(CoinTest()) == x
 
 
+@settings(max_examples=50, deadline=None)
 @given(BATCHES)
 def test_a_state_survives_a_store(batches: list[tuple[float, int, int]]) -> None:
     test = of(batches)
     assert CoinTest.from_state(json.loads(json.dumps(test.state()))) == test
 
 
+@settings(max_examples=50, deadline=None)
 @given(BATCHES, st.sampled_from([0.001, 0.01, 0.2]), st.sampled_from([0.5, 1.0, 3.0]))
 def test_a_bound_and_the_evidence_say_the_same(
     batches: list[tuple[float, int, int]], alpha: float, tolerated: float
@@ -84,6 +87,7 @@ def test_a_bound_and_the_evidence_say_the_same(
         assert test.harm(alpha, tolerated) == (lower > tolerated)
 
 
+@settings(max_examples=50, deadline=None)
 @given(BATCHES, SHARES)
 def test_one_more_event_of_the_canary_is_evidence_and_one_of_the_live_version_is_none(
     batches: list[tuple[float, int, int]], share: float

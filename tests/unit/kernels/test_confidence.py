@@ -7,7 +7,7 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
@@ -33,6 +33,7 @@ def test_the_evidence_about_a_normal_mean_is_1_on_average_where_it_is_right(n: f
     assert whole == pytest.approx(1.0, abs=1e-6)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.floats(1.0, 1e7), st.floats(1e-3, 1e3), ALPHAS, st.floats(1.0, 1e5))
 def test_a_bound_is_where_the_evidence_reaches_its_level(
     n: float, deviation: float, alpha: float, planned: float
@@ -104,6 +105,7 @@ def test_the_evidence_against_the_true_mean_never_rises_on_average(mean: float) 
     assert total <= 1.0 + 1e-12
 
 
+@settings(max_examples=50, deadline=None)
 @given(BITS, BITS, BITS)
 def test_bounded_outcomes_add_up_in_any_order(a: list[float], b: list[float], c: list[float]) -> None:
     x, y, z = bounded(a), bounded(b), bounded(c)
@@ -111,6 +113,7 @@ def test_bounded_outcomes_add_up_in_any_order(a: list[float], b: list[float], c:
     assert tuple(x.merged(y).merged(z)) == pytest.approx(tuple(x.merged(y.merged(z))))
 
 
+@settings(max_examples=50, deadline=None)
 @given(BITS, ALPHAS)
 def test_exact_bounds_stay_within_the_limits_and_in_order(xs: list[float], alpha: float) -> None:
     low, high = bounded(xs).interval(alpha)

@@ -6,7 +6,7 @@ import math
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poet.kernels.online.discoveries import Band, e_bh, rank_bands
@@ -14,6 +14,7 @@ from poet.kernels.online.discoveries import Band, e_bh, rank_bands
 LOGS = st.lists(st.floats(-5.0, 12.0), max_size=12)
 
 
+@settings(max_examples=50, deadline=None)
 @given(LOGS, st.sampled_from([0.01, 0.05, 0.3]))
 def test_the_rule_is_its_definition(log_e: list[float], level: float) -> None:
     k, stands = len(log_e), e_bh(log_e, level)

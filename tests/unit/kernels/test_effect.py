@@ -8,7 +8,7 @@ from itertools import product
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poet.kernels.online.confidence import planned_calls
@@ -33,6 +33,7 @@ def lived(seed: int, n: int, shift: float = 0.0, share: float = 0.5, plan: Effec
     return plan
 
 
+@settings(max_examples=50, deadline=None)
 @given(CALLS, st.floats(0.01, 0.99), VALUES, VALUES)
 def test_over_the_coin_a_call_counts_for_its_true_effect_whatever_came_before(
     calls: list[tuple[int, float, float]], p: float, y0: float, y1: float
@@ -48,6 +49,7 @@ def test_over_the_coin_a_call_counts_for_its_true_effect_whatever_came_before(
     assert means[1] - before.sums.total == pytest.approx(w * (y1 - y0), abs=1e-6)
 
 
+@settings(max_examples=50, deadline=None)
 @given(CALLS, CALLS, CALLS)
 def test_effects_add_up_in_any_order(
     a: list[tuple[int, float, float]], b: list[tuple[int, float, float]], c: list[tuple[int, float, float]]
@@ -58,6 +60,7 @@ def test_effects_add_up_in_any_order(
     assert x.merged(PLAN).state() == x.state()
 
 
+@settings(max_examples=50, deadline=None)
 @given(CALLS)
 def test_a_state_survives_a_store(calls: list[tuple[int, float, float]]) -> None:
     effect = of(calls)
@@ -202,6 +205,7 @@ def test_impossible_plans_and_states_are_refused() -> None:
 # --- blocks -----------------------------------------------------------------------------------------------------------
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1), st.lists(VALUES, min_size=1, max_size=5)), max_size=8), st.integers(0, 2))
 def test_a_block_is_one_outcome(blocks: list[tuple[int, list[float]]], washout: int) -> None:
     state = Blocks(PLAN, washout)

@@ -7,7 +7,7 @@ import math
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poet.kernels.online.sample_ratio import MOST_SHARES, SampleRatio
@@ -32,6 +32,7 @@ def test_where_the_shares_are_right_the_evidence_is_1_on_average() -> None:
     assert mean == pytest.approx(1.0, abs=1e-9)  # logarithms of the gamma function of 10,000 cost some digits
 
 
+@settings(max_examples=50, deadline=None)
 @given(PARTS, PARTS, PARTS)
 def test_counts_add_up_in_any_order(a: list, b: list, c: list) -> None:  # type: ignore[type-arg]
     x, y, z = of(a), of(b), of(c)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poet.kernels.online.coin import CoinTest
@@ -14,6 +14,7 @@ from poet.kernels.online.waiting import Waiting
 EVENTS = st.lists(st.tuples(st.floats(0.0, 1000.0), st.sampled_from([0.1, 0.5]), st.booleans()), max_size=30)
 
 
+@settings(max_examples=50, deadline=None)
 @given(EVENTS, st.floats(0.0, 1200.0), st.floats(0.5, 100.0))
 def test_nothing_counts_too_soon_and_nothing_is_lost(
     events: list[tuple[float, float, bool]], now: float, horizon: float

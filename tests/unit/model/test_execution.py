@@ -69,7 +69,7 @@ def test_a_record_tells_what_was_tried_and_what_it_was_worth() -> None:
     context, values, goals = (("region", "eu"),), (("k", 3),), (("quality", 0.9),)
     told = detailed(None, context, 5, values, (0.9, goals))
     execution = from_record((0, 1.0, 4.0, 1, told), "w", 0.0)
-    assert execution[8:] == (context, 5, 0.9, values, goals)
+    assert execution[8:] == (context, 5, 0.9, values, goals, 1.0)
     assert execution[:8] == from_record((0, 1.0, 4.0, 1, plainly), "w", 0.0)[:8]
     late = from_record((0, 1.0, 4.0, 1, detailed(LATE, (), 0, values, (None, ()))), "w", 0.0)
     assert (late.outcome, late.values, late.score) == (Outcome.LATE, values, None)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from poet.errors import StoreCorrupt, StoreTooNew, StoreUnavailable, UnknownFunction
-from poet.model.document import Document
+from poet.model.document import THIS_VERSION, Document
 from poet.model.execution import Attempt, Execution, Feedback, Outcome
 from poet.model.parameters import Alias
 from poet.seams import Finding
@@ -480,6 +480,18 @@ def test_the_release_before_may_go_on_and_moves_names_without_documents(
     assert (now.canary, len(now.steering), now.generation) == (None, 1, 4)
     store.close()
     assert wrong(path) == {"documents": "shop.orders.fetch: rollout main is under way, but no version is the canary"}
+
+
+def test_a_rollout_may_outlast_the_canary_where_its_version_went_live(path: Path) -> None:
+    store = SqliteStore(path)
+    begun = Document("rollout", "main", f'{{"version": {THIS_VERSION}}}', KEY)
+    (kept,) = store.publish(KEY, draft(), expected=2, alias="canary", beside=[begun]).steering
+    store.point(KEY, "live", 3, expected=3, author="a", reason="", beside=[kept])
+    assert len(store.standing(KEY).steering) == 1
+    assert wrong(path) == {}
+    store.point(KEY, "live", 2, expected=4, author="a", reason="")
+    store.close()
+    assert "under way" in wrong(path)["documents"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import psycopg
 
 from poet.errors import StoreError, StoreUnavailable
 from poet.model.document import Document
+from poet.model.parameters import AliasName
 from poet.seams import Finding
 from poet.stores import chunk, rules, tallying
 from poet.stores.postgres import schema
@@ -265,16 +266,17 @@ def _hours(tx: Transaction, tenant: str) -> Answer:
 
 def _documents(tx: Transaction, tenant: str) -> Answer:
     names = _names(tx, tenant)
-    tried = {
-        function
-        for (function,) in tx.ask("SELECT function FROM poet.alias WHERE tenant = %s AND name = 'canary'", (tenant,))
-    }
+    places: dict[int, dict[AliasName, int]] = {}
+    for function, name, version in tx.ask(
+        "SELECT function, name, version FROM poet.alias WHERE tenant = %s", (tenant,)
+    ):
+        places.setdefault(function, {})[name] = version
     rows = tx.ask("SELECT function, kind, name, open, body FROM poet.document WHERE tenant = %s", (tenant,))
     wrong = [
         fault
         for function, kind, name, is_open, body in rows
         for fault in rules.wrong_with(
-            Document(heard(kind), heard(name), body, open=is_open), function, names, function in tried
+            Document(heard(kind), heard(name), body, open=is_open), function, names, places.get(function, {})
         )
     ]
     return wrong or f"{_counted(len(rows), 'document')}, all readable"

@@ -23,7 +23,7 @@ from poet.seams import Clock, ProcessReport, Store
 from poet.settings import Settings
 from poet.stores.memory import MemoryStore
 from poet.testing.clock import VirtualClock
-from poet.training import experiments
+from poet.training import by_hand, experiments
 from poet.training.evidence import Call, Evidence
 
 EVERY = 10  # calls between two rounds of training
@@ -344,6 +344,29 @@ def test_two_at_once_are_refused_and_named() -> None:
     with pytest.raises(ConfigurationError, match=r"the experiment quote-1 of shop\.quote is under way"):
         each.quote.poet.experiment({"two": {"k": 2}})
     assert [one.name for one in each.quote.poet.experiments()] == ["quote-1"]
+
+
+def test_a_roll_out_that_is_under_way_is_named_and_none_begins_beside_an_experiment() -> None:
+    house = House(rollout="canary")
+    each = Service(house.poet, house.clock, 1, house.agent.flush, rollout=None, enable_training=True)
+    each.run(60)
+    key = house.store.functions()[0].key
+    for document in house.store.standing(key).steering:
+        assert document.kind == "rollout"
+        by_hand.withdraw(house.store, key, author="anna", reason="an experiment is due", now=house.clock.wall())
+    by_hand.propose(house.store, key, {"k": 5}, author="anna", reason="try", now=house.clock.wall())
+    with pytest.raises(ConfigurationError, match=r"the roll-out \S+ of shop\.quote is under way.* --withdraw ends it"):
+        each.quote.poet.experiment({"one": {"k": 1}})
+    by_hand.withdraw(house.store, key, author="anna", reason="an experiment is due", now=house.clock.wall())
+    each.quote.poet.experiment({"live": "live", "one": {"k": 1}}, alpha=1e-9, guard_alpha=1e-9)
+    with pytest.raises(ConfigurationError, match="has an open experiment, quote-1"):
+        by_hand.propose(house.store, key, {"k": 5}, author="anna", reason="try", now=house.clock.wall())
+    before = house.store.standing(key).live.version
+    each.run(500)
+    standing = house.store.standing(key)
+    assert [document.kind for document in standing.steering] == ["experiment"]
+    assert standing.live.version > before, "what is live has learned on, without a roll-out"
+    assert each.quote.poet.status()["faults"] == 0
 
 
 @pytest.mark.parametrize(

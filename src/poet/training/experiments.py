@@ -288,10 +288,11 @@ def _check_free(record: FunctionRecord, standing: Standing, draft: Experiment, b
     for document in standing.steering:
         if document.kind == KIND and document.name == but:
             continue
-        what = "the experiment" if document.kind == KIND else "the roll-out"
+        what, end = "the roll-out", f"poet rollout {name} --promote or --withdraw ends it, or wait until it is done"
+        if document.kind == KIND:
+            what, end = "the experiment", f"poet experiment stop {document.name} ends it, or wait until it is over"
         raise ConfigurationError(
-            f"{what} {document.name} of {name} is under way: two at once would each change what the other one sees; "
-            "stop it, or wait until it is over"
+            f"{what} {document.name} of {name} is under way, and two at once change what each sees: {end}"
         )
     if standing.paused:
         raise ConfigurationError(f"learning of {name} is paused ({standing.paused}): resume it first")

@@ -16,6 +16,7 @@ from poet.app import Agent
 from poet.decorator import bind
 from poet.errors import ConfigurationError, StoreAway
 from poet.model.document import Document
+from poet.model.execution import Attempt, Execution, Outcome
 from poet.model.experiment import Experiment, Rules, strategy
 from poet.model.function import FunctionKey
 from poet.model.tunable import Integer
@@ -25,6 +26,7 @@ from poet.stores.memory import MemoryStore
 from poet.testing.clock import VirtualClock
 from poet.training import by_hand, experiments
 from poet.training.evidence import Call, Evidence
+from poet.training.experiment import ExperimentTrial
 
 EVERY = 10  # calls between two rounds of training
 
@@ -452,7 +454,9 @@ def test_one_that_is_held_goes_on_when_a_person_says_so() -> None:
         experiments.resume(house.store, "quote-7", **said)
     assert experiments.resume(house.store, "quote-1", **said).phase == "running"
     each.run(20)
-    assert each.latest().phase == "held", "what was seen still says so"
+    assert each.latest().phase == "running", "who let it go on knows of the harm"
+    assert each.latest().log[-1].what == "harm: broken"
+    assert 9 in each.taken(20)
     stopped = experiments.stop(house.store, "quote-1", **said)
     assert (stopped.phase, stopped.verdict) == ("ended", "stopped")
     with pytest.raises(ConfigurationError, match="quote-1 has ended already: stopped by anna: mended"):
@@ -556,3 +560,35 @@ def test_effects_are_drawn_over_time_in_no_more_than_200_points() -> None:
     assert calls[-1] > 3000
     widths = [high - low for _, _, ((_, low, high),) in points if low is not None]
     assert widths[-1] < 0.4 * widths[0]
+
+
+def test_in_an_outage_an_arm_with_a_short_limit_does_not_look_bad_as_it_tells_first() -> None:
+    """Calls that run at once: those of one arm know after 2 s that nothing answers, those of the other after 30 s."""
+    house = House(seed=3)
+    each = Service(house.poet, house.clock, 3, house.agent.flush, timeout=30.0)
+    each.fails = {0: 0.01}
+    each.run(60)
+    each.quote.poet.experiment({"live": "live", "short": {"timeout": 2.0}}, metric="success", shares={"short": 0.5})
+    each.run(100)
+    trainer = house.agent.trainer
+    assert trainer is not None
+    (trainee,) = trainer.trainees.values()
+    trial, now = trainee.trial, house.clock.wall()
+    assert isinstance(trial, ExperimentTrial)
+    versions = [trainee.standing.live.version, trial.experiment.arms[1].version]
+    limits = (30.0, 2.0)
+    begun = [(now + 0.1 * n, n % 2) for n in range(300)]  # the outage: each takes as long as its limit
+    ends = sorted((start + limits[arm], start, arm) for start, arm in begun)
+    for place, (end, start, arm) in enumerate(ends):
+        house.clock.sleep(max(0.0, end - house.clock.wall()))
+        attempt = Attempt(Outcome.TIMEOUT, limits[arm])
+        ended = Execution("w", place, start, limits[arm], Outcome.TIMEOUT, versions[arm], (attempt,), propensity=0.5)
+        trial.heard([ended])
+        assert trial.experiment.phase == "running", (place, trial.experiment.sentence)
+    house.clock.sleep(200.0)
+    trial.stored(last=False)
+    assert trial.experiment.phase == "running"
+    assert [arm.failures for arm in trial.whole().arms] == [
+        pytest.approx(150, abs=5),
+        pytest.approx(150, abs=5),
+    ]

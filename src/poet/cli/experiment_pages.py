@@ -109,6 +109,8 @@ def _health(found: Document, told: Document) -> Iterable[tuple[str, str]]:
         "missing",
         missing + (": the arms differ, so an effect may come from that" if health["missing_differs"] else ""),
     )
+    if health["waiting"] and told["phase"] == "running":
+        yield "waiting", f"{health['waiting']} calls, until all that began before them are known"
     lost = {name: health[name] for name in ("crossed", "late", "unknown") if health[name]}
     if lost:
         yield "left out", ", ".join(f"{count} {name}" for name, count in lost.items())

@@ -311,6 +311,7 @@ def facts(experiment: Experiment, evidence: Evidence, reading: Reading) -> dict[
             "crossed": evidence.crossed,
             "late": evidence.late,
             "unknown": evidence.unknown,
+            "waiting": evidence.waiting,
         },
         "arms": [
             {

@@ -10,6 +10,7 @@ from poet.model.experiment import Experiment
 from poet.training.comparing import Reading, facts, harm_said, read, sentence
 from poet.training.evidence import Evidence
 
+RESUMED = "resumed"  # in the log
 HARM_SEEN = "harm"  # in the log, of an arm that goes on all the same
 
 
@@ -20,7 +21,7 @@ def decided(experiment: Experiment, evidence: Evidence, now: float) -> Experimen
     reading = read(experiment, evidence)
     rules, told = experiment.rules, sentence(experiment, reading)
     if reading.mismatch:
-        return held(experiment, now, told)
+        return None if _overruled(experiment) else held(experiment, now, told)
     harmed = _harmed(experiment, evidence, reading, now)
     if harmed is not None:
         return harmed
@@ -55,6 +56,8 @@ def ended(experiment: Experiment, evidence: Evidence, now: float, why: str, **ch
 
 def _harmed(experiment: Experiment, evidence: Evidence, reading: Reading, now: float) -> Experiment | None:
     control, on_harm = experiment.control.name, experiment.rules.on_harm
+    if _overruled(experiment):
+        on_harm = "observe"
     harmful: list[tuple[int, Finding]] = []
     for place, each in enumerate(reading.against, 1):
         if each.harmful is not None and not experiment.arms[place].ended:
@@ -82,6 +85,11 @@ def _harmed(experiment: Experiment, evidence: Evidence, reading: Reading, now: f
     return ended(experiment, evidence, now, why, verdict="harm")
 
 
+def _overruled(experiment: Experiment) -> bool:
+    """Whether a person has let it go on after it was held: then it is not held again, what is seen is told."""
+    return any(note.what == RESUMED for note in experiment.log)
+
+
 def _all_worse(experiment: Experiment, reading: Reading) -> bool:
     return all(
         each.verdict == "worse" or bool(experiment.arms[place].ended) for place, each in enumerate(reading.against, 1)
@@ -90,4 +98,4 @@ def _all_worse(experiment: Experiment, reading: Reading) -> bool:
 
 def resumed(experiment: Experiment, now: float, why: str) -> Experiment:
     """A held one goes on, as a person said so."""
-    return replace(experiment.noted(now, "resumed", why), phase="running", why="", sentence="")
+    return replace(experiment.noted(now, RESUMED, why), phase="running", why="", sentence="")

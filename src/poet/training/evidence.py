@@ -102,6 +102,7 @@ class Evidence:
     crossed: int = 0  # calls that had another arm than their block or host
     late: int = 0  # calls of blocks that were folded before
     unknown: int = 0  # calls whose share is not known
+    waiting: int = 0  # calls that do not count yet, as calls that began before may still run
 
     @classmethod
     def of(cls, experiment: Experiment) -> Evidence:
@@ -252,6 +253,7 @@ class Evidence:
         self.crossed += other.crossed
         self.late += other.late
         self.unknown += other.unknown
+        self.waiting += other.waiting
 
     def body(self) -> str:
         """As it is kept."""
@@ -265,7 +267,7 @@ class Evidence:
             "units": {key: [getattr(unit, name) for name in Unit.__slots__] for key, unit in self.units.items()},
             "folded": self.folded,
             "usual": self.usual,
-            "lost": [self.crossed, self.late, self.unknown],
+            "lost": [self.crossed, self.late, self.unknown, self.waiting],
         }
         return json.dumps(told)
 
@@ -283,7 +285,7 @@ class Evidence:
             found.ratio = SampleRatio.from_state(told["ratio"])
             found.units = {key: Unit(arm, tuple(shares), *rest) for key, (arm, shares, *rest) in told["units"].items()}
             found.folded, found.usual = told["folded"], told["usual"]
-            found.crossed, found.late, found.unknown = told["lost"]
+            found.crossed, found.late, found.unknown, found.waiting = told["lost"]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"evidence of {experiment.name} cannot be read: {error!r}") from error
         if len(found.arms) != len(experiment.arms):

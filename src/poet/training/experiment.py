@@ -179,7 +179,7 @@ class ExperimentTrial:
 
     def follow(self, document: Document) -> None:
         """Somebody has changed it. Raises ValueError where the document cannot be read."""
-        if document.revision == self._revision and not self._untold:
+        if document.revision == self._revision:  # what was decided here meanwhile is still to be told
             return
         self.experiment, self._revision, self._untold = Experiment.of(document), document.revision, False
         self._took_over()
@@ -309,6 +309,7 @@ class ExperimentTrial:
         for heap, take in waiting:
             while heap and (all_of_them or heap[0][0] <= now or len(heap) > MOST_WAITING):
                 take(heapq.heappop(heap)[2])
+        evidence.waiting = len(self._waiting)
 
     # ------------------------------------------------------------ arms
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from poet.model.experiment import Experiment, Rules, strategy
 from poet.training.comparing import leaderboard, read, sentence
-from poet.training.deciding import decided
+from poet.training.deciding import decided, resumed
 from poet.training.evidence import Call, Evidence, Unit, pooled
 
 HALF = (0.5, 0.5)
@@ -134,6 +134,8 @@ def test_calls_that_went_astray_hold_it_and_no_effect_is_told() -> None:
     assert after is not None
     assert (after.phase, after.verdict) == ("held", "undecided")
     assert after.why.startswith("calls went astray: the arms' numbers of calls do not fit their shares")
+    going_on = resumed(after, 6.0, "by anna")
+    assert decided(going_on, evidence, 7.0) is None, "neither held again nor decided, as no effect can be believed"
 
 
 @pytest.mark.parametrize(("on_harm", "phase"), [("end", "ended"), ("hold", "held"), ("observe", "running")])

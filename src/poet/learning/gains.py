@@ -29,6 +29,7 @@ NEVER = -1  # in ``Gain.stale``
 
 _OLD_LEVELS = MEMORIES + 1  # of the first release that told others
 _MOST_CALLS = 2**40
+_MOST_SAID = 64  # times that a call says something of repeating latency: by its retries, and by each of its copies
 _MOST = 1e12  # a number in a gain that came from elsewhere
 
 
@@ -44,7 +45,7 @@ class Gain(NamedTuple):
     mixed: int  # calls by which weight is dealt out anew in the end; at most a block's
     errors: Array | None  # added to the log posterior; None: nothing
     repeats: Array | None
-    repeated: int  # calls that say something of repeating latency
+    repeated: int  # how often calls said something of repeating latency, by their retries and by copies
     retried: tuple[int, int]  # calls seen to retry after an error, after a timeout
     refused: Ewma
     spent: Ewma  # copies per call
@@ -213,7 +214,8 @@ def read(facts: Mapping[str, Any], blob: bytes) -> Gain:
     """The inverse of ``written``. Raises ValueError, KeyError or TypeError where it is none."""
     calls = count(facts["calls"], _MOST_CALLS)
     stale = _counts(facts["stale"], MEMORIES, NEVER, calls)
-    recorded, mixed, repeated = (count(facts[name], calls) for name in ("recorded", "mixed", "repeated"))
+    recorded, repeated = count(facts["recorded"], calls), count(facts["repeated"], _MOST_SAID * calls)
+    mixed = count(facts["mixed"], BLOCK)  # a block may have begun before the last contribution was handed out
     retried = _counts(facts["retried"], 2, 0, calls)
     numbers, start = [], 0
     levels = count(facts.get("levels", _OLD_LEVELS), LEVELS, _OLD_LEVELS)
@@ -239,7 +241,7 @@ def read(facts: Mapping[str, Any], blob: bytes) -> Gain:
     if not ((counts >= 0) & (counts <= _MOST)).all() or any((part < 0).any() for part in (least, refused, spent)):
         raise ValueError("a number is out of range")
     fresh = facts["fresh"] is True
-    if stale[0] != NEVER or mixed > BLOCK or not (fresh or stale == NOTHING.stale):
+    if stale[0] != NEVER or not (fresh or stale == NOTHING.stale):
         raise ValueError(f"no gain: {stale!r}, {mixed!r}")
     if levels != LEVELS and facts["errors"] is True:
         beliefs[0] = repetition.resampled(beliefs[0])

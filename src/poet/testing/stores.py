@@ -257,6 +257,14 @@ class StoreContract(DocumentContract):
         store.register(record())
         assert "ada" in store.rollback(KEY, 1, author="ada", reason="").paused
 
+    def test_a_rollback_may_let_learning_go_on_or_leave_it_paused(self, store: Store) -> None:
+        store.register(record())
+        store.publish(KEY, draft(), expected=1)
+        after = store.rollback(KEY, 1, author="poet", reason="it did harm", pause=False)
+        assert (after.live.version, after.paused) == (1, "")
+        store.steer(KEY, author="ada", reason="release day", paused=True)
+        assert store.rollback(KEY, 2, author="poet", reason="no", pause=False).paused == "release day"
+
     def test_a_rollback_may_name_any_version_also_a_later_one(self, store: Store) -> None:
         store.register(record())
         store.publish(KEY, draft(), expected=1)

@@ -142,8 +142,9 @@ def test_a_gain_that_was_sent_does_what_it_did(start: int, some: int) -> None:
         {"stale": [-1, 5]},
         {"stale": "none"},
         {"recorded": 10**6},
-        {"mixed": 65},
+        {"mixed": gains.BLOCK + 1},
         {"repeated": None},
+        {"repeated": 641},
         {"retried": [1]},
         {"errors": True},
         {"cells": 9999},
@@ -156,6 +157,20 @@ def test_a_forged_gain_is_refused(change: dict[str, object]) -> None:
     facts, blob = gains.written(gain)
     with pytest.raises((ValueError, TypeError)):
         gains.read({**json.loads(json.dumps(facts)), **change}, blob)
+
+
+def test_what_was_seen_since_a_block_began_or_of_copies_may_be_more_than_there_are_calls() -> None:
+    gain = gains.NOTHING._replace(
+        calls=5,
+        counts=table(np.random.default_rng(5)),
+        fresh=True,
+        stale=(gains.NEVER,) * MEMORIES,
+        mixed=9,
+        repeated=7,
+    )
+    facts, blob = gains.written(gain)
+    sent = gains.read(json.loads(json.dumps(facts)), blob)
+    assert (sent.mixed, sent.repeated) == (9, 7)
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, 1e300, -1e13])

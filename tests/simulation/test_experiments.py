@@ -528,6 +528,28 @@ def test_harm_is_answered_while_the_store_is_away_and_told_later() -> None:
     assert (found.phase, found.verdict) == ("ended", "harm")
 
 
+@pytest.mark.parametrize("body", ["{}", "[]", '"text"', '{"state": 7, "points": 3, "arms": [[1]]}'])
+@pytest.mark.parametrize("assignment", ["call", "block"])
+def test_what_cannot_be_read_is_a_fault_and_the_calls_go_on(body: str, assignment: str) -> None:
+    house = House(seed=1)
+    each = Service(house.poet, house.clock, 1, house.agent.flush, enable_training=True)
+    each.run(60)
+    each.quote.poet.experiment(
+        {"live": "live", "one": {"learner": "statistical"}}, metric="success", assignment=assignment, block=2.0
+    )
+    each.run(100)
+    key = house.store.functions()[0].key
+    for kind in ("evidence", "arm", "effect"):
+        for document in house.store.documents(kind, key):
+            house.store.keep(document._replace(body=body))
+    house.store.keep(Document("evidence", "quote-1 other", body, key))
+    each.run(100)
+    assert each.quote.poet.status()["faults"] > 0
+    assert 0.4 < each.quote.poet.last.propensity < 0.6, "lots are drawn as before"
+    assert house.store.functions()[0].calls >= 250, "and calls are stored"
+    assert each.latest().figures["calls"] > 0
+
+
 def test_a_clock_that_jumps_gives_no_block_two_arms_and_counts_none_twice() -> None:
     for seed in range(3):
         house = House(seed=seed)

@@ -85,8 +85,9 @@ class ArmLearners:
             if learner is None:
                 return None
             self._learners[arm.name] = learner
-            if kept is not None:
-                self._load(learner, _state(kept))
+            state = None if kept is None else self._state(kept)
+            if state is not None:
+                self._load(learner, state)
         return learner
 
     def _kept(self, name: str) -> Document | None:
@@ -100,7 +101,7 @@ class ArmLearners:
         store, key, writer = self._trainer.store, self._trainee.key, self._trainer.writer
         for _ in range(TRIES):
             kept = self._kept(name)
-            shared = None if kept is None else _state(kept)
+            shared = None if kept is None else self._state(kept)  # what cannot be read is begun anew
             state = self._trainer.learn(lambda: learner.merged(shared, contribution))  # noqa: B023 - run at once
             if state is None:
                 return
@@ -113,10 +114,14 @@ class ArmLearners:
             except ValueError as error:  # too long to be kept: then each process learns alone
                 self._trainer.faults.add("what an arm has learned cannot be told to others", error)
                 return
-            if kept is not None and json.loads(kept.body)["last"] != writer:
+            if shared is not None and kept is not None and json.loads(kept.body).get("last") != writer:
                 self._load(learner, state)
             return
 
-
-def _state(document: Document) -> bytes:
-    return base64.b64decode(json.loads(document.body)["state"])
+    def _state(self, document: Document) -> bytes | None:
+        """What is kept; None where it cannot be read."""
+        try:
+            return base64.b64decode(json.loads(document.body)["state"])
+        except (ValueError, KeyError, TypeError) as error:
+            self._trainer.faults.add("what an arm has learned cannot be read", error)
+            return None

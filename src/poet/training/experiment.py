@@ -164,6 +164,12 @@ class ExperimentTrial:
 
     def stored(self, *, last: bool) -> None:
         """Tell others what was seen, hear what they have, fold what is over. Raises StoreError."""
+        try:
+            self._stored(last=last)
+        except (ValueError, KeyError, TypeError) as error:  # it goes on by what is known here
+            self._trainer.faults.add("what is kept of an experiment cannot be read", error)
+
+    def _stored(self, *, last: bool) -> None:
         now = self._trainer.clock.now()
         self._release(now, all_of_them=last)
         if self._untold:

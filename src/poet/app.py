@@ -47,6 +47,7 @@ from poet.model.parameters import Origin, ParameterSet, Standing
 from poet.model.rollout import RolloutPolicy
 from poet.model.tunable import Choice, Integer, Real, Space, Value
 from poet.options import Options
+from poet.relatives import Relatives, Subject
 from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Incoming, Learner, Lot, Probe, ProcessReport, Store
 from poet.settings import Settings, is_served, shown_store, store_path
 from poet.training.trainee import Trainee
@@ -64,10 +65,19 @@ NO_GOALS: Mapping[str, Mapping[str, float]] = MappingProxyType({})
 class Enrolment:
     """One function, by its key; decorated twice, it is still one function with one channel and one learner."""
 
-    __slots__ = ("_more", "_one", "brakes", "channel", "first", "key", "options")
+    __slots__ = ("_more", "_one", "brakes", "channel", "first", "function", "key", "options")
 
-    def __init__(self, key: FunctionKey, options: Options, channel: Channel, brakes: Brakes) -> None:
+    def __init__(
+        self,
+        key: FunctionKey,
+        options: Options,
+        channel: Channel,
+        brakes: Brakes,
+        function: Callable[..., Any] | None = None,
+    ) -> None:
+        """function: what was decorated; None: it is only told of."""
         self.key, self.options, self.channel, self.brakes = key, options, channel, brakes
+        self.function = function
         self.first = 0  # sequence of the first call that the trainer of now is to hear of
         # Its wrappers: nearly always one, which is kept, as a weak reference in a list takes 0.2 kB.
         self._one: Cell | None = None
@@ -108,6 +118,10 @@ class Enrolment:
             choices=_choices(options.space),
             goals={name: _as_numbers(goal) for name, goal in options.goals.items()} if options.goals else NO_GOALS,
         )
+
+    def subject(self) -> Subject:
+        """What others may know of it."""
+        return Subject(self.record, self.function)
 
     @property
     def dependency(self) -> str:
@@ -208,6 +222,7 @@ class Agent:
         self.coin = random.Random()
         self._faults = Faults()  # of what happens while no trainer counts them
         self.listeners = Listeners(self.fault)
+        self.relatives = Relatives(self.fault)
         self.dependencies: dict[str, Brakes] = {}  # by name, those that were declared
         self._budgets = threading.RLock()  # one for those of all functions
         self.attempts: int | None = None  # in users' tests: most attempts of a call
@@ -245,7 +260,7 @@ class Agent:
         if enrolment is None:
             keep = options.enable_training or options.collect_metrics
             channel = Channel(self._buffer_size() if keep else 0)
-            enrolment = self.enrolments.setdefault(key, Enrolment(key, options, channel, brakes))
+            enrolment = self.enrolments.setdefault(key, Enrolment(key, options, channel, brakes, function))
         brakes.bucket.measure(enrolment.channel)
         cell = self._cell(enrolment, options, brakes, {}, self._chooser(function, key.name, options))
         return Decorated(self._wrapped(function, options, cell), cell, options)
@@ -469,9 +484,18 @@ class Agent:
             trainer, self.trainer = self.trainer, None
             if trainer is not None:
                 trainer.stop(EXIT_WAIT)
+                self.introduce(trainer)
+                self.relatives.forget()
                 trainer.store.close()
             for enrolment in list(self.enrolments.values()):
                 enrolment.begin_anew()
+
+    def introduce(self, trainer: Trainer) -> None:
+        """Keep in the store what this process's functions are like, where that is due."""
+        if self.attempts is None and trainer.trainees and not trainer.store.away:
+            own = [each for key in list(trainer.trainees) if (each := self.enrolments.get(key)) is not None]
+            embedding = trainer.settings.embedding
+            self.relatives.introduce(trainer.store, [each.subject for each in own], embedding=embedding)
 
     def leave(self) -> None:
         """Close for good: the interpreter ends. Calls that still come use their declared parameters."""
@@ -509,7 +533,15 @@ class Agent:
         return MemoryStore()
 
     def _trainer(self, store: Store, settings: Settings) -> Trainer:
-        return Trainer(store, settings, self.clock, self.report, self.listeners.tell_finished, self._trials())
+        return Trainer(
+            store,
+            settings,
+            self.clock,
+            self.report,
+            self.listeners.tell_finished,
+            self._trials(),
+            errand=self.introduce,
+        )
 
     def _trials(self) -> Trials:
         return Trials(self._arm_learner, self.report, self._told)

@@ -15,6 +15,7 @@ from poet.model.execution import Execution, Feedback, from_record
 from poet.model.experiment import CONTROL, Experiment, Rules, strategy
 from poet.model.explanation import Explanation
 from poet.model.fixed import spread
+from poet.model.function import FunctionKey
 from poet.model.objective import Goal, Objective, scored
 from poet.model.parameters import Change, ParameterSet, Standing
 from poet.model.replay import Replay
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from poet.calls.transient import RetryOn
     from poet.calls.wrapper import Mode
     from poet.learning.online_learner import OnlineLearner
+    from poet.model.likeness import SimilarFunction
     from poet.training.trainee import Trainee
 
 P = ParamSpec("P")
@@ -58,6 +60,11 @@ class Handle:
     def name(self) -> str:
         """What the command line calls this function."""
         return self._enrolment.key.name
+
+    @property
+    def key(self) -> FunctionKey:
+        """Who the function is, in the store."""
+        return self._enrolment.key
 
     @property
     def parameters(self) -> ParameterSet:
@@ -143,6 +150,18 @@ class Handle:
         store = trainer.store
         record = next(record for record in store.functions() if record.key == key)
         return replay.of_store(store, record, replay.wanted(values, live, record.space), objective, since=since)
+
+    def similar(self, top: int = 5) -> list[SimilarFunction]:
+        """The functions of the store whose learning is likeliest to help this one, best first, each with its reasons.
+
+        top: how many at most, >= 1. Raises ConfigurationError, StoreUnavailable.
+        """
+        key = self._trainee.key
+        trainer = self._agent.open()
+        with trainer.turn:
+            trainer.round(last=True)
+        self._agent.introduce(trainer)
+        return self._agent.relatives.registry(trainer.store).find_similar_functions(key, top=top)
 
     def feedback(self, score: float | Mapping[str, float], execution_id: str | None = None) -> None:
         """Say what an execution was worth, 0 worst .. 1 best; it may come late, and of several the last counts.

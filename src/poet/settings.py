@@ -35,6 +35,7 @@ class Settings:
     keep_executions: float = 30.0  # how long executions are kept, > 0 [days]
     keep_hours: float = 400.0  # how long the sums of each hour are kept, > 0 [days]
     cpu_share: float = 0.1  # share of one core that training may take while calls run, in (0, 1] [1]
+    embedding: bool = False  # names and docstrings are compared by a sentence embedding, too; needs its extra
     root: Path = Path()  # the project's folder
     seed: int | None = None  # of everything random; None: from the operating system
 
@@ -43,6 +44,8 @@ class Settings:
             raise ConfigurationError(f"learning must be off, observe or on, got {self.learning!r}")
         if self.rollout not in get_args(Rollout):
             raise ConfigurationError(f"rollout must be canary or direct, got {self.rollout!r}")
+        if not isinstance(self.embedding, bool):
+            raise ConfigurationError(f"embedding must be true or false, got {self.embedding!r}")
         if isinstance(self.buffer, bool) or not isinstance(self.buffer, int) or self.buffer < 1:
             raise ConfigurationError(f"buffer must be a whole number >= 1, got {self.buffer!r}")
         for name in ("train_interval", "store_interval", "poll_interval"):

@@ -35,6 +35,8 @@ COMMANDS = (
     "show prices.fetch",
     "explain prices.fetch",
     "explain send",
+    "similar prices.fetch",
+    "similar prices.fetch --top 1",
     "replay prices.fetch",
     "replay prices.fetch timeout=0.1 retries=1 hedge_delay=0.05",
     "replay send",
@@ -309,7 +311,7 @@ def test_what_the_program_changes_is_what_the_store_holds(project: Path, capsys:
     def standing() -> tuple[dict[str, Any], dict[str, Any], str]:
         store = SqliteStore(project / ".poet" / "poet.db", readonly=True)
         try:
-            live, _, paused, pinned = store.standing(PRICES)
+            live, _, paused, pinned, *_ = store.standing(PRICES)
             return dict(live), dict(pinned), paused
         finally:
             store.close()

@@ -29,6 +29,7 @@ def test_defaults_environment_table_and_caller_each_override_the_one_before(tmp_
         ({"keep_executions": 0}, "keep_executions must be in"),
         ({"keep_hours": float("nan")}, "keep_hours must be in"),
         ({"tenant": 7}, "tenant must be a text"),
+        ({"embedding": "yes"}, "embedding must be true or false"),
         ({"store": "sqlite:///"}, "store must be"),
         ({"stor": "memory:"}, "no setting 'stor': did you mean 'store'"),
     ],

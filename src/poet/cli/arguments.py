@@ -14,6 +14,7 @@ COMMANDS = {
     "status": "all functions and how they fare",
     "show": "what holds for one function now",
     "explain": "why these values: the evidence, and what others would give",
+    "similar": "which functions are alike, how sure that is, and why",
     "replay": "what other parameters would have made of the recorded calls",
     "analyze": "what the recorded calls show: changes, seasons, groups, relations, incidents",
     "history": "all changes to one function, with their reasons",
@@ -139,6 +140,11 @@ def _add_own(name: str, parser: _Parser) -> None:
         parser.add_argument("--since", metavar="30d", type=_span, help="only calls of the last 30 days; s, m, h, d, w")
     if name == "analyze":
         _add_analyze(parser)
+    if name == "similar":
+        parser.add_argument(
+            "function", metavar="FN", help="as for show; or a signature as code: 'fetch(url: str) -> bytes'"
+        )
+        parser.add_argument("--top", metavar="N", type=_positive, default=5, help="how many (default: 5)")
     if name == "history":
         parser.add_argument("--last", metavar="N", type=_positive, help="only the newest N entries")
     if name == "export":

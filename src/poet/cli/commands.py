@@ -45,6 +45,7 @@ class Asked(NamedTuple):
     experiment: Wanted | None = None  # what is to be done with experiments
     keep_executions: float = 30.0  # [days]
     keep_hours: float = 400.0  # [days]
+    top: int = 5  # functions that are alike, >= 1
     last: int | None = None  # newest entries of a history, >= 1; None: all
     since: float | None = None  # how far back calls are replayed [s]; None: all that are kept
 

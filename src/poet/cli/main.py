@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from poet.cli import commands, doctor, experiment_words, views
+from poet.cli import alike, commands, doctor, experiment_words, views
 from poet.cli.arguments import CHANGES, UsageError, command_of, parse
 from poet.cli.commands import Asked
 from poet.cli.views import Document
@@ -35,6 +35,7 @@ PATIENCE = 1.0  # time without a word after which a person wants one [s]
 PER_FUNCTION: dict[str, Callable[[Store, str, Asked], Document]] = {
     "show": commands.show,
     "explain": commands.explain,
+    "similar": alike.similar,
     "replay": commands.replay,
     "history": commands.history,
     "rollback": commands.rollback,
@@ -130,6 +131,7 @@ def _asked(words: Namespace, settings: Settings, now: float) -> Asked:
         action=getattr(words, "action", None),
         keep_executions=settings.keep_executions,
         keep_hours=settings.keep_hours,
+        top=getattr(words, "top", 5),
         last=getattr(words, "last", None),
         since=getattr(words, "since", None),
         export=_export(words, now) if getattr(words, "command", None) == "export" else None,

@@ -420,6 +420,28 @@ _FIGURES = {
 }
 
 
+def _similar(doc: Document, _: int, __: tzinfo | None) -> Iterable[RenderableType]:
+    yield _say(words.printable(doc["function"]), "bold")
+    if not doc["similar"]:
+        yield _indented(_say("no other function is known"))
+    for each in doc["similar"]:
+        yield Text()
+        helps = each["helps"]
+        title = Text(f"{words.share(helps['value'])}  ")
+        title.append(words.printable(each["name"]), style="bold")
+        title.append(f"  its learning helps: {words.share(helps['low'])} to {words.share(helps['high'])}", style="dim")
+        yield _indented(title)
+        for sentence in each["sentences"]:
+            yield _indented(_indented(_say(words.printable(sentence))))
+    yield Text()
+    taught = (
+        "weights as they were fitted once" if not doc["outcomes"] else f"{words.plural(doc['outcomes'], 'transfer')}"
+    )
+    yield _say(f"of {words.plural(doc['known'], 'function')} that are known; {taught}", "dim")
+    for name, why in doc["refused"].items():
+        yield _say(f"{words.printable(name)}: known by its name alone, as its fingerprint was refused: {why}", "yellow")
+
+
 def _replay(doc: Document, _: int, zone: tzinfo | None) -> Iterable[RenderableType]:
     yield _say(words.printable(doc["id"]), "bold")
     live = doc["live_values"]
@@ -756,6 +778,7 @@ _PAGES = {
     "status": _status,
     "show": _show,
     "explain": _explain,
+    "similar": _similar,
     "replay": _replay,
     "analyze": _analyze,
     "history": _history,

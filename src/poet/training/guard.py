@@ -147,8 +147,12 @@ class Guard:
         return guard
 
     @property
-    def alarmed(self) -> bool:
-        """Whether any guard speaks of harm; quick, to be asked after every call."""
+    def harmful(self) -> bool:
+        """Whether the verdict is harm; quick, to be asked after every call."""
+        return self._alarmed() and self._better() is not True and self._comparable()
+
+    def _alarmed(self) -> bool:
+        """Whether any guard speaks of harm."""
         alphas = self._alphas()
         return any(coin.harm(alphas[kind]) for kind, coin in self._coins.items()) or any(
             self._means[mean].log_e(0.0, Side.ABOVE) >= -math.log(alphas[mean]) for mean in self._margins()

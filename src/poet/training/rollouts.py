@@ -168,7 +168,7 @@ class RolloutTrial:
         if rollout.ended or self._unsaid is not None:
             return
         pooled = self._pooled()
-        if not rollout.paused and pooled.alarmed:
+        if not rollout.paused and pooled.harmful:
             judged = pooled.judgement()
             if judged.verdict == "harm" and self._harmed(judged):
                 return

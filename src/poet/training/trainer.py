@@ -107,17 +107,20 @@ class Trainer:
         report: Callable[[], ProcessReport],
         heard: Callable[[str, str, Sequence[Execution]], None] = lambda function, dependency, executions: None,
         trials: Tried | None = None,
+        errand: Callable[[Trainer], None] | None = None,
     ) -> None:
         """report: how this process fares.
 
         heard: tells who listens of finished calls of a function, by its name, of a dependency.
         trials: takes care of roll-outs and experiments; None: what is learned is live at once.
+        errand: what else is to be done after each upkeep of the store.
         """
         self.store, self.settings, self.clock = store, settings, clock
         self.applies = settings.learning == "on"  # whether suggestions are published
         self.rest = Rest()
         self._heard = heard
         self._trials = trials
+        self._errand = errand
         self.faults = Faults()
         self.trainees: dict[FunctionKey, Trainee] = {}
         self.turn = threading.RLock()
@@ -243,6 +246,8 @@ class Trainer:
             if self.clock.now() >= self._next_upkeep and not self._stop.is_set():
                 self._next_upkeep = self.clock.now() + UPKEEP_EVERY
                 self.maintain()  # not in the turn: whoever asks for a status need not wait for it
+                if (errand := self._errand) is not None:
+                    self._guarded("upkeep", lambda: errand(self))
 
     def _rest(self, seconds: float) -> None:
         """Let calls run; a hint ends the rest for as long as it takes to follow it."""

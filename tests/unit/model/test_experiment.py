@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from poet.errors import ConfigurationError
@@ -26,6 +26,7 @@ def call(outcome: Outcome = Outcome.SUCCESS, seconds: float = 0.5, attempts: int
     return Execution("w", 0, 1e9, seconds, outcome, 2, (Attempt(outcome, seconds / attempts),) * attempts, **more)
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from("abcdef"), st.floats(0.02, 0.15), min_size=2, max_size=6),
     st.sampled_from(["call", "block", "host"]),

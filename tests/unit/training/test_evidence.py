@@ -93,6 +93,7 @@ def test_evidence_of_another_number_of_arms_is_not_taken() -> None:
         Evidence.read(Evidence.of(made(3)).body(), made(2))
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 100_000), max_size=60))
 def test_blocks_that_were_folded_are_known(blocks: set[int]) -> None:
     evidence = Evidence.of(made(assignment="block"))

@@ -12,7 +12,6 @@ from poet.errors import ConfigurationError, UnknownArgument, nearest
 from poet.learners import of_all_calls
 from poet.model.dependency import Dependency
 from poet.model.execution import Execution, Feedback, from_record
-from poet.model.experiment import CONTROL, Experiment, Rules, strategy
 from poet.model.explanation import Explanation
 from poet.model.fixed import spread
 from poet.model.function import FunctionKey
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from poet.calls.transient import RetryOn
     from poet.calls.wrapper import Mode
     from poet.learning.online_learner import OnlineLearner
+    from poet.model.experiment import Experiment
     from poet.model.likeness import SimilarFunction
     from poet.training.trainee import Trainee
 
@@ -266,7 +266,8 @@ class Handle:
         calls, by name; those that are not named share the rest. rules: fields of ``poet.model.experiment.Rules``.
         Raises ConfigurationError: off the bounds, another trial under way, too few calls to know what a call is worth.
         """
-        from poet.training import experiments  # here: few functions have any
+        from poet.model.experiment import CONTROL, Rules, strategy  # here: few functions have any
+        from poet.training import experiments
 
         given = shares or {}
         for name in given:

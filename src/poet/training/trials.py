@@ -9,7 +9,6 @@ from math import log
 from typing import TYPE_CHECKING, NamedTuple
 
 from poet.errors import StaleParameters, StoreAway
-from poet.model import experiment as experiments
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet
 from poet.model.rollout import KIND, Rollout, RolloutPolicy, changes_of
@@ -63,7 +62,7 @@ class Trials:
         """What takes care of the function from now on, by its standing; ``before``: what did so until now."""
         standing = trainee.standing
         for document in standing.steering:
-            if document.kind == experiments.KIND:
+            if document.kind != KIND:  # there is one other kind
                 from poet.training.experiment import ExperimentTrial  # here: few functions have any
 
                 if isinstance(before, ExperimentTrial) and before.name == document.name:

@@ -463,6 +463,52 @@ def test_one_that_is_held_goes_on_when_a_person_says_so() -> None:
         experiments.stop(house.store, "quote-1", **said)
 
 
+class Busy(MemoryStore):
+    """A store in which somebody else changes an experiment just before one's own change, a few times."""
+
+    times = 0
+
+    def _others(self) -> None:
+        if self.times:
+            self.times -= 1
+            for document in super().documents("experiment", ended=False):
+                super().keep(document)
+
+    def keep(self, document: Document, *, quiet: bool = False) -> Document:
+        if document.kind == "experiment":
+            self._others()
+        return super().keep(document, quiet=quiet)
+
+    def publish(self, *arguments: Any, **named: Any) -> Any:
+        self._others()
+        return super().publish(*arguments, **named)
+
+    def point(self, *arguments: Any, **named: Any) -> Any:
+        self._others()
+        return super().point(*arguments, **named)
+
+
+def test_who_changes_one_while_others_do_tries_again() -> None:
+    store = Busy()
+    house = House(store=store)
+    each = Service(house.poet, house.clock, 1, house.agent.flush)
+    each.run(60)
+    said = {"author": "anna", "reason": "", "now": house.clock.wall()}
+    each.quote.poet.experiment({"live": "live", "one": {"k": 1}, "two": {"k": 2}})
+    store.times = 2
+    assert experiments.change(store, "quote-1", rules={"metric": "success"}, **said).name == "quote-2"
+    store.times = 2
+    assert experiments.stop(store, "quote-2", **said).over
+    each.quote.poet.experiment({"live": "live", "one": {"k": 1}})
+    store.times = 2
+    assert experiments.promote(store, "quote-3", "one", **said).promoted == "one"
+    assert each.quote.poet.status()["parameters"]["k"] == 1
+    each.quote.poet.experiment({"live": "live", "two": {"k": 2}})
+    store.times = 10
+    with pytest.raises(ConfigurationError, match="quote-4 is changed by others all the time: try again"):
+        experiments.stop(store, "quote-4", **said)
+
+
 # --- stores and clocks that misbehave ---
 
 

@@ -50,7 +50,7 @@ def act(store: Store, wanted: Wanted, now: float) -> Document:
     elif wanted.action == "resume":
         made = experiments.resume(store, wanted.name, **said)
     elif wanted.action == "promote":
-        _, made, _ = experiments.promote(store, wanted.name, wanted.arm, **said)
+        made = experiments.promote(store, wanted.name, wanted.arm, **said)
     elif wanted.action == "change":
         changed = _changed(made, wanted, found.record)
         made = experiments.change(store, wanted.name, arms=changed, rules=dict(wanted.rules), **said)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from statistics import median, stdev
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from poet.errors import ConfigurationError, StaleParameters, nearest
 from poet.kernels.online.confidence import planned_calls
@@ -26,6 +26,8 @@ from poet.training.comparing import facts, read, sentence
 from poet.training.deciding import ended, resumed
 from poet.training.evidence import Evidence, pooled
 from poet.training.experiment import not_now
+
+T = TypeVar("T")
 
 RECENT = 1000  # calls by which outcomes are scaled
 FEWEST = 20  # of them
@@ -69,12 +71,22 @@ def start(
         why = f"in place of {old.name}, as what was seen by its rules is not right by these: {_difference(old, draft)}"
         draft = replace(draft, log=(draft.log[0]._replace(why=why),))
     _clear(store, record.key)
+
+    def begin() -> Experiment:
+        old = None if replacing is None else find(store, replacing.experiment.name)
+        return _begin(store, record, draft, old)
+
+    return _insisted(record.key.name, begin)
+
+
+def _insisted(name: str, step: Callable[[], T]) -> T:
+    """What ``step`` gives, which reads and changes; again where others changed the same meanwhile."""
     for _ in range(ATTEMPTS):
         try:
-            return _begin(store, record, draft, replacing)
+            return step()
         except StaleParameters:
             continue
-    raise ConfigurationError(f"{record.key.name} is changed by others all the time: try again")
+    raise ConfigurationError(f"{name} is changed by others all the time: try again")
 
 
 def _begin(store: Store, record: FunctionRecord, draft: Experiment, replacing: Found | None) -> Experiment:
@@ -136,60 +148,63 @@ def change(
 
 def stop(store: Store, name: str, *, author: str, reason: str, now: float) -> Experiment:
     """End one: all calls get what is live. Raises ConfigurationError where it has ended."""
-    for _ in range(ATTEMPTS):
+
+    def once() -> Experiment:
         record, experiment, revision = find(store, name)
         if experiment.over:
             raise ConfigurationError(f"{name} has ended already: {experiment.why}")
-        evidence = evidence_of(store, record.key, experiment)
-        told = f"stopped by {author}" + (f": {reason}" if reason else "")
-        found = sentence(experiment, read(experiment, evidence))
-        after = ended(experiment, evidence, now, told, verdict="stopped")
-        after = replace(after, sentence=found)
-        try:
-            store.keep(after.document(record.key, revision))
-        except StaleParameters:
-            continue
+        after = _by_hand(store, record.key, experiment, now, f"stopped by {author}" + (f": {reason}" if reason else ""))
+        store.keep(after.document(record.key, revision))
         return after
-    raise ConfigurationError(f"{name} is changed by others all the time: try again")
+
+    return _insisted(name, once)
 
 
 def resume(store: Store, name: str, *, author: str, reason: str, now: float) -> Experiment:
     """Let one go on that is held. Raises ConfigurationError where it is not."""
-    record, experiment, revision = find(store, name)
-    if experiment.phase != "held":
-        raise ConfigurationError(f"{name} is not held: it {'has ended' if experiment.over else 'runs'}")
-    after = resumed(experiment, now, reason or f"by {author}")
-    store.keep(after.document(record.key, revision))
-    return after
+
+    def once() -> Experiment:
+        record, experiment, revision = find(store, name)
+        if experiment.phase != "held":
+            raise ConfigurationError(f"{name} is not held: it {'has ended' if experiment.over else 'runs'}")
+        after = resumed(experiment, now, reason or f"by {author}")
+        store.keep(after.document(record.key, revision))
+        return after
+
+    return _insisted(name, once)
 
 
-def promote(
-    store: Store, name: str, arm: str, *, author: str, reason: str, now: float
-) -> tuple[FunctionRecord, Experiment, Standing]:
-    """Make an arm live, and end the experiment where it runs. Raises ConfigurationError, StaleParameters."""
-    record, experiment, revision = find(store, name)
-    chosen = experiment.arms[experiment.place(arm)]
-    if not chosen.version:
-        raise ConfigurationError(f"{arm} is what is live already: to go on with it, poet experiment stop {name}")
-    standing = store.standing(record.key)
-    if not experiment.over:
-        evidence = evidence_of(store, record.key, experiment)
-        found = sentence(experiment, read(experiment, evidence))
-        experiment = replace(
-            ended(experiment, evidence, now, f"{arm} was made live by {author}", verdict="stopped"), sentence=found
+def promote(store: Store, name: str, arm: str, *, author: str, reason: str, now: float) -> Experiment:
+    """Make an arm live, and end the experiment where it runs. Raises ConfigurationError."""
+
+    def once() -> Experiment:
+        record, experiment, revision = find(store, name)
+        chosen = experiment.arms[experiment.place(arm)]
+        if not chosen.version:
+            raise ConfigurationError(f"{arm} is what is live already: to go on with it, poet experiment stop {name}")
+        standing = store.standing(record.key)
+        if not experiment.over:
+            experiment = _by_hand(store, record.key, experiment, now, f"{arm} was made live by {author}")
+        after = replace(experiment.noted(now, "promoted", reason or f"by {author}"), promoted=arm)
+        store.point(
+            record.key,
+            "live",
+            chosen.version,
+            expected=standing.generation,
+            author=author,
+            reason=f"{arm} of {name}: {reason or experiment.sentence}",
+            beside=[after.document(record.key, revision)],
         )
-    after = replace(experiment.noted(now, "promoted", reason or f"by {author}"), promoted=arm)
-    text = f"{arm} of {name}: {reason}" if reason else f"{arm} of {name}: {experiment.sentence}"
-    standing = store.point(
-        record.key,
-        "live",
-        chosen.version,
-        expected=standing.generation,
-        author=author,
-        reason=text,
-        beside=[after.document(record.key, revision)],
-    )
-    return record, after, standing
+        return after
+
+    return _insisted(name, once)
+
+
+def _by_hand(store: Store, function: FunctionKey, experiment: Experiment, now: float, why: str) -> Experiment:
+    """Ended by a person: the sentence still says what was found."""
+    evidence = evidence_of(store, function, experiment)
+    after = ended(experiment, evidence, now, why, verdict="stopped")
+    return replace(after, sentence=sentence(experiment, read(experiment, evidence)))
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -197,8 +212,14 @@ def promote(
 
 def everything(store: Store, function: FunctionKey | None = None) -> list[tuple[FunctionKey, Experiment]]:
     """All experiments, or those of one function, oldest first."""
-    documents = store.documents(KIND, function)
-    found = [(each.function, Experiment.of(each)) for each in documents if each.function is not None]
+    found = []
+    for document in store.documents(KIND, function):
+        try:
+            experiment = Experiment.of(document)
+        except ValueError:  # of a later release, say
+            continue
+        if document.function is not None:
+            found.append((document.function, experiment))
     return sorted(found, key=lambda each: (each[1].begun, each[1].name))
 
 

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from benchmarks.table import Row, show
 from benchmarks.traces import folder
 from poet.kernels.batch.anomaly import Baseline, Gate, held, level_for, spent, surprises
+from poet.kernels.batch.classes import risen
 from poet.kernels.batch.incident import Calls, Culprit, Signal, culprits, explain, group
 
 Floats = NDArray[np.float64]
@@ -496,6 +497,62 @@ def poisson_interval(count: int) -> tuple[float, float]:
     return (float(chi2.ppf(0.025, 2 * count)) / 2 if count else 0.0), float(chi2.ppf(0.975, 2 * count + 2)) / 2
 
 
+# --- planted kinds of failure -----------------------------------------------------------------------------------------
+
+FAILURES = ("OSError", "ReadTimeout", "KeyError", "ConnectError", "ValueError", "a rare one")
+USUALLY = np.array([0.01, 0.02, 0.002, 0.0, 0.005, 0.0002])  # share of the calls that each is
+RISEN: dict[str, dict[int, float]] = {
+    "nothing": {},
+    "one kind": {1: 0.04},
+    "one that was never there": {3: 0.03},
+    "two kinds": {0: 0.03, 4: 0.05},
+}
+
+
+def failed(planted: str, seed: int, *, during: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Each call's kind of failure, -1: none, and its hour; the second kind comes in bursts, by the hour."""
+    rng = np.random.default_rng((seed, during, 7))
+    hours, number = (8, 1500) if during else (48, 9000)
+    hour = np.sort(rng.integers(0, hours, number))
+    chance = np.tile(USUALLY, (number, 1))
+    chance[:, 1] *= rng.gamma(1.0, 1.0, hours)[hour]
+    if during:
+        for kind, more in RISEN[planted].items():
+            chance[:, kind] += more
+    edges = np.cumsum(chance, axis=1)
+    kind = (rng.random(number)[:, None] >= edges).sum(axis=1)
+    return np.where(kind < len(FAILURES), kind, -1).astype(np.int64), hour.astype(np.int64)
+
+
+def kind_rows(histories: int) -> Iterator[Row]:
+    """How often the kinds of failure that were planted are named, and others."""
+    for planted, kinds in RISEN.items():
+        all_of_them = told = wrong = wrongly = 0
+        for seed in range(histories):
+            (was, hour), (now, _) = (failed(planted, seed, during=during) for during in (False, True))
+            worse = float((now >= 0).sum() - len(now) * (was >= 0).mean())
+            found = {each.name for each in risen(FAILURES, was, now, worse, blocks=hour)}
+            true = {FAILURES[kind] for kind in kinds}
+            all_of_them += found >= true
+            told += len(found)
+            wrong += len(found - true)
+            wrongly += bool(found - true)
+        if kinds:
+            yield Row(
+                f"planted: {planted} of failure, {histories} histories: all named",
+                f">= {LEAST_NAMED:.0%}; false <= {MOST_MISNAMED:.0%} of what is named",
+                f"{all_of_them / histories:.0%}; {wrong / max(told, 1):.1%} of {told}",
+                all_of_them >= LEAST_NAMED * histories and wrong <= MOST_MISNAMED * told,
+            )
+        else:
+            yield Row(
+                f"planted: no kind of failure, {histories} histories: one is named",
+                f"<= {MOST_MISNAMED:.0%}",
+                f"{wrongly / histories:.1%}",
+                wrongly <= MOST_MISNAMED * histories,
+            )
+
+
 # --- all --------------------------------------------------------------------------------------------------------------
 
 
@@ -507,6 +564,7 @@ def run(split: str = "dev", draws: int = 10, series: int = 10) -> Iterator[Row]:
     if place is not None and (place / "nezha_faults" / f"{split}_faults.csv.gz").is_file():
         yield from fault_rows(shop(place / "nezha_faults", split))
     yield from slice_rows(20 * series)
+    yield from kind_rows(20 * series)
     yield from still_rows(series)
 
 

@@ -35,15 +35,18 @@ from poet.errors import (
     StoreUnavailable,
     nearest,
 )
-from poet.learners import learner_of, take_up
+from poet.learners import learner_of, of_all_calls, take_up
 from poet.model.contexts import MARK, conditions, parts
 from poet.model.dependency import Dependency
+from poet.model.estimate import Estimate
 from poet.model.event import ALARMING, Event, Kind
 from poet.model.execution import Dealt
 from poet.model.fixed import base_of, held
+from poet.model.flag import ON
 from poet.model.function import FunctionKey
 from poet.model.objective import Goal, Objective
 from poet.model.parameters import Origin, ParameterSet, Standing
+from poet.model.phases import at, parted, timed
 from poet.model.rollout import RolloutPolicy
 from poet.model.tunable import Choice, Integer, Real, Space, Value
 from poet.options import Options
@@ -305,7 +308,8 @@ class Agent:
 
         Those for some contexts only need a function that knows them.
         """
-        for name in values:
+        for given in values:
+            name = parted(given)[0]  # hours of the day hold for any function
             if MARK not in name:
                 continue
             if options.context is None and options.perceive is None:
@@ -356,6 +360,8 @@ class Agent:
 
     def _compiled(self, cell: Cell, parameters: ParameterSet, probe: Probe) -> Plan:
         said = parameters
+        if any(timed(name) for name in parameters):
+            parameters = parameters.changed(values_=at(parameters, self.clock.wall()))
         if cell.fixed:
             parameters, probe = parameters.changed(values_=held(parameters, cell.fixed)), Probe()
         if self.attempts is not None:
@@ -539,12 +545,10 @@ class Agent:
             self.clock,
             self.report,
             self.listeners.tell_finished,
-            self._trials(),
+            Trials(self._arm_learner, self.report, self._told, self._automatic, self._on_paper),
             errand=self.introduce,
+            folder=local_folder(settings) if is_served(settings) and self.attempts is None else None,
         )
-
-    def _trials(self) -> Trials:
-        return Trials(self._arm_learner, self.report, self._told)
 
     def _arm_learner(self, trainee: Trainee, given: Mapping[str, Value]) -> Learner:
         """The learner of an experiment's arm: as the function's own, but for what was said of it."""
@@ -553,6 +557,22 @@ class Agent:
         options = replace(enrolment.options, **changes)
         budget = PLANNED * enrolment.brakes.spec.budget.share
         return learner_of(options, options.objective or USUAL_OBJECTIVE, self.coin.getrandbits(32), budget)
+
+    def _automatic(self, trainee: Trainee) -> bool:
+        """Whether roll-outs of the function go on to all calls without a person."""
+        trainer = self.trainer
+        return trainer is None or trainer.flags.value("rollout.auto", trainee.key.name) == ON
+
+    def _on_paper(self, trainee: Trainee, version: ParameterSet, since: float) -> Estimate | None:
+        """What the calls recorded since a moment would have gained under ``version``, by replay; None: unknown."""
+        from poet.learning import replay as replays  # here: it loads the maths
+
+        record = trainee.subject.record
+        values = {name: value for name, value in version.items() if name in replays.USUAL}
+        online = of_all_calls(trainee.learner)
+        objective = None if online is None else online.explain(trainee.standing.live).objective
+        wanted = replays.wanted(values, version, record.space)
+        return replays.of_store(self.open().store, record, wanted, objective, since=since).gain
 
     def _told(self, kind: Kind, trainee: Trainee, detail: str) -> None:
         """Something has happened to a function's versions: listeners hear of it, and harm is logged."""

@@ -8,12 +8,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from poet.app import Agent, Decorated, build
-from poet.errors import ConfigurationError, UnknownArgument, nearest
-from poet.learners import of_all_calls
+from poet.errors import ConfigurationError, StoreAway, UnknownArgument, nearest
+from poet.learners import explained, of_all_calls
 from poet.model.dependency import Dependency
 from poet.model.execution import Execution, Feedback, from_record
 from poet.model.explanation import Explanation
 from poet.model.fixed import spread
+from poet.model.flag import DEFAULTS, OFF
 from poet.model.function import FunctionKey
 from poet.model.objective import Goal, Objective, scored
 from poet.model.parameters import Change, ParameterSet, Standing
@@ -21,9 +22,11 @@ from poet.model.replay import Replay
 from poet.model.rollout import KIND, Rollout, RolloutPolicy
 from poet.model.tunable import Integer, Real, Tunable, Value
 from poet.options import RETRIES, TIMEOUT, USABLE, Algorithm, Options
-from poet.seams import Probe
+from poet.seams import Probe, Store
 from poet.settings import Settings, person
 from poet.training.by_hand import promote, withdraw
+from poet.training.orders import ordering
+from poet.training.rollback import roll_back
 
 if TYPE_CHECKING:
     from poet.app import Enrolment
@@ -130,7 +133,7 @@ class Handle:
             learner = trainee.learner
             if learner is None:
                 raise ConfigurationError(f"{self.name} does not learn: decorate it with enable_training=True")
-            return learner.explain(trainee.standing.live)
+            return explained(learner, trainee.standing.live, self._agent.clock.wall())
 
     def replay(self, *, since: float = 0.0, **values: Value) -> Replay:
         """What other parameters would have made of the recorded calls: ``f.poet.replay(timeout=2.0, retries=1)``.
@@ -196,12 +199,16 @@ class Handle:
     def rollback(self, to: int | None = None, reason: str = "by hand") -> ParameterSet:
         """Make an older version live (default: the parent of the live one) and pause learning; ``resume`` ends that.
 
-        Raises UnknownVersion.
+        What is open of a roll-out or an experiment ends with it. While a server's store is away, this host's processes
+        follow, and the server gets it when it is back; so with ``pause`` and ``resume``. Raises UnknownVersion.
         """
         trainee, trainer = self._trainee, self._agent.open()
         with trainer.turn:
             trainer.round(last=True)
-            standing = trainer.store.rollback(trainee.key, to, author=person(), reason=reason)
+            now = self._agent.clock.wall()
+            standing = self._by_hand(
+                lambda store: roll_back(store, trainee.key, to, author=person(), reason=reason, at=now)
+            )
             trainer.adopt(trainee.key, standing)
         return standing.live
 
@@ -313,9 +320,20 @@ class Handle:
     def _steer(self, *, reason: str = "by hand", **change: Any) -> ParameterSet:
         trainee, trainer = self._trainee, self._agent.open()
         with trainer.turn:
-            standing = trainer.store.steer(trainee.key, author=person(), reason=reason, **change)
+            standing = self._by_hand(lambda store: store.steer(trainee.key, author=person(), reason=reason, **change))
             trainer.adopt(trainee.key, standing)
         return standing.live
+
+    def _by_hand(self, step: Callable[[Store], Standing]) -> Standing:
+        """A change in the store; while that is away, as far as it can be done without, an order on this host."""
+        agent, trainer = self._agent, self._agent.open()
+        try:
+            return step(trainer.store)
+        except StoreAway:
+            if trainer.orders is None:
+                raise
+            host = agent.report().host
+            return step(ordering(trainer.store, trainer.orders, now=agent.clock.wall(), host=host))
 
     def _stepped(self, step: Callable[..., Standing], reason: str) -> ParameterSet:
         trainee, trainer = self._trainee, self._agent.open()
@@ -341,7 +359,11 @@ class Handle:
             return "recording"
         if trainee.standing.paused:
             return "paused"
-        return "learning" if self._agent.open().applies else "observing"
+        trainer = self._agent.open()
+        phase = trainer.flags.value("learn.online", self.name)
+        if phase in (OFF, DEFAULTS):
+            return phase
+        return "learning" if trainer.applied(trainee) else "observing"
 
     def _converged(self, trainee: Trainee, learner: OnlineLearner | None) -> bool | None:
         """Whether further learning is worth less than it costs, see ``OnlineLearner.converged``.

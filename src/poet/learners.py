@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from poet.calls.declaring import OPERATIONAL
+from poet.model.explanation import Explanation
 from poet.model.objective import Goal, Objective
+from poet.model.phases import at, by_hours
 from poet.model.tunable import Choice, Integer, Real, Space, Tunable, Value
 from poet.options import Options
 from poet.seams import FunctionRecord, Learner
@@ -137,6 +139,13 @@ def _is_by_context(state: bytes) -> bool:
 
     told = tuned_learner.declared_in(state)
     return contexts.is_state(state if told is None else told.operational)
+
+
+def explained(learner: Learner, live: Mapping[str, Value], now: float) -> Explanation:
+    """Why ``live``, or why not: of what holds ``now``, Unix time [s], with what holds at other hours."""
+    told = learner.explain(at(live, now))
+    hours = tuple(by_hours(live, now))
+    return told._replace(sentences=(*told.sentences, *hours)) if hours else told
 
 
 def of_all_calls(learner: Learner | None) -> OnlineLearner | None:

@@ -38,6 +38,7 @@ class Settings:
     embedding: bool = False  # names and docstrings are compared by a sentence embedding, too; needs its extra
     root: Path = Path()  # the project's folder
     seed: int | None = None  # of everything random; None: from the operating system
+    flags: str = ""  # as ``POET_FLAGS`` says them; what of it cannot be understood counts as off (``training.flags``)
 
     def __post_init__(self) -> None:
         if self.learning not in get_args(Learning):
@@ -58,6 +59,8 @@ class Settings:
                 raise ConfigurationError(f"{name} must be in (0, {LONGEST_KEPT:g}] days, got {value!r}")
         if not isinstance(self.tenant, str) or "\0" in self.tenant or len(self.tenant) > 200:
             raise ConfigurationError(f"tenant must be a text of up to 200 characters, got {self.tenant!r}")
+        if not isinstance(self.flags, str):
+            raise ConfigurationError(f"flags must be a text such as 'learn.online=off', got {self.flags!r}")
         if not isinstance(self.root, Path):
             if not isinstance(self.root, str):
                 raise ConfigurationError(f"root must be a path, got {self.root!r}")
@@ -77,8 +80,8 @@ class Settings:
         """Settings of the project around ``start`` (default: the working directory). Raises ConfigurationError."""
         environ = os.environ if environ is None else environ
         root = project_root(Path.cwd() if start is None else start)
-        known = {f.name for f in fields(cls)}
-        values: dict[str, Any] = {"root": root}
+        known = {f.name for f in fields(cls)} - {"flags"}  # these have a file and rows of their own, and no setting
+        values: dict[str, Any] = {"root": root, "flags": environ.get("POET_FLAGS", "")}
         values.update(_checked(_table(root / "pyproject.toml"), known, "[tool.poet]"))
         if environ.get("POET_STORE"):
             values["store"] = environ["POET_STORE"]

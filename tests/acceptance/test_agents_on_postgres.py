@@ -140,7 +140,11 @@ def test_whoever_looks_during_an_outage_is_told_so_and_sees_what_was_known(
             assert told["processes"]["spooled"] == 3
             assert main(["doctor"]) == 1
             assert "reachable" in capsys.readouterr().out
-            assert main(["rollback", "fetch"]) == 2
+            assert main(["rollback", "fetch", "--to", "9"]) == 2
+            assert "has no version 9; it has: 1" in capsys.readouterr().err
+            assert main(["rollback", "fetch", "--to", "1"]) == 0
+            assert "the store is away: processes on this host follow at once" in capsys.readouterr().out
+            assert main(["pin", "fetch", "timeout=1"]) == 2
             assert "tried again" in capsys.readouterr().err
         finally:
             server.start()

@@ -150,12 +150,23 @@ def test_what_was_dealt_out_by_lot_and_proved_better_can_be_made_live(project: P
     assert entry["values"]["model"] == "large"
     assert "reviewed: history: model large instead of small" in entry["reason"]
 
+    (rollout,) = asked(ask, "rollout chat")["rollouts"]
+    assert (rollout["phase"], rollout["version"], rollout["changes"]) == ("canary", 2, {"model": ["small", "large"]})
+    (again,) = asked(ask, "analyze chat --apply")["applied"]
+    assert again["version"] is None
+    assert "has an open rollout" in again["left"]
+    assert ask("rollout chat --promote")[0] == 0
     (again,) = asked(ask, "analyze chat --apply")["applied"]
     assert (again["version"], again["left"]) == (None, "it holds already")
 
 
 @pytest.mark.parametrize(
-    ("before", "why"), [("pause chat", "its learning is paused"), ("pin chat model=small", "pinned: model")]
+    ("before", "why"),
+    [
+        ("pause chat", "its learning is paused"),
+        ("pin chat model=small", "pinned: model"),
+        ("flags set learn.batch observe --function chat", "the flag learn.batch says observe"),
+    ],
 )
 def test_what_a_person_holds_stays(project: Path, ask: Ask, before: str, why: str) -> None:
     assert ask(before)[0] == 0
@@ -184,6 +195,9 @@ def test_the_same_is_told_from_tables_and_on_either_engine(project: Path, ask: A
         ("analyze --from nowhere.parquet", "cannot be read"),
         ("analyze --from x.parquet --apply", "--apply"),
         ("analyze --workers 0", "from 1"),
+        ("analyze --every 5s", "every"),
+        ("analyze --every 6h --from x.parquet", "--every"),
+        ("analyze --zone Europe/Berlim", "Europe/Berlin"),
         ("analyze --false-alarms 0", "above 0"),
         ("analyze --costs 1 2 x", "above 0"),
         ("analyze --address ray://head:1", "ray"),
@@ -193,6 +207,50 @@ def test_what_cannot_be_is_refused_with_what_to_do(project: Path, ask: Ask, line
     code, _, err = ask(line)
     assert code == 2
     assert word in err
+
+
+class Interrupted(VirtualClock):
+    """As a person's Ctrl-C, at a moment."""
+
+    def __init__(self, wall: float, until: float) -> None:
+        super().__init__(wall=wall)
+        self.until = until
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        if self.wall() >= self.until:
+            raise KeyboardInterrupt
+
+
+def test_again_and_again_until_it_is_interrupted(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["analyze", "chat", "--every", "6h", "--apply", "--json"]
+    assert main(line, clock=Interrupted(NOW, NOW + 13 * HOUR)) == 130
+    out = capsys.readouterr().out
+    told = [json.loads(part) for part in out.replace("}\n{", "}\0{").split("\0")]
+    assert [each["at"] - NOW for each in told] == [0.0, 6 * HOUR, 12 * HOUR]
+    assert [each["applied"][0]["version"] for each in told] == [2, None, None]
+    assert main(line, clock=Interrupted(NOW + 14 * HOUR, NOW + 15 * HOUR)) == 130
+    assert capsys.readouterr().out == "", "not due yet: another process would have to wait as well"
+
+
+def test_a_store_that_is_away_for_once_is_told_and_asked_again(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = (project / ".poet" / "poet.db").rename(project / "aside.db")
+    clock = Interrupted(NOW, NOW + 7 * HOUR)
+    real = clock.sleep
+
+    def sleep(seconds: float) -> None:
+        if kept.exists():
+            kept.rename(project / ".poet" / "poet.db")
+        real(seconds)
+
+    clock.sleep = sleep  # type: ignore[method-assign]
+    assert main(["analyze", "chat", "--every", "6h"], clock=clock) == 130
+    said = capsys.readouterr()
+    assert "no function has been recorded yet" in said.err
+    assert "it goes on" in said.err
+    assert "effect  chat" in said.out
 
 
 def test_who_pays_much_for_alarms_gets_fewer(project: Path, ask: Ask) -> None:

@@ -413,12 +413,16 @@ def test_a_pause_a_pin_and_a_rollback_take_all_calls_to_what_is_live() -> None:
     each.quote.poet.pin(k=2)
     assert each.taken(40) == {2}
     each.quote.poet.unpin()
-    each.quote.poet.rollback(1)
+    assert each.latest().phase == "running"
+    each.quote.poet.rollback(1, reason="to be sure")
     assert each.taken(40) == {0}
+    ended = each.latest()
+    assert (ended.phase, ended.verdict) == ("ended", "stopped")
+    assert ended.why.startswith("rolled back: to be sure (")
+    assert ended.figures["calls"] > 0
     assert each.quote.poet.status()["faults"] == 0
     each.quote.poet.resume()
-    with pytest.raises(ConfigurationError, match="is under way"):
-        each.quote.poet.experiment({"two": {"k": 2}})
+    assert each.quote.poet.experiment({"two": {"k": 2}}).name == "quote-2"
 
 
 def test_to_change_one_midway_ends_it_and_says_why() -> None:

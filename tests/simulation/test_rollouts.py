@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from houses import House
-from poet import RolloutPolicy
+from poet import Objective, RolloutPolicy
 from poet.app import Agent, build
 from poet.decorator import bind
 from poet.errors import StoreAway
+from poet.model import flag
 from poet.model.event import Event
 from poet.model.execution import Execution
 from poet.model.explanation import Explanation
@@ -24,7 +25,7 @@ from poet.seams import Probe, Store, Suggestion
 from poet.settings import Settings
 from poet.stores.memory import MemoryStore
 from poet.testing.clock import VirtualClock
-from poet.training import by_hand
+from poet.training import by_hand, flags
 
 GOOD = {"timeout": 2.0}
 HARMFUL = {"timeout": 0.001}  # cuts off every call
@@ -98,6 +99,7 @@ class Site:
         urgent: bool = False,
         fails: float = 0.01,
         retries: int = 0,
+        automatic: bool = True,
         **options: Any,
     ) -> None:
         self.clock = clock or VirtualClock(100.0)
@@ -105,6 +107,9 @@ class Site:
         self.agent: Agent = build(
             Settings(store="memory:", seed=seed, rollout="canary"), store=self.store, clock=self.clock, thread=False
         )
+        if not automatic:
+            rule = flag.rule("rollout.auto", "off")
+            flags.set_rule(self.store, "rollout.auto", rule, author="ada", reason="a freeze", at=self.clock.wall())
         service = self.service = Service(seed, self.clock, fails)
         self.events: list[Event] = []
         self.agent.listeners.add(self.events.append)
@@ -373,3 +378,34 @@ def test_direct_is_direct() -> None:
     assert site.fetch.poet.parameters["timeout"] == 2.0
     house = House(rollout="canary")
     assert house.agent.settings.rollout == "canary"
+
+
+def test_on_paper_what_would_have_been_worse_never_meets_a_call_and_what_would_have_been_better_goes_on() -> None:
+    policy = RolloutPolicy(shadow=60)
+    objective = Objective(latency_cost=0.1)
+    bad = Site({"timeout": 0.05}, rollout=policy, objective=objective)
+    bad.call(70)
+    (rollout, *_) = bad.rollouts()
+    assert (rollout.phase, rollout.verdict) == ("rolled back", "harm")
+    assert rollout.sentence.startswith("on paper it gains -")
+    assert set(bad.used) == {1}
+    good = Site(GOOD, rollout=policy, objective=objective)
+    good.call(55)
+    assert (good.rollouts()[0].phase, set(good.used)) == ("proposed", {1})
+    good.until("done")
+
+
+def test_where_a_person_decides_it_waits_proposed_and_is_replaced_by_what_is_newer() -> None:
+    site = Site(GOOD, automatic=False)
+    site.call(60)
+    assert [rollout.phase for rollout in site.rollouts()] == ["proposed"]
+    assert set(site.used) == {1}
+    site.fetch.poet._trainee.learner.values = {"timeout": 3.0}
+    site.call(60)
+    assert [rollout.phase for rollout in site.rollouts()] == ["withdrawn", "proposed"]
+    by_hand.go_on(site.store, site.key, author="ada", reason="looks right", now=site.clock.wall())
+    site.call(200)
+    assert site.rollouts()[-1].phase == "canary"  # the last step, too, is a person's
+    assert 3 in site.used
+    site.fetch.poet.promote()
+    assert site.fetch.poet.parameters["timeout"] == 3.0

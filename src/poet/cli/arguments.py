@@ -24,6 +24,7 @@ COMMANDS = {
     "unpin": "free all values held",
     "pause": "stop learning from changing one function, or all",
     "resume": "let learning go on",
+    "flags": "what POET may do, for whom, and who said so; set, unset, history",
     "export": "parameters for others to import, or executions for other tools",
     "import": "take in what was exported, or what the original POET left",
     "experiment": "try parameters or learners beside each other, and see which are better",
@@ -69,6 +70,8 @@ def parse(argv: Sequence[str], release: str) -> argparse.Namespace:
         raise UsageError(_unexpected(command, extra[0], commands[command].option_names))
     if known.command is None:
         raise UsageError(f"a command is missing; known are: {', '.join(COMMANDS)}")
+    if known.command in ("pause", "resume") and known.function is not None and known.all:
+        raise UsageError(f"{known.command} takes one function, or --all")
     return known
 
 
@@ -118,16 +121,18 @@ def _add_common(parser: _Parser) -> None:
 
 
 def _add_own(name: str, parser: _Parser) -> None:
-    if name in ("show", "explain", "replay", "history", "rollback", "pin", "unpin"):
+    if name in ("show", "explain", "replay", "history", "pin", "unpin"):
         parser.add_argument("function", metavar="FN", help="full name, its end after any dot, or name#fingerprint")
     elif name in ("pause", "resume", "analyze"):
         parser.add_argument("function", metavar="FN", nargs="?", help="one function; without it: all")
+    if name in ("pause", "resume"):
+        parser.add_argument("--all", action="store_true", help="all functions, as without FN")
     if name == "rollout":
         _add_rollout(parser)
     if name == "rollback":
-        parser.add_argument(
-            "--to", metavar="V", type=_version, help="the version (default: the one before the live one)"
-        )
+        _add_rollback(parser)
+    if name == "flags":
+        _add_flags(parser)
     if name == "pin":
         parser.add_argument("values", metavar="name=value", nargs="+", help="for instance timeout=2.5 retries=1")
     if name == "replay":
@@ -155,6 +160,43 @@ def _add_own(name: str, parser: _Parser) -> None:
         experiment_words.add(parser, _add_common, _span)
     if name in CHANGES:
         parser.add_argument("--reason", metavar="TEXT", default="", help="kept in the history")
+
+
+def _add_rollback(parser: _Parser) -> None:
+    parser.add_argument("function", metavar="FN", nargs="?", help="full name, its end after any dot, name#fingerprint")
+    parser.add_argument("--all", action="store_true", help="all functions; with --to-before or --to last-good")
+    parser.add_argument(
+        "--to", metavar="V", type=_version, help="a version, or last-good (default: the one before the live one)"
+    )
+    parser.add_argument(
+        "--to-before", metavar="TIME", help="what was live before: 2026-11-28 18:00, 18:00, or 2h for two hours ago"
+    )
+    parser.add_argument("--undo", action="store_true", help="restore what was live before the last rollback")
+    parser.add_argument("--yes", action="store_true", help="do not ask, as where there is no terminal")
+
+
+def _add_flags(parser: _Parser) -> None:
+    for name, what in (("function", "FN"), ("host", "NAME"), ("tenant", "NAME")):
+        parser.add_argument(f"--{name}", metavar=what, default=argparse.SUPPRESS, help=f"values for this {name}")
+    verbs = parser.add_subparsers(dest="verb", metavar="set|unset|history", parser_class=_Parser)
+    for verb, sentence in (
+        ("set", "put a rule before all others of a flag"),
+        ("unset", "take away the rule for all, or the one for these"),
+        ("history", "who changed what, when and why"),
+    ):
+        one = verbs.add_parser(verb, help=sentence, description=f"{sentence[0].upper()}{sentence[1:]}.")
+        one.add_argument("name", metavar="NAME", nargs="?" if verb == "history" else None, help="such as learn.online")
+        if verb == "set":
+            one.add_argument("value", metavar="VALUE", help="off, on, or another phase of the flag")
+            one.add_argument("--percent", metavar="N", type=_percent, help="of pairs of function and host, in (0, 100]")
+        if verb == "unset":
+            one.add_argument("--all", action="store_true", help="take away all its rules")
+        if verb != "history":
+            for name in ("function", "host", "tenant"):
+                one.add_argument(f"--{name}", metavar="GLOB", default=argparse.SUPPRESS, help="for these only")
+            one.add_argument("--reason", metavar="TEXT", default="", help="kept in the history")
+        _add_common(one)
+        parser.option_names += one.option_names
 
 
 def _add_rollout(parser: _Parser) -> None:
@@ -198,8 +240,23 @@ def _add_analyze(parser: _Parser) -> None:
         type=_rate,
         help="in their place: cost of a false alarm and of a missed incident, and incidents expected per day",
     )
+    parser.add_argument("--zone", metavar="NAME", default="", help="that hours of the day are told in (default: UTC)")
     parser.add_argument("--top", metavar="N", type=_positive, default=20, help="findings that are shown (default: 20)")
-    parser.add_argument("--apply", action="store_true", help="make values live that the history proves to be better")
+    parser.add_argument(
+        "--dependency",
+        dest="dependencies",
+        metavar="NAME=FN,FN",
+        action="append",
+        type=_dependency,
+        help="functions that call the same thing, so that their incidents are told as one; may be repeated",
+    )
+    parser.add_argument(
+        "--every",
+        metavar="6h",
+        type=_span,
+        help="again and again until interrupted, for a service manager; of several processes one does it",
+    )
+    parser.add_argument("--apply", action="store_true", help="roll out values that the history proves to be better")
     parser.add_argument("--reason", metavar="TEXT", default="", help="kept in the history with --apply")
 
 
@@ -230,11 +287,28 @@ def _span(text: str) -> float:
     return int(number) * _UNITS[unit]
 
 
-def _version(text: str) -> int:
+def _dependency(text: str) -> tuple[tuple[str, str], ...]:
+    name, mark, functions = text.partition("=")
+    found = tuple((function.strip(), name) for function in functions.split(",") if function.strip())
+    if not (name and mark and found):
+        raise argparse.ArgumentTypeError(f"a dependency is NAME=FN,FN, such as payments=charge,refund, got {text!r}")
+    return found
+
+
+def _version(text: str) -> int | str:
+    if text in ("last-good", "last_good"):
+        return "last-good"
     try:
         return int(text.removeprefix("v"))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"a version is a number such as 3, got {text!r}") from None
+        raise argparse.ArgumentTypeError(f"a version is a number such as 3, or last-good, got {text!r}") from None
+
+
+def _percent(text: str) -> float:
+    try:
+        return float(text.removesuffix("%"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number in (0, 100], got {text!r}") from None
 
 
 def _rate(text: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +25,7 @@ from poet.settings import person, upkeep_at
 if TYPE_CHECKING:
     from poet.cli.analysis import Analyze
     from poet.cli.experiment_words import Wanted
+    from poet.cli.rollback import Rollback
     from poet.cli.transfer import Export
     from poet.learning.online_learner import Headline
 
@@ -35,9 +36,9 @@ class Asked(NamedTuple):
     """What a command was asked for, beside the function's name."""
 
     now: float  # Unix time [s]
-    learning: str = "on"  # the setting in force for the project
+    learning: Callable[[str], str] = lambda function: "on"  # how far it goes for a function, as settings and flags say
     reason: str = ""
-    to: int | None = None  # version to roll back to; None: the parent of the live one
+    rollback: Rollback | None = None  # how to go back
     values: tuple[str, ...] = ()  # ``name=value``, to pin
     action: str | None = None  # what a roll-out is to do
     export: Export | None = None  # what is to leave
@@ -100,7 +101,7 @@ def status(store: Store, asked: Asked) -> Document:
             _changes(store, record.key),
             _lately(store, record.key, asked.now),
             short=short_name(record, records),
-            learning=asked.learning,
+            learning=asked.learning(record.key.name),
             learned=_learned(store, record),
         )
         for record in records
@@ -127,7 +128,7 @@ def show(store: Store, name: str, asked: Asked) -> Document:
         _lately(store, key, asked.now),
         _newest(store, key, views.LISTED),
         short=short,
-        learning=asked.learning,
+        learning=asked.learning(key.name),
         aliases=store.aliases(key),
         learned=_learned(store, record),
         now=asked.now,
@@ -138,7 +139,7 @@ def explain(store: Store, name: str, asked: Asked) -> Document:
     """Why the live values hold. Raises UnknownFunction, AmbiguousFunction, NotLearned."""
     record, short = _found(store, name)
     standing = store.standing(record.key)
-    return views.explain(record, standing, _picture(store, record, standing), short=short, now=asked.now)
+    return views.explain(record, standing, _picture(store, record, standing, asked.now), short=short, now=asked.now)
 
 
 def _learned(store: Store, record: FunctionRecord) -> Headline | None:
@@ -158,16 +159,16 @@ def _learned(store: Store, record: FunctionRecord) -> Headline | None:
 NO_PICTURE = Explanation(0, None, {}, 0.0, 0.0, {}, None, (), ())
 
 
-def _picture(store: Store, record: FunctionRecord, standing: Standing) -> Explanation:
+def _picture(store: Store, record: FunctionRecord, standing: Standing, now: float) -> Explanation:
     if not record.learner:
         return NO_PICTURE
-    from poet.learners import learner_for  # here, as it may load the maths, which no other command needs
+    from poet.learners import explained, learner_for  # here, as it may load the maths, which no other command needs
 
     try:
         learner = learner_for(record, store.load_learner(record.key))
     except ValueError as error:
         raise NotLearned(f"{record.key.name}: what its learner knew cannot be read ({error})") from error
-    return learner.explain(standing.live)
+    return explained(learner, standing.live, now)
 
 
 def replay(store: Store, name: str, asked: Asked) -> Document:
@@ -183,7 +184,7 @@ def replay(store: Store, name: str, asked: Asked) -> Document:
     values = replays.wanted(given, standing.live, record.space)
     since = 0.0 if asked.since is None else asked.now - asked.since
     try:
-        objective = _picture(store, record, standing).objective  # with the scale that the learner goes by
+        objective = _picture(store, record, standing, asked.now).objective  # with the scale that the learner goes by
     except NotLearned:  # the record is there all the same
         objective = None
     told = replays.of_store(store, record, values, objective, since=since)
@@ -198,14 +199,6 @@ def history(store: Store, name: str, asked: Asked) -> Document:
         record, store.standing(key), store.versions(key), store.history(key), short=short, now=asked.now
     )
     return views.newest(doc, asked.last)
-
-
-def rollback(store: Store, name: str, asked: Asked) -> Document:
-    """Make an older version live. Raises UnknownFunction, AmbiguousFunction, UnknownVersion."""
-    record, short = _found(store, name)
-    before = store.standing(record.key)
-    after = store.rollback(record.key, asked.to, author=person(), reason=asked.reason or f"rolled back {BY_HAND}")
-    return views.steered("rollback", record, before, after, short=short)
 
 
 def pin(store: Store, name: str, asked: Asked) -> Document:

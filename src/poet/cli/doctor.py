@@ -11,7 +11,7 @@ from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from poet.cli import views
+from poet.cli import flags, views
 from poet.cli.views import Document
 from poet.errors import ConfigurationError, StoreError
 from poet.seams import Finding, Store
@@ -59,7 +59,12 @@ def store_findings(settings: Settings, opening: Callable[[Settings], Store], now
         known = len(store.functions())
         said = "no function recorded yet" if not known else f"{known} functions recorded" if known > 1 else "1 function"
         opened = Finding(True, "store", f"{store.url} opens, {said}")
-        return [opened, *store.check(), *views.process_findings(store.processes(), now)]
+        return [
+            opened,
+            *store.check(),
+            *views.process_findings(store.processes(), now),
+            flags.findings(store, settings),
+        ]
     except StoreError as error:
         return [Finding(False, "store", str(error))]
     finally:
@@ -93,7 +98,12 @@ def setting_sources(settings: Settings, environ: Mapping[str, str], store_url: s
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):  # then nothing was taken from it
         table = {}
     sources.update({key.replace("-", "_"): f"[tool.poet] in {pyproject}" for key in table})
-    for name, variable in (("store", "POET_STORE"), ("learning", "POET_LEARNING"), ("tenant", "POET_TENANT")):
+    for name, variable in (
+        ("store", "POET_STORE"),
+        ("learning", "POET_LEARNING"),
+        ("tenant", "POET_TENANT"),
+        ("flags", "POET_FLAGS"),
+    ):
         if environ.get(variable):
             sources[name] = f"environment: {variable}"
     if store_url:

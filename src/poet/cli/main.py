@@ -8,13 +8,13 @@ import sys
 import threading
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from poet.cli import alike, commands, doctor, experiment_words, views
+from poet.cli import alike, commands, doctor, experiment_words, flags, rollback, views
 from poet.cli.arguments import CHANGES, UsageError, command_of, parse
 from poet.cli.commands import Asked
 from poet.cli.views import Document
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 DONE, NEGATIVE, ERROR = 0, 1, 2
 INTERRUPTED = 130  # as a shell reports a program that Ctrl-C ended
 DEMO_PACKAGES = ("httpx", "starlette", "uvicorn")
+ORDERS = ("rollback", "pause", "resume")  # what a host's processes follow while a server's store is away
 PATIENCE = 1.0  # time without a word after which a person wants one [s]
 
 PER_FUNCTION: dict[str, Callable[[Store, str, Asked], Document]] = {
@@ -38,7 +39,6 @@ PER_FUNCTION: dict[str, Callable[[Store, str, Asked], Document]] = {
     "similar": alike.similar,
     "replay": commands.replay,
     "history": commands.history,
-    "rollback": commands.rollback,
     "pin": commands.pin,
     "unpin": commands.unpin,
     "pause": commands.pause,
@@ -97,15 +97,22 @@ def _run(words: Sequence[str], clock: Clock) -> int:
     url: str | None = getattr(asked, "store", None)
     as_json: bool = getattr(asked, "json", False)
     now = clock.wall()
-    with progress(f"poet: still at work on {asked.command} ...", sys.stderr):
+    if asked.command == "analyze" and asked.every is not None:
+        return _every_so_often(asked, Settings.load(store=url) if url else Settings.load(), clock, as_json=as_json)
+    confirm = _confirmed if _asks(asked) else None
+    with nullcontext() if confirm else progress(f"poet: still at work on {asked.command} ...", sys.stderr):
         if asked.command == "doctor":
             doc = doctor.examine(url, _open_to_read, environ=os.environ, start=Path.cwd(), now=now)
         else:
             settings = Settings.load(store=url) if url else Settings.load()
             if asked.command == "import":
                 doc = _take_in(asked, settings, now)
+            elif asked.command == "flags":
+                doc = _flags(asked, settings, now)
             else:
                 told = _asked(asked, settings, now)
+                if asked.command == "rollback":
+                    told = told._replace(rollback=rollback.asked(asked, now, confirm))
                 if told.analyze is not None and told.analyze.tables:
                     from poet.cli import analysis
 
@@ -124,9 +131,7 @@ def _run(words: Sequence[str], clock: Clock) -> int:
 def _asked(words: Namespace, settings: Settings, now: float) -> Asked:
     return Asked(
         now=now,
-        learning=settings.learning,
         reason=getattr(words, "reason", ""),
-        to=getattr(words, "to", None),
         values=tuple(getattr(words, "values", ())),
         action=getattr(words, "action", None),
         keep_executions=settings.keep_executions,
@@ -153,12 +158,39 @@ def _analyze(words: object, now: float) -> Analyze:
         address=getattr(words, "address", None),
         alarms=getattr(words, "false_alarms", 0.01),
         costs=None if (costs := getattr(words, "costs", None)) is None else (costs[0], costs[1], costs[2]),
+        zone=getattr(words, "zone", ""),
         top=getattr(words, "top", 20),
         apply=getattr(words, "apply", False),
         reason=getattr(words, "reason", ""),
+        dependencies=tuple(pair for told in getattr(words, "dependencies", None) or () for pair in told),
+        every=getattr(words, "every", None),
     )
     analysis.check(asked)
     return asked
+
+
+def _every_so_often(words: Namespace, settings: Settings, clock: Clock, *, as_json: bool) -> int:
+    """Analyse again and again; an interrupt ends it."""
+    from poet.cli import analysis
+
+    def ask(asked: Analyze) -> Document:
+        told = _asked(words, settings, asked.now)._replace(analyze=asked)
+        return _ask_store("analyze", asked.function, settings, told)
+
+    def show(doc: Document) -> None:
+        (_print_json if as_json else _print_page)(doc)
+        sys.stdout.flush()
+
+    def say(text: str) -> None:
+        sys.stderr.write(_sayable(f"poet: {printable(text)}\n", sys.stderr))
+        sys.stderr.flush()
+
+    def wait(seconds: float) -> bool:
+        clock.sleep(seconds)
+        return False
+
+    analysis.again_and_again(settings, _analyze(words, clock.wall()), ask, show, say, clock, wait)
+    return DONE
 
 
 def _export(words: object, now: float) -> Export:
@@ -232,33 +264,81 @@ def _ask_store(command: str, function: str | None, settings: Settings, asked: As
     seen = command == "rollout" and not asked.steps
     changes = (command in CHANGES and not seen) or (asked.analyze is not None and asked.analyze.apply)
     changes = changes or (wanted is not None and wanted.changes)
-    store = _open_to_change(settings) if changes else _open_to_read(settings)
+    opened = _open_to_change(settings) if changes else _open_to_read(settings)
+    store = _ordering(opened, settings, asked.now) if opened.away else opened
     try:
-        if command == "status":
-            return commands.status(store, asked)
-        if command == "maintain":
-            return commands.maintain(store, asked)
-        if asked.export is not None:
-            from poet.cli import transfer
-
-            return transfer.export(store, asked.export)
-        if asked.analyze is not None:
-            from poet.cli import analysis
-
-            return analysis.of_store(store, settings, asked.analyze)
-        if wanted is not None:
-            from poet.cli import experiments
-
-            return experiments.act(store, wanted, asked.now)
-        if command == "rollout":
-            from poet.cli import rollouts
-
-            return rollouts.act(store, function, asked)
-        if function is None:
-            return (commands.pause if command == "pause" else commands.resume)(store, None, asked)
-        return PER_FUNCTION[command](store, function, asked)
+        doc = _answer(command, function, store, settings, asked)
+        return {**doc, "ordered": True} if opened.away and command in ORDERS else doc
     finally:
-        store.close()
+        opened.close()
+
+
+def _answer(command: str, function: str | None, store: Store, settings: Settings, asked: Asked) -> Document:
+    if command in ("status", "show"):
+        asked = asked._replace(learning=flags.seen(store, settings, "learn.online"))
+    if command == "status":
+        return commands.status(store, asked)
+    if command == "maintain":
+        return commands.maintain(store, asked)
+    if asked.export is not None:
+        from poet.cli import transfer
+
+        return transfer.export(store, asked.export)
+    if asked.analyze is not None:
+        from poet.cli import analysis
+
+        return analysis.of_store(store, settings, asked.analyze)
+    if asked.experiment is not None:
+        from poet.cli import experiments
+
+        return experiments.act(store, asked.experiment, asked.now)
+    if command == "rollout":
+        from poet.cli import rollouts
+
+        return rollouts.act(store, function, asked)
+    if asked.rollback is not None:
+        return rollback.run(store, asked.rollback)
+    if function is None:
+        return (commands.pause if command == "pause" else commands.resume)(store, None, asked)
+    return PER_FUNCTION[command](store, function, asked)
+
+
+def _ordering(store: Store, settings: Settings, now: float) -> Store:
+    """A server's store that is away: what this host knew last, and orders for its processes."""
+    from poet.app import local_folder
+    from poet.training.orders import Orders, ordering
+
+    host = os.uname().nodename if hasattr(os, "uname") else ""
+    return ordering(store, Orders(local_folder(settings)), now=now, host=host)
+
+
+def _flags(words: object, settings: Settings, now: float) -> Document:
+    path = store_path(settings)
+
+    def there() -> bool:
+        return is_served(settings) or (path is not None and doctor.exists(path))
+
+    def to_read() -> Store:
+        if not there():
+            raise StoreUnavailable(settings.store, "nothing was set in it yet", "poet flags set NAME VALUE makes it")
+        return _open_to_read(settings)
+
+    return flags.run(words, settings, now, there, to_read, lambda: _open_to_change(settings))
+
+
+def _asks(words: object) -> bool:
+    """Whether a person sits there who is to say yes or no."""
+    if getattr(words, "command", None) != "rollback" or getattr(words, "yes", False) or getattr(words, "json", False):
+        return False
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _confirmed(planned: Document) -> bool:
+    _print_page(planned)
+    try:
+        return input("roll back? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def _open_to_read(settings: Settings) -> Store:
@@ -290,6 +370,9 @@ def _print_json(doc: Document) -> None:
 def _print_page(doc: Document) -> None:
     from rich.console import Console  # here: programs that ask for JSON need not load it
 
+    from poet.cli import hand_pages
+    from poet.cli.pages import show_page
+
     console = Console(markup=False, highlight=False, emoji=False)
     with console.capture() as captured:
         if doc["command"] == "experiment":
@@ -297,9 +380,7 @@ def _print_page(doc: Document) -> None:
 
             experiment_pages.show_page(doc, console)
         else:
-            from poet.cli.pages import show_page
-
-            show_page(doc, console)
+            show_page(doc, console, further=hand_pages.PAGES)
     page = "\n".join(line.rstrip() for line in captured.get().splitlines())  # tables fill their last column with blanks
     sys.stdout.write(_sayable(f"{page}\n", sys.stdout))
     sys.stdout.flush()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import tzinfo
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -38,12 +39,26 @@ _LISTENING = (
 )
 _CONVERGED = "yes: further learning is worth less than it costs"
 _NOT_CONVERGED = "not yet, or not any more: what is not known may be worth more than finding it out costs"
-STATE_STYLES = {"learning": "green", "paused": "yellow", "pinned": "cyan", "declared only": "dim", "no calls": "dim"}
+ORDERED = "the store is away: processes on this host follow at once, and the store gets it when it is back"
+STATE_STYLES = {
+    "learning": "green",
+    "paused": "yellow",
+    "off": "yellow",
+    "defaults": "yellow",
+    "pinned": "cyan",
+    "declared only": "dim",
+    "no calls": "dim",
+}
 
 
-def show_page(doc: Document, console: Console, zone: tzinfo | None = None) -> None:
-    """Print the page of a document."""
-    for part in _PAGES[doc["command"]](doc, console.width, zone):
+Page = Callable[[Document, int, tzinfo | None], Iterable[RenderableType]]
+
+
+def show_page(
+    doc: Document, console: Console, zone: tzinfo | None = None, further: Mapping[str, Page] = MappingProxyType({})
+) -> None:
+    """Print the page of a document. further: pages that stand elsewhere, by command; they come first."""
+    for part in (further.get(doc["command"]) or _PAGES[doc["command"]])(doc, console.width, zone):
         console.print(part)
 
 
@@ -483,7 +498,14 @@ def _figure(name: str, x: float) -> str:
 
 # --- analyze ---------------------------------------------------------------------------------------------------------
 
-_KIND_STYLES = {"incident": "red", "change": "yellow", "effect": "green", "cluster": "cyan", "relation": "cyan"}
+_KIND_STYLES = {
+    "incident": "red",
+    "change": "yellow",
+    "effect": "green",
+    "daily": "green",
+    "cluster": "cyan",
+    "relation": "cyan",
+}
 MOST_UNTOLD = 5  # functions of which it is said what could not be found out
 
 
@@ -514,7 +536,8 @@ def _analyze(doc: Document, _: int, zone: tzinfo | None) -> Iterable[RenderableT
     for done in doc["applied"]:
         said = _values(done["values"])
         if done["version"] is not None:
-            yield _say(f"{words.printable(done['function'])}: {said} went live as version {done['version']}", "green")
+            how = "is rolled out" if done["rollout"] else "went live"
+            yield _say(f"{words.printable(done['function'])}: {said} {how} as version {done['version']}", "green")
         else:
             yield _say(
                 f"{words.printable(done['function'])}: {said} left alone: {words.printable(done['left'])}", "yellow"
@@ -632,15 +655,18 @@ def _typed(doc: Document) -> str:
 
 def _next_steps(doc: Document) -> Iterable[str]:
     name, before = _typed(doc), doc["before"]["version"]
-    if not doc["done"]:
+    if not doc["done"] or doc.get("planned"):
         return
     if doc["command"] == "rollback":
         lifted = {name: x for name, x in doc["pinned_before"].items() if name not in doc["pinned"]}
         if lifted:
             yield f"pins lifted, as this version has other values: {_values(lifted)}"
-        yield f"learning is paused: {words.printable(doc['paused'])}"
-        yield f"undo:   poet rollback {name} --to {before}"
-        yield f"resume: poet resume {name}"
+        yield f"learning is paused: {words.printable(doc['paused'])}" if doc["paused"] else "learning goes on"
+        if not doc.get("undone"):
+            yield f"undo:   poet rollback --undo {name}"
+            yield f"or:     poet rollback {name} --to {before}"
+        if doc["paused"]:
+            yield f"resume: poet resume {name}"
     elif doc["command"] == "pin":
         yield f"learning leaves these values alone; poet unpin {name} frees them"
     elif doc["command"] == "unpin":
@@ -649,7 +675,7 @@ def _next_steps(doc: Document) -> Iterable[str]:
         yield f"poet resume {name} lets it learn again"
     if doc["paused"] and doc["command"] in ("pin", "unpin"):
         yield f"learning is still paused: {words.printable(doc['paused'])}; poet resume {name}"
-    yield "running processes take it over by themselves"
+    yield ORDERED if doc.get("ordered") else "running processes take it over by themselves"
 
 
 def _steered_all(doc: Document, width: int, zone: tzinfo | None) -> Iterable[RenderableType]:
@@ -660,6 +686,8 @@ def _steered_all(doc: Document, width: int, zone: tzinfo | None) -> Iterable[Ren
     yield _say(f"{verb} {words.plural(len(done), 'function')}" + (f"; {rest} {idle}" if rest else ""), "bold")
     for part in done:
         yield _indented(_name(part["name"]))
+    if doc.get("ordered"):
+        yield _say(ORDERED, "dim")
     if doc["command"] == "pause":
         yield _say("functions recorded from now on still learn; POET_LEARNING=observe holds all of a process", "dim")
 
@@ -774,7 +802,7 @@ def _one_or_all(doc: Document, width: int, zone: tzinfo | None) -> Iterable[Rend
     return (_steered_all if "functions" in doc else _steered)(doc, width, zone)
 
 
-_PAGES = {
+_PAGES: dict[str, Page] = {
     "status": _status,
     "show": _show,
     "explain": _explain,

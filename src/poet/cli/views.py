@@ -67,7 +67,7 @@ def diff(old: Mapping[str, Value], new: Mapping[str, Value]) -> Diff:
 
 
 def state(record: FunctionRecord, standing: Standing, learning: str) -> str:
-    """One or two words on how a function fares; ``learning`` is the setting in force for the project."""
+    """One or two words on how a function fares; ``learning``: how far it goes, as settings and flags say."""
     if not record.learner:
         return "declared only"
     if standing.paused:
@@ -76,7 +76,7 @@ def state(record: FunctionRecord, standing: Standing, learning: str) -> str:
         return "pinned"
     if not record.calls:
         return "no calls"
-    return {"observe": "observing", "off": "off"}.get(learning, "learning")
+    return {"observe": "observing", "off": "off", "defaults": "defaults"}.get(learning, "learning")
 
 
 def identity(record: FunctionRecord, short: str) -> Document:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, tzinfo
 
 from poet.model.figures import figures
+from poet.model.fixed import base_of
 from poet.model.tunable import Value
 
 TIMES = frozenset({"timeout", "backoff", "hedge_delay", "deadline"})  # parameters that are spans [s]
@@ -164,14 +165,14 @@ def moment(at: float, zone: tzinfo | None = None) -> str:
 def value(name: str, x: Value | None, *, exact: bool = False) -> str:
     """A parameter's value; ``exact`` shows every digit, so that it can be given back.
 
-    >>> value("timeout", 0.84321), value("timeout", 0.84321, exact=True), value("retries", 2), value("model", "small")
-    ('843 ms', '0.84321 s', '2', 'small')
+    >>> value("timeout@08:00-20:00", 0.84321), value("timeout", 0.84321, exact=True), value("model", "small")
+    ('843 ms', '0.84321 s', 'small')
     """
     if x is None:
         return NOTHING
     if isinstance(x, bool | str):
         return printable(str(x))
-    if name in TIMES:
+    if base_of(name) in TIMES:
         return f"{_exact(x)} s" if exact else span(x)
     return _exact(x) if exact or isinstance(x, int) else f"{x:.4g}"
 
@@ -189,7 +190,7 @@ def change(name: str, old: Value | None, new: Value | None, *, exact: bool = Fal
     if old == new:
         return value(name, new, exact=exact)
     before, after = value(name, old, exact=exact), value(name, new, exact=exact)
-    if name in TIMES and before.rpartition(" ")[2] == after.rpartition(" ")[2]:
+    if base_of(name) in TIMES and before.rpartition(" ")[2] == after.rpartition(" ")[2]:
         before = before.rpartition(" ")[0] or before
     return f"{before} → {after}"
 

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from poet.exchange.files import replacing
 from poet.model.execution import Attempt, Execution, Outcome
+from poet.model.phases import at, timed
 from poet.model.tunable import Value
 from poet.seams import FunctionRecord, Store
 
@@ -60,8 +61,10 @@ def rows(store: Store, records: Iterable[FunctionRecord], *, since: float = 0.0)
 
 
 def row_of(record: FunctionRecord, execution: Execution, parameters: Mapping[str, Value] | None) -> Row:
-    """One execution as a row. parameters: of its version."""
+    """One execution as a row. parameters: of its version; what is for some hours only is told by its start."""
     values = dict(execution.values)
+    if parameters is not None and any(map(timed, parameters)):
+        parameters = at(parameters, execution.started)
     if parameters is not None and values:
         parameters = {**parameters, **values}
     made = sum(attempt.outcome is not Outcome.SHED for attempt in execution.attempts)

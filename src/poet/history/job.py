@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from poet.history.sources import Part, StorePart, TablePart, of_store
 from poet.learning.batch.analysis import Found, analyse, together
@@ -36,7 +37,7 @@ def do(task: Task) -> list[Found]:
 def _one(asked: Asked, function: str, read: Read, record: FunctionRecord | None) -> Found:
     if record is not None:
         declared = {name: value for name, value in record.objective.items() if value is not None}
-        asked = replace(asked, objective=Objective(**declared), live=record.declared)
+        asked = replace(asked, objective=Objective(**declared), live=record.declared, space=record.space)
     return analyse(function, read, asked)
 
 
@@ -54,15 +55,28 @@ def parts_of_store(settings: Settings, workers: int, only: Sequence[str] = (), s
     return [StorePart(settings, i, n, tuple(only), since) for i in range(n)]
 
 
-def run(parts: Sequence[Part], engine: Engine, asked: Asked | None = None) -> OptimizationInsights:
-    """All findings of all parts: the same whatever the engine and the number of parts."""
+def run(
+    parts: Sequence[Part],
+    engine: Engine,
+    asked: Asked | None = None,
+    dependencies: Mapping[str, str] = MappingProxyType({}),
+) -> OptimizationInsights:
+    """All findings of all parts: the same whatever the engine and the number of parts.
+
+    dependencies: see ``together``.
+    """
     tasks = [Task(part, asked or Asked()) for part in parts]
-    return together(found for part in engine.map(do, tasks) for found in part)
+    return together((found for part in engine.map(do, tasks) for found in part), dependencies=dependencies)
 
 
 def of_open_store(
-    store: Store, only: Sequence[str] = (), since: float = 0.0, asked: Asked | None = None
+    store: Store,
+    only: Sequence[str] = (),
+    since: float = 0.0,
+    asked: Asked | None = None,
+    dependencies: Mapping[str, str] = MappingProxyType({}),
 ) -> OptimizationInsights:
-    """All findings of a store that is open, in this process."""
+    """All findings of a store that is open, in this process. dependencies: see ``together``."""
     with single():
-        return together(_one(asked or Asked(), *each) for each in of_store(store, tuple(only), since))
+        found = (_one(asked or Asked(), *each) for each in of_store(store, tuple(only), since))
+        return together(found, dependencies=dependencies)

@@ -16,7 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from poet.errors import ConfigurationError, PoetError
+from poet.learning.batch.attempts import Attempts
 from poet.learning.batch.calls import SILENT, TWICE, Coded, Entries, Loose, Read, of_executions, read, unwritten
+from poet.model.execution import Outcome
 from poet.seams import FunctionRecord, Store
 from poet.settings import Settings
 
@@ -122,7 +124,7 @@ _NAMES = "select distinct function || '#' || fingerprint from read_parquet($path
 _ANYTHING = "select * from read_parquet($paths, union_by_name = true) limit 0"
 _CALLS = """
     select function || '#' || fingerprint as named, id, epoch_us(started) as started, seconds, outcome, requests,
-        version, score, draw, error, parameters, context, {propensity} as propensity
+        version, score, draw, error, attempts, parameters, context, {propensity} as propensity
     from read_parquet($paths, union_by_name = true)
     where function || '#' || fingerprint in (select unnest($names)) and (started is null or epoch_us(started) >= $since)
     order by named, started, id
@@ -187,9 +189,30 @@ def _of_table(table: Any) -> Read:
             _ordered(np.where(good, -1, error), errors),
             _entries(table["parameters"], rows),
             _entries(table["context"], rows),
+            _attempts(table["attempts"], outcome, outcomes),
         ),
         left,
     )
+
+
+def _attempts(column: Any, ended: Any, words: list[Any]) -> Attempts:
+    """What became of each attempt, of a column of lists. ended: of each call, its code in ``words``."""
+    pa = _loaded("pyarrow")
+    array = column.combine_chunks()
+    number = np.diff(array.offsets.to_numpy()).astype(np.int64)
+    made = array.flatten()
+    outcome, outcomes = _codes(pa.chunked_array([made.field("outcome")]))
+    told, waited = (_numbers(pa.chunked_array([made.field(name)])) for name in ("seconds", "waited"))
+    hedge = made.field("hedge").fill_null(False).to_numpy(zero_copy_only=False).astype(np.int64)
+    place = np.cumsum(number) - number
+    return Attempts(place, number, _outcomes(ended, words), _outcomes(outcome, outcomes), told, waited, hedge)
+
+
+def _outcomes(codes: Any, words: list[Any]) -> Any:
+    """Codes of words as the numbers of outcomes; a word that nobody knows is an error."""
+    known = {kind.name.lower(): int(kind) for kind in Outcome}
+    numbers = np.array([*(known.get(word, int(Outcome.ERROR)) for word in words), int(Outcome.ERROR)], np.int64)
+    return numbers[codes]
 
 
 def _numbers(column: Any) -> Any:

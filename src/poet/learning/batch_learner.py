@@ -50,7 +50,8 @@ class BatchLearner:
     objective: what calls are worth; None: as everywhere, with a latency cost derived from each function's own answers.
     live: values in force by function's name, for what is suggested. seed: of all that is drawn. alarms: false alarms
     per day that each series of a function may have, > 0; or costs: of a false alarm and of a missed incident, in one
-    unit, and incidents expected per day, from which the rate follows.
+    unit, and incidents expected per day, from which the rate follows. dependencies: what each function calls, by its
+    name, so that incidents of functions which share one are told as one.
     Raises ConfigurationError where one of them is not > 0.
     """
 
@@ -62,7 +63,9 @@ class BatchLearner:
         seed: int = 0,
         alarms: float = 0.01,
         costs: Costs | None = None,
+        dependencies: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        self._dependencies = dependencies
         self._asked = Asked(objective or Objective(), seed=seed, alarms=alarms, costs=costs)
         self._live = live
 
@@ -85,6 +88,7 @@ class BatchLearner:
                     for name, calls in read.items()
                 ],
                 lost,
+                self._dependencies,
             )
 
 

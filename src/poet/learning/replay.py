@@ -19,16 +19,19 @@ import numpy as np
 
 from poet.errors import ConfigurationError, nearest
 from poet.learning import replay_words
-from poet.learning.replay_record import FIRST_ANSWERS, Bools, Record, Used, read
-from poet.learning.replay_walk import Best, Candidate, Dice, Guess, Walked, Worst, walk
+from poet.learning.replay_hours import OracleOf, Plans, plans_of
+from poet.learning.replay_record import FIRST_ANSWERS, Bools, Pools, Record, Used, read
+from poet.learning.replay_walk import Best, Candidate, Dice, Guess, Walked, Worst
 from poet.model.estimate import Estimate
 from poet.model.execution import Execution
+from poet.model.fixed import base_of
 from poet.model.objective import Objective
+from poet.model.phases import at, parted, timed
 from poet.model.replay import FIGURES, Replay
 from poet.model.tunable import Integer, Real, Space, Value
 
 if TYPE_CHECKING:
-    from poet.kernels.online.product_limit import Array
+    from poet.kernels.online.product_limit import Array, Whole
     from poet.model.parameters import ParameterSet
     from poet.seams import FunctionRecord, Store
 
@@ -51,29 +54,32 @@ def wanted(
 ) -> dict[str, Value]:
     """All parameters of a replay: those ``given``, the others as they are ``live``.
 
-    space: hard bounds of the function, lowest and highest. Raises ConfigurationError, with the nearest that
-    is right, where a name is none of a replay's or a value is out of range.
+    What is given for all hours holds at all of them, and ``timeout@08:00-20:00`` at some, see ``model.phases``.
+    space: hard bounds of the function, lowest and highest. Raises ConfigurationError, with the nearest that is right,
+    where a name is none of a replay's or a value is out of range.
     """
     for name in given:
-        if name not in USUAL:
+        if parted(name)[0] not in USUAL:
             raise ConfigurationError(f"a replay has no parameter {name!r}: {nearest(name, USUAL)}")
     checked = BOUNDS.check({name: _of_kind(name, value) for name, value in given.items()})
     for name, value in checked.items():
-        if name in space:
-            low, high = space[name]
+        if base_of(name) in space:
+            low, high = space[base_of(name)]
             Real(low, high).check(name, value)
-    values = {name: live.get(name, usual) for name, usual in USUAL.items()} | checked
+    hours = {name: value for name, value in live.items() if timed(name) and parted(name)[0] in USUAL}
+    values = {name: live.get(name, usual) for name, usual in USUAL.items()}
+    values |= {name: value for name, value in hours.items() if base_of(name) not in checked} | checked
     if checked.get("hedge_delay") and "hedges" not in checked and not values["hedges"]:
         values["hedges"] = 1  # as for the decorator: who says when means that there is one
-    if values["hedges"] and not values["hedge_delay"]:
+    if values["hedges"] and not any(value for name, value in values.items() if base_of(name) == "hedge_delay"):
         raise ConfigurationError("hedges needs hedge_delay: the seconds after which a copy is sent")
-    if not values["hedges"]:
+    if not any(value for name, value in values.items() if base_of(name) == "hedges"):
         values |= {"hedges": 0, "hedge_delay": 0.0}
     return values
 
 
 def _of_kind(name: str, value: object) -> object:
-    whole = isinstance(BOUNDS[name], Integer)
+    whole = isinstance(BOUNDS[base_of(name)], Integer)
     return int(value) if whole and isinstance(value, float) and value.is_integer() else value
 
 
@@ -97,11 +103,14 @@ def of_store(
 
 
 def _used(versions: Mapping[int, ParameterSet]) -> Used:
+    hours = {number for number, version in versions.items() if any(map(timed, version))}
+
     def used(execution: Execution) -> Mapping[str, Value] | None:
         version = versions.get(execution.version)
-        if version is None or not execution.values:
-            return version
-        return {**version, **dict(execution.values)}
+        if version is None:
+            return None
+        said = at(version, execution.started) if execution.version in hours else version
+        return {**said, **dict(execution.values)} if execution.values else said
 
     return used
 
@@ -115,14 +124,9 @@ def replay(
     """
     found = list(islice(executions, MOST + 1))
     older = len(found) > MOST
-    plan = Candidate(
-        float(values["timeout"]),
-        int(values["retries"]),
-        float(values["backoff"]),
-        int(values["hedges"]),
-        float(values["hedge_delay"]),
-    )
-    record = read(found[-MOST:], used, plan.retries + 1, plan.hedges + 1)
+    most = plans_of(values, [each.started for each in found[-MOST:]])
+    record = read(found[-MOST:], used, most.n_attempts, most.n_requests)
+    plans = most if most.whose is None else plans_of(values, record.started)
     scaled = _scaled(objective, record)
     table = record.table
     n = len(table.made)
@@ -148,10 +152,11 @@ def replay(
     if not n:
         return told._replace(sentences=replay_words.sentences(told))
     before = Walked(table.success, table.seconds, table.requests)
-    worst, best = walk(table, plan, Worst()), walk(table, plan, Best(record.quickest))
+    worst = plans.walk(table, lambda plan, rows: Worst())
+    best = plans.walk(table, lambda plan, rows: Best(record.quickest))
     open_ = _apart(worst, best)
     ends = [_figures(each, scaled) for each in (worst, best)]
-    guessed, gains, untold = _guessed(record, plan, worst, open_, scaled, seed)
+    guessed, gains, untold = _guessed(record, plans, worst, open_, scaled, seed)
     told = told._replace(
         recorded=_named(_figures(before, scaled)),
         replayed={name: _estimate(guessed[:, :, i], n) for i, name in enumerate(FIGURES) if name in _known(scaled)},
@@ -206,7 +211,7 @@ def _utilities(walked: Walked, objective: Objective) -> Array:
 
 
 def _guessed(
-    record: Record, plan: Candidate, sure: Walked, open_: Bools, objective: Objective | None, seed: int
+    record: Record, plans: Plans, sure: Walked, open_: Bools, objective: Objective | None, seed: int
 ) -> tuple[Array, Array, float]:
     """Figures by draw, (DRAWS, 2, n_figures), gains of utility, (DRAWS, 2), and the share of calls that is untold.
 
@@ -220,20 +225,28 @@ def _guessed(
     worth_before: Array = np.zeros(n) if objective is None else _utilities(before, objective)
     figures, gains, untold = np.empty((DRAWS, 2, len(FIGURES))), np.zeros((DRAWS, 2)), 0.0
     rng = np.random.default_rng([seed, n])
+    mine = plans.part(rows)
     for draw in range(DRAWS):
         weights: Array = np.bincount(rng.integers(n, size=n), minlength=n).astype(np.float64)
-        dice = Dice(rng, len(rows), plan.retries + 1, plan.hedges + 1)
-        ends = [
-            walk(part, plan, Guess(record.pools, weights, dice, plan, hopeful=hopeful)) for hopeful in (False, True)
-        ]
-        for i, mine in enumerate(ends):
-            whole = sure.with_rows(rows, mine)
+        dice = Dice(rng, len(rows), plans.n_attempts, plans.n_requests)
+        ends = [mine.walk(part, guessing(record.pools, weights, dice, hopeful=hopeful)) for hopeful in (False, True)]
+        for i, each in enumerate(ends):
+            whole = sure.with_rows(rows, each)
             figures[draw, i] = _figures(whole, objective)
             if objective is not None:
                 # no matrix product: on a busy machine its threads wait for each other longer than they work
                 gains[draw, i] = (weights * (_utilities(whole, objective) - worth_before)).mean()
         untold += float(_apart(*ends).sum()) / n / DRAWS
     return figures, gains, untold
+
+
+def guessing(pools: Pools, weights: Array, dice: Dice, *, hopeful: bool) -> OracleOf:
+    """What guesses with these dice, by plan."""
+
+    def oracle(plan: Candidate, rows: Whole | None) -> Guess:
+        return Guess(pools, weights, dice if rows is None else dice.part(rows), plan, hopeful=hopeful)
+
+    return oracle
 
 
 def _estimate(draws: Array, n: int) -> Estimate:

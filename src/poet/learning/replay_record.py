@@ -212,20 +212,30 @@ class Record(NamedTuple):
     answers: tuple[float, ...]  # the first ones [s]
     first: float  # start of the oldest call, Unix time [s]; 0: there is none
     last: float  # and of the newest
+    started: Array  # (n,) of each call, Unix time [s]
 
 
 FIRST_ANSWERS = 20  # that a scale of latency is taken from
 
 
-def read(executions: Iterable[Execution], used: Used, n_attempts: int, n_requests: int) -> Record:
-    """The record of calls, oldest first. n_attempts, n_requests: of them that a replay may need, >= 1."""
+def read(
+    executions: Iterable[Execution],
+    used: Used,
+    n_attempts: int,
+    n_requests: int,
+    epoch: Callable[[Execution], int] | None = None,
+) -> Record:
+    """The record of calls, oldest first. n_attempts, n_requests: of them that a replay may need, >= 1.
+
+    epoch: in which part of the record a call is, >= 0; None: as many calls in each, one after the other.
+    """
     found: list[Execution] = []
     kept: list[list[Group]] = []
     pools = _Pools()
     left_out = {"shed": 0, "cancelled": 0, "unknown": 0}
     for execution in executions:
         made = groups(execution.attempts)
-        why = _left_out(execution, made)
+        why = unusable(execution, made)
         if why:
             left_out[why] += 1
             continue
@@ -236,7 +246,10 @@ def read(executions: Iterable[Execution], used: Used, n_attempts: int, n_request
     n_requests = min(n_requests, 1 + max((len(group.copies) for made in kept for group in made), default=0))
     epochs = min(max(len(found) // EPOCH, 1), EPOCHS)
     rows = [
-        (*_row(each, made, used(each), n_attempts, n_requests), epochs * i // len(found))
+        (
+            *_row(each, made, used(each), n_attempts, n_requests),
+            epochs * i // len(found) if epoch is None else epoch(each),
+        )
         for i, (each, made) in enumerate(zip(found, kept, strict=True))
     ]
     table = Table.of(rows, n_attempts, n_requests)
@@ -252,10 +265,12 @@ def read(executions: Iterable[Execution], used: Used, n_attempts: int, n_request
         tuple(answers[:FIRST_ANSWERS]),
         min((execution.started for execution in found), default=0.0),
         max((execution.started for execution in found), default=0.0),
+        np.array([execution.started for execution in found], np.float64),
     )
 
 
-def _left_out(execution: Execution, made: Sequence[Group]) -> str:
+def unusable(execution: Execution, made: Sequence[Group]) -> str:
+    """Why a call of these attempts tells a replay nothing; empty: it does."""
     if execution.outcome is Outcome.SHED:
         return "shed"
     if execution.outcome is Outcome.CANCELLED:

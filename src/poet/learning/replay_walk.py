@@ -323,6 +323,12 @@ class Dice:
         self._requests = rng.random((n_attempts, n_requests, n))
         self._pauses = rng.random((n_attempts, n))
 
+    def part(self, rows: Whole) -> Dice:
+        """The luck of some of the calls."""
+        found = object.__new__(Dice)
+        found._requests, found._pauses = self._requests[:, :, rows], self._pauses[:, rows]
+        return found
+
     def of(self, missed: Missed) -> Array:
         """In [0, 1): (m,)."""
         found: Array = self._requests[missed.number, missed.copy, missed.rows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from poet.model.estimate import Estimate
+from poet.model.phases import parted, timed
 from poet.model.replay import Replay
 from poet.model.tunable import Value
 
@@ -33,6 +34,9 @@ def named(values: Mapping[str, Value]) -> str:
     said = [f"timeout {values['timeout']:.4g} s", f"retries {values['retries']}", f"backoff {values['backoff']:.4g} s"]
     if values["hedges"]:
         said.append(f"hedges {values['hedges']} after {values['hedge_delay']:.4g} s")
+    for name in sorted(filter(timed, values)):
+        rest, phases = parted(name)
+        said.append(f"{rest} {values[name]} from {' and '.join(map(str, phases))}")
     return ", ".join(said)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import json
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from poet.model.function import FunctionKey
 
@@ -27,3 +29,30 @@ class Document(NamedTuple):
     open: bool = True  # False: it is over, and kept for its history
     revision: int = 0  # of what it replaces, or as it was read; 0: there is none yet
     at: float = 0.0  # when it was kept, Unix time [s]
+
+
+def closed(documents: Iterable[Document], *, by: str, why: str, at: float) -> list[Document]:
+    """What is open of these, over: all that they say, and under ``"ended"`` who ended them, why and when [Unix s].
+
+    To be kept beside the change that ends them, as ``Standing.steering`` tells which these are. One whose text has no
+    room for it, or is no object, keeps its text.
+
+    >>> (over,) = closed([Document("rollout", "r", '{"phase": "canary"}', revision=3)], by="ann", why="harm", at=1.0)
+    >>> over.open, over.revision, over.body
+    (False, 3, '{"phase": "canary", "ended": {"by": "ann", "why": "harm", "at": 1.0}}')
+    """
+    return [each._replace(open=False, body=_ended(each.body, by, why, at)) for each in documents if each.open]
+
+
+def _ended(body: str, by: str, why: str, at: float) -> str:
+    try:
+        told: Any = json.loads(body)
+    except ValueError:
+        return body
+    if not isinstance(told, dict):
+        return body
+    for said in (why, why[:200], ""):
+        text = json.dumps({**told, "ended": {"by": by[:200], "why": said, "at": at}}, ensure_ascii=body.isascii())
+        if len(text.encode("utf-8", "surrogatepass")) <= LONGEST_BODY:
+            return text
+    return body

@@ -285,6 +285,9 @@ class Experiment:
         """As it was kept. Raises ValueError where it cannot be read."""
         try:
             told = json.loads(document.body)
+            if isinstance(told["ended"], Mapping):  # by whoever rolled back: as ``model.document.closed`` tells
+                by, why, at = (told["ended"][name] for name in ("by", "why", "at"))
+                told |= {"phase": "ended", "ended": at, "why": f"{why} ({by})", "verdict": "stopped"}
             return cls(
                 **{name: told[name] for name in _PLAIN},
                 arms=tuple(Strategy(**{**arm, "versions": tuple(arm["versions"])}) for arm in told["arms"]),

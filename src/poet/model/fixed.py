@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from poet.model.contexts import MARK, conditions, named, parts
+from poet.model.phases import checked, parted
 
 V = TypeVar("V")
 
@@ -20,18 +21,20 @@ def base_of(name: str) -> str:
 
 
 def spelt(name: str) -> str:
-    """``name`` as learning would write it: the features of its cell in order.
+    """``name`` as learning would write it: the features of its cell in order, and then its phases.
 
-    Raises ConfigurationError where what follows the ``@`` is no cell.
+    Raises ConfigurationError where what follows the ``@`` is neither.
 
-    >>> spelt("timeout@vip=True,region=eu"), spelt("timeout")
-    ('timeout@region=eu,vip=True', 'timeout')
+    >>> spelt("timeout@vip=True,region=eu"), spelt("timeout"), spelt("timeout@8:00-20:00")
+    ('timeout@region=eu,vip=True', 'timeout', 'timeout@08:00-20:00')
     """
     if MARK not in name:
         return name
-    base, cell = parts(name)
-    rule = sorted(conditions(cell), key=lambda condition: condition.feature)
-    return named(base, ",".join(map(str, rule)))
+    checked(name)
+    rest, phases = parted(name)
+    base, cell = parts(rest)
+    rule = [] if phases and not cell else sorted(conditions(cell), key=lambda condition: condition.feature)
+    return named(base, ",".join(map(str, (*rule, *sorted(phases)))))
 
 
 def held(values: Mapping[str, V], fixed: Mapping[str, V]) -> dict[str, V]:

@@ -9,10 +9,20 @@ from typing import Literal, NamedTuple
 from poet.model.estimate import Estimate
 from poet.model.tunable import Value
 
-Kind = Literal["change", "trend", "season", "forecast", "incident", "cluster", "relation", "effect"]
-KINDS: tuple[Kind, ...] = ("incident", "change", "effect", "cluster", "relation", "trend", "forecast", "season")
+Kind = Literal["change", "trend", "season", "forecast", "incident", "cluster", "relation", "effect", "daily"]
+KINDS: tuple[Kind, ...] = (
+    "incident",
+    "change",
+    "effect",
+    "daily",
+    "cluster",
+    "relation",
+    "trend",
+    "forecast",
+    "season",
+)
 """What findings are of. ``relation``: parameters and results go together, which need not be cause and effect;
-``effect``: they do where values were dealt out by lot."""
+``effect``: they do where values were dealt out by lot; ``daily``: values pay that follow the day."""
 
 
 class Proposal(NamedTuple):
@@ -31,7 +41,7 @@ class Insight:
     effect: its size in ``unit`` with an interval. calls: executions that it rests on. since, until: the span of time
     that it is about, Unix times [s]. sentence: the finding, for people; action: what to do about it. worth: what is at
     stake [utility per 1000 calls], >= 0; findings are ranked by it. picture: lines of text. facts: further figures, by
-    name.
+    name. also: the other functions that it is about, by their full names, where there are several.
     """
 
     function: str
@@ -48,6 +58,7 @@ class Insight:
     picture: tuple[str, ...] = ()
     proposal: Proposal | None = None
     facts: Mapping[str, float | str] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return "\n".join((f"{self.function}: {self.sentence}", *self.picture, self.action))
@@ -84,7 +95,7 @@ class OptimizationInsights:
 
     def of(self, function: str) -> tuple[Insight, ...]:
         """Those about one function, by its full name."""
-        return tuple(each for each in self.insights if each.function == function)
+        return tuple(each for each in self.insights if each.function == function or function in each.also)
 
 
 def ranked(insights: Iterator[Insight] | tuple[Insight, ...] | list[Insight]) -> tuple[Insight, ...]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from poet.errors import ConfigurationError
 from poet.model.document import Document
 from poet.model.function import FunctionKey
-from poet.model.parameters import Origin, ParameterSet, Standing
+from poet.model.parameters import ParameterSet, Standing
 from poet.model.rollout import KIND, Phase, Rollout, RolloutPolicy
 from poet.model.tunable import Value
 from poet.seams import Store
@@ -32,29 +31,36 @@ def propose(
     reason: str,
     now: float,
     policy: RolloutPolicy | None = None,
-    origin: Origin = "manual",
-    **evidence: Any,
 ) -> Standing:
-    """Begin to roll out the live values changed to ``values``, which must be within bounds.
+    """Begin to roll out the live values changed to ``values``, which must be within bounds. now: Unix time [s].
 
-    evidence: more arguments of the new version. Raises ConfigurationError where nothing would change, or another one is
-    open; StaleParameters, UnknownFunction.
+    Raises ConfigurationError where nothing would change, or another one is open; StaleParameters, UnknownFunction.
     """
     standing = store.standing(key)
-    refuse_second(standing, key)
     live = standing.live
     draft = ParameterSet(
-        values_={**live, **values},
-        parent=live.version,
-        origin=origin,
-        author=author,
-        reason=reason,
-        created=now,
-        **evidence,
+        values_={**live, **values}, parent=live.version, origin="manual", author=author, reason=reason, created=now
     )
     if dict(draft) == dict(live):
         raise ConfigurationError(f"{key.name} has these values already: {_listed(values)}")
-    begun = begin(live, draft, policy or RolloutPolicy(), now)
+    return roll_out(store, key, standing, draft, now=now, policy=policy)
+
+
+def roll_out(
+    store: Store,
+    key: FunctionKey,
+    standing: Standing,
+    draft: ParameterSet,
+    *,
+    now: float,
+    policy: RolloutPolicy | None = None,
+) -> Standing:
+    """Begin to roll out ``draft``, made from this ``standing``. policy: None: the usual one. now: Unix time [s].
+
+    Raises ConfigurationError where another one is open; StaleParameters, UnknownFunction.
+    """
+    refuse_second(standing, key)
+    begun = begin(standing.live, draft, policy or RolloutPolicy(), now)
     return store.publish(key, draft, expected=standing.generation, alias="canary", beside=[begun.document(key)])
 
 
@@ -96,11 +102,15 @@ def hold(store: Store, key: FunctionKey, *, author: str, reason: str, now: float
 
 
 def go_on(store: Store, key: FunctionKey, *, author: str, reason: str, now: float) -> Standing:
-    """It goes on where it was paused, its guards with what they had seen. Raises ConfigurationError: it is not."""
+    """It goes on where it was paused, its guards with what they had seen; what was only proposed becomes the canary.
+
+    Raises ConfigurationError where it is neither.
+    """
     _, rollout, document = _found(store, key)
-    if not rollout.paused:
+    if not rollout.paused and rollout.phase != "proposed":
         raise ConfigurationError(f"the roll-out of {key.name} is not paused")
-    after = rollout.noted(now, "goes on", f"{reason} ({author})", paused="", verdict="undecided")
+    phase: Phase = "canary" if rollout.phase == "proposed" else rollout.phase
+    after = rollout.noted(now, "goes on", f"{reason} ({author})", paused="", phase=phase, verdict="undecided")
     store.keep(after.document(key, document.revision))
     return store.standing(key)
 

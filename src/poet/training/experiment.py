@@ -110,8 +110,8 @@ class ExperimentTrial:
         standing, experiment = self._trainee.standing, self.experiment
         if experiment.phase != "running":
             return experiment.why or experiment.phase
-        if not self._trainer.applies:
-            return "learning only observes"
+        if not self._trainer.applied(self._trainee):
+            return "learning is not on, as the settings or the flag learn.online say"
         arms = {experiment.arms[place].name: self._parameters(place) for place in experiment.running}
         return not_now(standing, arms)
 

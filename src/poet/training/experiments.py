@@ -277,11 +277,11 @@ def waiting(store: Store, function: FunctionKey, experiment: Experiment) -> str:
 
 def told(store: Store, function: FunctionKey, experiment: Experiment) -> Experiment:
     """The same with what is known now, in words and figures; as it was found, where it has ended."""
-    if experiment.over:
+    if experiment.over and experiment.figures:
         return experiment
     evidence = evidence_of(store, function, experiment)
     reading = read(experiment, evidence)
-    said = sentence(experiment, reading) if experiment.phase == "running" else experiment.sentence
+    said = experiment.sentence if experiment.phase == "held" else sentence(experiment, reading)
     return replace(experiment, sentence=said, figures=facts(experiment, evidence, reading))
 
 

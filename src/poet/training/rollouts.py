@@ -14,6 +14,7 @@ from typing import Any
 
 from poet.errors import StaleParameters, StoreError
 from poet.model.document import Document
+from poet.model.estimate import Estimate
 from poet.model.event import Kind
 from poet.model.execution import Execution
 from poet.model.objective import Objective
@@ -24,6 +25,7 @@ from poet.training.guard import Guard, Judgement
 from poet.training.trainee import Trainee
 from poet.training.trainer import Trainer
 
+RENEWED = 100  # calls after which what waits for a person is replaced by what is better still
 BAKED = 0.2  # share of the bake after which something better may begin
 SOONER = 0.5  # share of a step's calls that will do where the new version is plainly better
 EVIDENCE = "evidence"  # kind of the documents in which each process tells what its guard has seen
@@ -32,6 +34,15 @@ Tell = Callable[[Kind, Trainee, str], None]  # what has happened, to which funct
 
 def silent(kind: Kind, trainee: Trainee, detail: str) -> None:
     """Nobody wants to know."""
+
+
+Paper = Callable[[Trainee, ParameterSet, float], Estimate | None]
+"""By the calls recorded since a moment [Unix s], what a version would have gained per call; None: nobody can tell."""
+
+
+def unread(trainee: Trainee, version: ParameterSet, since: float) -> Estimate | None:
+    """Nobody can tell."""
+    return None
 
 
 class RolloutTrial:
@@ -46,15 +57,18 @@ class RolloutTrial:
         tell: Tell = silent,
         automatic: Callable[[], bool] = lambda: True,
         ended: Callable[[Rollout], None] = lambda rollout: None,
+        paper: Paper = unread,
     ) -> None:
         """revision: of the document that keeps it; 0: the store is away, and nobody else knows of it.
 
         tell: of what has happened. automatic: whether it may go on to all calls without a person.
         ended: told of one that only this process knows of, and that was taken back.
+        paper: what the recorded calls say of it before any call gets it.
         """
         self.rollout = rollout
         self._trainer, self._trainee, self._tell = trainer, trainee, tell
-        self._revision, self._automatic, self._ended = revision, automatic, ended
+        self._revision, self._automatic, self._ended, self._paper = revision, automatic, ended, paper
+        self._heard = 0  # calls since it was proposed, or since this process knows of it
         self._before: ParameterSet | None = None  # the version that calls had until the bake
         self._guard = Guard(rollout, _objective(trainee))
         self._others: dict[str, Guard] = {}  # what other processes have seen, by writer
@@ -77,6 +91,7 @@ class RolloutTrial:
 
     def heard(self, executions: Sequence[Execution]) -> None:
         """Take note, and go on or back where it is time."""
+        self._heard += len(executions)
         self._guard.add(executions)
         self._decide()
 
@@ -91,6 +106,11 @@ class RolloutTrial:
         What is urgent ends either.
         """
         rollout, stage = self.rollout, self.rollout.stage
+        if rollout.phase == "proposed":
+            canary = self._trainee.standing.canary
+            if canary is not None and dict(canary) != {**canary, **suggestion.values} and self._heard >= RENEWED:
+                self.withdraw("there is a newer one")
+            return self._trainee.trial is self
         if stage is None or rollout.paused or self._trainee.standing.paused or self._unsaid is not None:
             return True
         pooled = self._pooled()
@@ -128,6 +148,7 @@ class RolloutTrial:
                     self._others[writer] = Guard.of(self.rollout, _objective(self._trainee), json.loads(document.body))
                 except (ValueError, KeyError, TypeError) as error:
                     trainer.faults.add(f"what {writer} has seen of a roll-out cannot be read", error)
+        self._on_paper()
         self._decide()
 
     # ------------------------------------------------------------ what is known
@@ -162,6 +183,29 @@ class RolloutTrial:
         return self._before
 
     # ------------------------------------------------------------ what is done
+
+    def _on_paper(self) -> None:
+        """Where it was only proposed so far: try it on the recorded calls, and begin, or take it back."""
+        rollout, canary = self.rollout, self._trainee.standing.canary
+        if rollout.phase != "proposed" or rollout.paused or canary is None or self._heard < rollout.policy.shadow:
+            return
+        why = "proposed"
+        if rollout.policy.shadow:
+            gain = self._paper(self._trainee, canary, rollout.begun)
+            if gain is None:
+                why = "the recorded calls cannot tell what it would have made of them"
+            else:
+                why = f"on paper it gains {gain.value:+.3g} per call [{gain.low:.3g}, {gain.high:.3g}]"
+                if gain.high < 0:
+                    self._back(
+                        rollout.noted(
+                            self._now(), "rolled back", why, phase="rolled back", verdict="harm", sentence=why
+                        ),
+                        why,
+                    )
+                    return
+        if self._automatic() and not self._trainee.standing.paused:
+            self._move("canary", why, {})
 
     def _decide(self) -> None:
         rollout = self.rollout

@@ -16,6 +16,7 @@ from poet.model.execution import Execution, Feedback, Outcome, Record, from_reco
 from poet.model.fixed import held
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
+from poet.model.phases import going_on, timed
 from poet.model.rollout import RolloutPolicy
 from poet.model.tunable import Value
 from poet.seams import FunctionRecord, Learner, Lot, Probe
@@ -338,7 +339,8 @@ class Trainee(Inbox):
     def with_pins(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """The live values, changed to ``values`` where nothing is pinned, for all contexts or for some.
 
-        What holds for some contexts only and is not named in ``values`` has gone.
+        What holds for some contexts only and is not named in ``values`` has gone; for some hours, see ``going_on``.
         """
         live = {name: value for name, value in self.standing.live.items() if MARK not in name}
-        return held({**live, **values}, self.standing.pinned)
+        phases = going_on(self.standing.live, values)
+        return held({**live, **{n: x for n, x in values.items() if not timed(n)}, **phases}, self.standing.pinned)

@@ -5,17 +5,24 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from poet.errors import StaleParameters, StoreAway, StoreError, UnknownFunction
 from poet.kernels.pieces import in_pieces
 from poet.model.execution import Execution
+from poet.model.fixed import held
+from poet.model.flag import DEFAULTS, OFF, ON
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet, Standing
+from poet.model.phases import timed
 from poet.model.policy import without
 from poet.seams import Clock, Learner, Probe, ProcessReport, Reminded, Store, Suggestion, Upkeep
 from poet.settings import Settings, upkeep_at
+from poet.training.flags import Flags
 from poet.training.late import Pair
+from poet.training.orders import Orders
+from poet.training.phased import Phased
 from poet.training.rest import Rest
 from poet.training.trainee import Trainee
 from poet.training.trial import Teaching, Trial
@@ -27,6 +34,7 @@ NEWS = 0.02  # what was seen goes to the others when it is this share of all tha
 NEWS_AFTER = 15.0  # ... or after this time [s]
 EXCHANGE_REST = 0.25  # where others learn, too, a look waits so long for what they know [s]
 PIECE = 0.3e-3  # of learning, after which other threads are given the interpreter [s]
+REMEMBERED = 20  # functions whose versions this host takes note of with one storing, where a server keeps the store
 UPKEEP_EVERY = 3600.0  # time from one upkeep of the store to the next [s]
 UPKEEP_AFTER = 0.3  # share of that time until the first one
 
@@ -108,8 +116,9 @@ class Trainer:
         heard: Callable[[str, str, Sequence[Execution]], None] = lambda function, dependency, executions: None,
         trials: Tried | None = None,
         errand: Callable[[Trainer], None] | None = None,
+        folder: Path | None = None,
     ) -> None:
-        """report: how this process fares.
+        """report: how this process fares. folder: where this host keeps what it knows of a server's store.
 
         heard: tells who listens of finished calls of a function, by its name, of a dependency.
         trials: takes care of roll-outs and experiments; None: what is learned is live at once.
@@ -122,12 +131,15 @@ class Trainer:
         self._trials = trials
         self._errand = errand
         self.faults = Faults()
+        self.flags = Flags(settings, clock, self.faults.add, host=report().host, folder=folder)
+        self.orders = None if folder is None else Orders(folder, self.faults.add)
         self.trainees: dict[FunctionKey, Trainee] = {}
         self.turn = threading.RLock()
         self._report = report
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
+        self._phased = Phased()
         self._generation = -1
         self._stored = clock.now()
         self._hinted = True  # something may have changed in the store
@@ -152,6 +164,12 @@ class Trainer:
         """From now on ``trainee`` is trained. Its parameters are delivered at once."""
         with self.turn:
             self.trainees[trainee.key] = trainee
+            if self._generation < 0:  # the first one: learn what the rows of flags say
+                self._flags_kept()
+            for order in () if self.orders is None else self.orders.waiting():
+                if order.function == trainee.key:
+                    trainee.standing = order.applied(trainee.standing)
+            self._remember(trainee.key)
             self._try_out(trainee)
             self.deliver(trainee)
 
@@ -197,6 +215,10 @@ class Trainer:
             epoch = self.clock.wall() - self.clock.now()
             writer = self.writer
             self._follow(now=last)
+            if self.flags.refresh():
+                self._flags_changed()
+            for key in self._phased.turned(self.clock.wall()):
+                self.deliver(self.trainees[key])
             now = self.clock.now()
             storing = last or now - self._stored >= self.settings.store_interval
             # One function after the other, so that the executions of no more than one take room at a time.
@@ -207,6 +229,9 @@ class Trainer:
             if storing:
                 self._stored = now
                 self._guarded("store", lambda: self.store.report(self._report()))
+                orders = self.orders
+                if orders is not None and not self.store.away:
+                    self._guarded("store", lambda: orders.keep(self.store, REMEMBERED))
 
     def maintain(self) -> Upkeep | None:
         """Keep the store in order: retention, compaction, late scores. None where it cannot be done now."""
@@ -221,6 +246,7 @@ class Trainer:
             if trainee is not None:
                 trainee.standing = standing
                 trainee.draft = False
+                self._remember(key)
                 self._try_out(trainee)
                 self.deliver(trainee)
 
@@ -233,6 +259,53 @@ class Trainer:
         trials, trial = self._trials, trainee.trial
         if trials is not None and (trial is not None or trainee.standing.steering):
             trainee.trial = self._guarded("trial", lambda: trials.take_up(self, trainee, trial))
+
+    def applied(self, trainee: Trainee) -> bool:
+        """Whether what is learned of the function is published and tried, as settings and flags say."""
+        return self.applies and self._phase(trainee) == ON
+
+    def _phase(self, trainee: Trainee) -> str:
+        return self.flags.value("learn.online", trainee.key.name)
+
+    def _pupil(self, trainee: Trainee) -> Learner | None:
+        """The learner, where there is one and it may learn now."""
+        return None if self._phase(trainee) in (OFF, DEFAULTS) else trainee.learner
+
+    def _declared(self, trainee: Trainee) -> ParameterSet:
+        """What calls use where the flag says so: what was declared, and what a person pinned."""
+        values = held(trainee.subject.record.declared, trainee.standing.pinned)
+        return ParameterSet(values_=values, reason="the flag learn.online says so", author="poet")
+
+    def _obey(self) -> None:
+        """Follow what was ordered on this host while the store was away, and let the store have it once it is back."""
+        orders = self.orders
+        if orders is not None:
+            self._guarded("store", lambda: orders.obey(self.store, self._standing, self._ordered))
+
+    def _ordered(self, key: FunctionKey, standing: Standing) -> None:
+        trainee = self.trainees.get(key)
+        if trainee is not None:
+            trainee.trial = None  # also one that only this process knows of
+            self.adopt(key, standing)
+
+    def _standing(self, key: FunctionKey) -> Standing | None:
+        trainee = self.trainees.get(key)
+        return None if trainee is None else trainee.standing
+
+    def _remember(self, key: FunctionKey) -> None:
+        """Let this host have the function's versions, to go back to while the store is away."""
+        if self.orders is not None:
+            self.orders.remember(key)
+
+    def _flags_kept(self) -> None:
+        """Take over what the store says of flags."""
+        if self._guarded("store", lambda: self.flags.read(self.store)):
+            self._flags_changed()
+
+    def _flags_changed(self) -> None:
+        """Calls get what flags say now."""
+        for trainee in list(self.trainees.values()):
+            self.deliver(trainee)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -268,7 +341,7 @@ class Trainer:
         pairs = [] if trainee.late is None else trainee.late.joined()
         if not (executions or pairs):
             return
-        learner = trainee.learner
+        learner = self._pupil(trainee)
         if learner is None:
             self._rescore(trainee, pairs)
             return
@@ -305,7 +378,7 @@ class Trainer:
             self._guarded("trial", lambda: trial.rescored(all_after, all_before))
             if isinstance(trial, Teaching):
                 pairs = [pair for pair in pairs if not trial.teaches(pair.after)]
-        learner = trainee.learner
+        learner = self._pupil(trainee)
         if not pairs or learner is None:
             return
         after, before = [pair.after for pair in pairs], [pair.before for pair in pairs]
@@ -331,7 +404,7 @@ class Trainer:
 
     def _look(self, trainee: Trainee, learner: Learner, *, now: bool) -> None:
         """Take up what the learner suggests, where it should look at what it knows."""
-        if not self.applies or trainee.standing.paused or not self._may_look(trainee, learner, now=now):
+        if not self.applied(trainee) or trainee.standing.paused or not self._may_look(trainee, learner, now=now):
             return
         urgent = self._guarded("learning", learner.due) == 2
         suggestion = self._learn(lambda: learner.suggest(trainee.standing.live))
@@ -363,12 +436,16 @@ class Trainer:
             return
         live = trainee.standing.live
         values = trainee.with_pins(suggestion.values)
-        held = [f"{name} {values[name]}" for name in suggestion.values if values.get(name) != suggestion.values[name]]
+        said = suggestion.values
+        held = [f"{name} {values[name]}" for name in said if name in values and values[name] != said[name]]
+        gone = [name for name in live if timed(name) and name not in values]
         draft = ParameterSet(
             values_=values,
             parent=live.version,
             origin="learned",
-            reason=suggestion.reason + (f"; as pinned: {', '.join(held)}" if held else ""),
+            reason=suggestion.reason
+            + (f"; as pinned: {', '.join(held)}" if held else "")
+            + (f"; of other times than now: {', '.join(gone)}" if gone else ""),
             author="poet",
             estimates=suggestion.estimates,
             evidence=suggestion.evidence,
@@ -392,15 +469,20 @@ class Trainer:
     def deliver(self, trainee: Trainee) -> None:
         """Hand down what holds for the function now."""
         standing = trainee.standing
+        if self._phase(trainee) == DEFAULTS:
+            standing = standing._replace(live=self._declared(trainee))
         probe: Probe | None = None
-        if self.applies and not standing.paused:
+        if self.applied(trainee) and not standing.paused:
             learner = trainee.learner
             if learner is not None:
                 probe = self._guarded("learning", lambda: _probe(learner, standing.live))
         if probe is not None and probe.policy is not None and standing.pinned:
             probe = probe._replace(policy=without(probe.policy, frozenset(standing.pinned)))
         trial, given = trainee.trial, probe or Probe()
-        lot = None if trial is None else self._guarded("trial", lambda: trial.lot(given))
+        lot = None
+        if trial is not None and self._phase(trainee) not in (OFF, DEFAULTS):
+            lot = self._guarded("trial", lambda: trial.lot(given))
+        self._phased.handed_down(trainee.key, standing.live, self.clock.wall())
         self._guarded("delivery", lambda: trainee.subject.deliver(standing.live, given, lot))
 
     def _store(self, trainee: Trainee, *, last: bool) -> None:
@@ -417,7 +499,7 @@ class Trainer:
             pairs = self._save(trainee, last=last)
             if pairs:
                 self._rescore(trainee, pairs)
-            learner = trainee.learner if pairs else None
+            learner = self._pupil(trainee) if pairs else None
             if learner is not None:
                 self._look(trainee, learner, now=last)
             self._exchange(trainee, now=last)
@@ -438,9 +520,9 @@ class Trainer:
 
         Gives what scores were said of executions that only the store has. last: all executions so far have come in.
         """
-        if trainee.draft:
+        live = trainee.standing.live
+        if trainee.draft and (live.origin != "learned" or self.applied(trainee)):
             trainee.draft = False
-            live = trainee.standing.live
             try:
                 standing = self.store.publish(trainee.key, live, expected=trainee.standing.generation)
             except StaleParameters:
@@ -545,6 +627,7 @@ class Trainer:
 
     def _follow(self, *, now: bool = False) -> None:
         """Take over what others have changed in the store; ``now``: whether or not it is time to ask."""
+        self._obey()
         moment = self.clock.now()
         if not (self._hinted or now or moment - self._asked >= self._back_stop):
             return
@@ -556,6 +639,8 @@ class Trainer:
         generation, changed = answer
         if generation < self._generation:  # another store in place of the one before
             changed = list(self.trainees)
+        if generation != self._generation:
+            self._flags_kept()
         self._generation = generation
         for key in changed:
             if key in self.trainees:
@@ -563,6 +648,8 @@ class Trainer:
 
     def reload(self, key: FunctionKey) -> None:
         """Take over what holds for a function now, where it is not what is known."""
+        if self.orders is not None and key in self.orders.pending:
+            return  # what was ordered holds, until the store has it
         standing = self._guarded("store", lambda: self.store.standing(key))
         if standing is not None and standing.generation != self.trainees[key].standing.generation:
             self.adopt(key, standing)

@@ -14,7 +14,7 @@ from poet.model.parameters import ParameterSet
 from poet.model.rollout import KIND, Rollout, RolloutPolicy, changes_of
 from poet.model.tunable import Value
 from poet.seams import ProcessReport, Store
-from poet.training.rollouts import RolloutTrial, Tell, silent
+from poet.training.rollouts import Paper, RolloutTrial, Tell, silent, unread
 from poet.training.trainee import Trainee
 from poet.training.trainer import Trainer
 from poet.training.trial import Teaching, Trial
@@ -48,12 +48,14 @@ class Trials:
         report: Callable[[], ProcessReport],
         tell: Tell = silent,
         automatic: Callable[[Trainee], bool] = lambda trainee: True,
+        paper: Paper = unread,
     ) -> None:
         """learners: of an experiment's arms. report: how this process fares. tell: of what has happened.
 
-        automatic: whether a roll-out may go on to all calls without a person.
+        automatic: whether roll-outs of a function need no person. paper: what the recorded calls say of a version
+        before any call gets it.
         """
-        self._learners, self._report = learners, report
+        self._learners, self._report, self._paper = learners, report, paper
         self._tell, self._automatic = tell, automatic
         self._refusals: dict[FunctionKey, list[Refusal]] = {}
         self._local: dict[FunctionKey, list[Rollout]] = {}  # that were taken back while the store was away
@@ -70,7 +72,9 @@ class Trials:
                     return before
                 return ExperimentTrial(trainer, trainee, document, self._learners, self._report, self._tell)
             rollout = Rollout.of(document)
-            if rollout.phase == "canary" and (standing.canary is None or standing.canary.version != rollout.version):
+            if rollout.phase in ("proposed", "canary") and (
+                standing.canary is None or standing.canary.version != rollout.version
+            ):
                 continue  # taken back by hand, and about to be closed
             if isinstance(before, RolloutTrial) and before.rollout.name == rollout.name:
                 before.follow(rollout, document.revision)
@@ -100,7 +104,14 @@ class Trials:
             for refusal in self._known_refusals(trainer.store, trainee.key)
         ):
             return True
-        begun = begin(standing.live, draft, policy, now, urgent=urgent or _spares(standing.live, draft))
+        begun = begin(
+            standing.live,
+            draft,
+            policy,
+            now,
+            urgent=urgent or _spares(standing.live, draft),
+            waits=not self._automatic(trainee),
+        )
         try:
             after = trainer.store.publish(
                 trainee.key,
@@ -130,6 +141,7 @@ class Trials:
             self._tell,
             lambda: self._automatic(trainee),
             lambda ended: self._taken_back(trainee.key, ended),
+            self._paper,
         )
 
     def _taken_back(self, key: FunctionKey, rollout: Rollout) -> None:
@@ -149,9 +161,18 @@ class Trials:
 
 
 def begin(
-    live: ParameterSet, draft: ParameterSet, policy: RolloutPolicy, now: float, *, urgent: bool = False
+    live: ParameterSet,
+    draft: ParameterSet,
+    policy: RolloutPolicy,
+    now: float,
+    *,
+    urgent: bool = False,
+    waits: bool = False,
 ) -> Rollout:
-    """A roll-out of ``draft``, at its first step. Its version is told by the store. now: Unix time [s]."""
+    """A roll-out of ``draft``, at its first step. Its version is told by the store. now: Unix time [s].
+
+    waits: for a person; so no call gets it yet, nor while it is tried on paper.
+    """
     rollout = Rollout(
         name=f"{int(1000 * now):012x}-{secrets.token_hex(2)}",
         base=live.version,
@@ -159,13 +180,13 @@ def begin(
         changes=changes_of(live, draft),
         policy=policy,
         urgent=urgent,
-        phase="canary",
+        phase="proposed" if waits or (policy.shadow and not urgent) else "canary",
         author=draft.author,
         reason=draft.reason,
         begun=now,
     )
-    assert rollout.stage is not None
-    return rollout.noted(now, f"canary at {100 * rollout.stage.share:.3g} %", draft.reason)
+    what = rollout.phase if rollout.stage is None else f"canary at {100 * rollout.stage.share:.3g} %"
+    return rollout.noted(now, what, draft.reason)
 
 
 def refusals(rollouts: list[Rollout]) -> list[Refusal]:

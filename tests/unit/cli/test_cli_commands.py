@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from poet.cli import commands
+from poet.cli import commands, rollback
 from poet.cli.commands import Asked, parse_values
+from poet.cli.rollback import Rollback
 from poet.errors import ConfigurationError, UnknownVersion
 from poet.model.tunable import Value
 from poet.stores.memory import MemoryStore
@@ -116,7 +117,7 @@ def test_unpinning_nothing_changes_nothing() -> None:
 
 def test_a_rollback_without_a_version_goes_to_the_parent_and_pauses() -> None:
     store = filled()
-    doc = commands.rollback(store, "prices.fetch", ASKED)
+    doc = rollback.run(store, Rollback(now=NOW, function="prices.fetch"))
     assert (doc["before"]["version"], doc["after"]["version"]) == (3, 2)
     assert doc["diff"] == {"timeout": (0.84321, 2.5), "retries": (2, 3)}
     assert store.standing(PRICES).paused == doc["paused"] != ""
@@ -126,7 +127,7 @@ def test_a_rollback_to_a_version_that_is_not_there_changes_nothing() -> None:
     store = filled()
     before = store.generation()
     with pytest.raises(UnknownVersion, match="it has: 1, 2, 3"):
-        commands.rollback(store, "prices.fetch", ASKED._replace(to=9))
+        rollback.run(store, Rollback(now=NOW, function="prices.fetch", to=9))
     assert store.generation() == before
 
 

@@ -7,9 +7,10 @@ from datetime import UTC
 import pytest
 from rich.console import Console
 
-from poet.cli import commands, views
+from poet.cli import commands, rollback, views
 from poet.cli.commands import Asked
 from poet.cli.pages import show_page
+from poet.cli.rollback import Rollback
 from poet.cli.views import Document
 from poet.learning.online_learner import OnlineLearner
 from poet.model.drawing import Bin
@@ -193,7 +194,7 @@ def test_history_is_told_in_the_zone_asked_for() -> None:
 
 
 def test_a_command_to_type_next_is_quoted_for_the_shell() -> None:
-    said = page(commands.rollback(filled(), "prices.fetch", Asked(now=NOW)))
+    said = page(rollback.run(filled(), Rollback(now=NOW, function="prices.fetch")))
     assert "poet resume prices.fetch " in said
     assert "poet resume 'nightly report' " in page(commands.pause(filled(), "nightly report", Asked(now=NOW)))
 

@@ -78,6 +78,10 @@ def same(one: Calls, other: Calls) -> None:
                 np.testing.assert_array_equal(column.codes, there.codes)
             else:
                 np.testing.assert_array_equal(column, there)
+    assert one.attempts is not None
+    assert other.attempts is not None
+    for i in range(len(one)):
+        assert one.attempts.execution(i, 0.0, 0.0, 1) == other.attempts.execution(i, 0.0, 0.0, 1)
 
 
 @pytest.mark.parametrize("twice", [False, True])

@@ -80,15 +80,20 @@ def periods(
         best = _clearest(x, longest, taken)
         if best is None or best[1] > false:
             break
-        length = _length(x, best[0], best[2], longest, [*likely, *_related(found, longest)], [p.length for p in found])
-        taken += [best[0], 1 / length]
-        fit = fold(x, length)
-        rest = x - fit
-        spare = n - length
-        gain = float(x @ x) - float(rest @ rest) * (n - 1) / spare if spare > 0 else 0.0
-        if _repeats(x, length) and gain >= least * total and length not in [p.length for p in found]:
-            found.append(Period(length, min(1.0, gain / total), float(best[1])))
-        x = rest
+        others = [p.length for p in found]
+        tried: list[Array] = []  # what is left by each
+        for frequency in dict.fromkeys((best[0], best[3])):  # of a very clear peak even what leaks may seem a harmonic
+            length = _length(x, frequency, best[2], longest, [*likely, *_related(found, longest)], others)
+            taken += [frequency, 1 / length]
+            rest = x - fold(x, length)
+            spare = n - length
+            gain = float(x @ x) - float(rest @ rest) * (n - 1) / spare if spare > 0 else 0.0
+            tried.append(rest)
+            if _repeats(x, length) and gain >= least * total and length not in others:
+                found.append(Period(length, min(1.0, gain / total), float(best[1])))
+                tried = [rest]
+                break
+        x = tried[0]
         if float(x @ x) <= 1e-9 * total:
             break
     return tuple(found)
@@ -282,8 +287,9 @@ def _taper(n: int) -> Array:
     return np.asarray(0.5 - 0.5 * np.cos(np.pi * ramp), dtype=np.float64)
 
 
-def _clearest(x: Array, longest: int, taken: Sequence[float]) -> tuple[float, float, int] | None:
-    """Frequency [1/step], chance in a series without seasons, and how many harmonics show it; None: nothing to try."""
+def _clearest(x: Array, longest: int, taken: Sequence[float]) -> tuple[float, float, int, float] | None:
+    """Frequency [1/step], chance in a series without seasons, how many harmonics show it, and the frequency of the peak
+    itself, of which the first may be a part; None: nothing to try."""
     n = len(x)
     logs = _log_tail(_spectrum(x), n)
     frequency = np.arange(n + 1) / (2 * n)
@@ -309,11 +315,11 @@ def _clearest(x: Array, longest: int, taken: Sequence[float]) -> tuple[float, fl
         if best is None or chance[top] < 0.1 * best[1]:
             best = (float(frequency[k[top]]), float(chance[top]), h)
     if best is None or best[1] > 1:
-        return best
+        return None if best is None else (*best, best[0])
     return _fundamental(logs, best, n, longest)
 
 
-def _fundamental(logs: Array, best: tuple[float, float, int], n: int, longest: int) -> tuple[float, float, int]:
+def _fundamental(logs: Array, best: tuple[float, float, int], n: int, longest: int) -> tuple[float, float, int, float]:
     """What the peak is a harmonic of, if of anything: where others than its own multiples stand out, too. And the
     other way round, where only every second, third … of its multiples does.
     """
@@ -339,7 +345,7 @@ def _fundamental(logs: Array, best: tuple[float, float, int], n: int, longest: i
         told = beside(base / m, m)
         if told < least:
             chosen, least = base / m, told
-    return chosen, chance, harmonics
+    return chosen, chance, harmonics, base
 
 
 def _log_tail(power: Array, n: int) -> Array:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
-from poet.learning.batch import effects, groups, incidents, over_time, relations
+from poet.learning.batch import across, daily, effects, groups, incidents, over_time, relations
 from poet.learning.batch.asked import Asked
 from poet.learning.batch.calls import Calls, Read
 from poet.learning.batch.points import FEWEST_POINTS, points, step_for
@@ -50,6 +51,7 @@ def _analysed(function: str, calls: Calls, asked: Asked, looked_at: Analysed) ->
         courses = over_time.courses(series)
         found += over_time.findings(function, calls, series, courses, asked)
         found += incidents.findings(function, calls, series, courses, asked)
+        found += daily.findings(function, calls, courses, series, asked, untold)
     some = _sample(calls, asked.seed)
     found += effects.findings(function, some, asked)
     found += relations.findings(function, some, series, asked, untold)
@@ -75,11 +77,19 @@ def _sample(calls: Calls, seed: int) -> Calls:
     return calls.take(np.sort(chosen))
 
 
-def together(found: Iterable[Found], left_out: Mapping[str, int] | None = None) -> OptimizationInsights:
-    """What came of all functions; left_out: rows that belong to none, by reason."""
+def together(
+    found: Iterable[Found],
+    left_out: Mapping[str, int] | None = None,
+    dependencies: Mapping[str, str] = MappingProxyType({}),
+) -> OptimizationInsights:
+    """What came of all functions, and of several at once; left_out: rows that belong to none, by reason.
+
+    dependencies: what each function calls, by its full name, as far as known.
+    """
     told = sorted(found, key=lambda each: each.looked_at.function)
+    functions = tuple(each.looked_at for each in told)
     return OptimizationInsights(
-        ranked([insight for each in told for insight in each.insights]),
-        tuple(each.looked_at for each in told),
+        ranked(across.put_together([insight for each in told for insight in each.insights], functions, dependencies)),
+        functions,
         left_out or {},
     )

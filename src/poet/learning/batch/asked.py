@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from poet.errors import ConfigurationError
 from poet.learning.batch.calls import Calls
 from poet.model.objective import Objective
+from poet.model.phases import zone_of
 from poet.model.tunable import Value
 
 LEVEL = 0.9  # of all intervals
@@ -25,6 +26,8 @@ class Asked:
 
     alarms: false alarms per day that each series of a function may have, > 0. costs: in their place what a false alarm
     and a missed incident cost, and how many incidents come per day; None: the rate holds.
+    space: hard bounds of parameters, lowest and highest. zone: that hours of the day are told in, as the IANA's data
+    base names it; empty: UTC.
     """
 
     objective: Objective = field(default_factory=Objective)
@@ -32,12 +35,16 @@ class Asked:
     seed: int = 0
     alarms: float = 0.01
     costs: Costs | None = None
+    space: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    zone: str = ""
 
     def __post_init__(self) -> None:
         if not (self.alarms > 0 and math.isfinite(self.alarms)):
             raise ConfigurationError(f"false alarms per day must be > 0, got {self.alarms!r}; 0.01 is one in 100 days")
         if self.costs is not None and not all(x > 0 and math.isfinite(x) for x in self.costs):
             raise ConfigurationError(f"costs and incidents per day must be > 0, got {self.costs!r}")
+        if zone_of(self.zone) is None:
+            raise ConfigurationError(f"no time zone {self.zone!r}; say it as 'Europe/Berlin', or 'UTC'")
 
     def scaled(self, calls: Calls) -> Asked:
         """With a latency cost: derived from the median answer where none was declared."""

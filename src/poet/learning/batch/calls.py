@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from poet.learning.batch.attempts import Attempts, Gathered
+from poet.model import phases
 from poet.model.execution import Execution, Outcome
 from poet.model.tunable import Value
 
@@ -56,6 +58,7 @@ class Calls:
     error: Coded  # the type's name where it failed
     parameters: Mapping[str, Column]
     context: Mapping[str, Column]
+    attempts: Attempts | None = None  # None: what became of each is not known
 
     def __len__(self) -> int:
         return len(self.started)
@@ -68,6 +71,7 @@ class Calls:
             error=_taken(self.error, rows),
             parameters={name: _taken(column, rows) for name, column in self.parameters.items()},
             context={name: _taken(column, rows) for name, column in self.context.items()},
+            attempts=None if self.attempts is None else self.attempts.take(rows),
         )
 
 
@@ -101,6 +105,7 @@ class Loose(NamedTuple):
     error: Coded
     parameters: Entries
     context: Entries
+    attempts: Attempts | None = None
 
 
 class Entries(NamedTuple):
@@ -189,14 +194,17 @@ def of_executions(executions: Iterable[Execution], versions: Mapping[int, Mappin
     """Stored executions of one function. versions: the values of each version that is known."""
     left: Counter[str] = Counter()
     kept: list[_Kept] = []
-    parameters, context = _Gathered(), _Gathered()
+    parameters, context, attempts = _Gathered(), _Gathered(), Gathered()
+    hours = {number for number, values in versions.items() if any(map(phases.timed, values))}
     for each in executions:
         if each.outcome in SILENT:
             left[SILENT[each.outcome]] += 1
             continue
         good = each.outcome.good
+        attempts.add(each)
         used = versions.get(each.version)
         if used is not None:
+            used = phases.at(used, each.started) if each.version in hours else used
             parameters.add(len(kept), {**used, **dict(each.values)} if each.values else used)
         if each.context:
             context.add(len(kept), dict(each.context))
@@ -215,7 +223,7 @@ def of_executions(executions: Iterable[Execution], versions: Mapping[int, Mappin
                 "" if good else each.error,
             )
         )
-    return read(_loose(kept, parameters, context), left)
+    return read(_loose(kept, parameters, context)._replace(attempts=attempts.attempts()), left)
 
 
 def _loose(kept: Sequence[_Kept], parameters: _Gathered, context: _Gathered) -> Loose:
@@ -307,6 +315,7 @@ def read(loose: Loose, left_out: Mapping[str, int]) -> Read:
         error=loose.error,
         parameters=_columns(loose.parameters, n),
         context=_columns(loose.context, n),
+        attempts=loose.attempts,
     )
     sane = np.isfinite(started)
     left[NO_TIME] += int(n - sane.sum())

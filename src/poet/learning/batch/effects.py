@@ -38,16 +38,16 @@ def findings(function: str, calls: Calls, asked: Asked) -> Iterable[Insight]:
     """All of one function: for each parameter the best value against the usual one, where they differ."""
     if int(calls.tried.sum()) < FEWEST:
         return
-    told = calls.take(_by_lot(calls))
+    told = calls.take(by_lot(calls))
     outcome, unit = worths(told, asked)
     found: list[tuple[str, Arms, int, Effect]] = []
     for name, column in told.parameters.items():
-        arms = _arms(column)
+        arms = arms_of(column)
         counts = np.bincount(arms.codes[arms.codes >= 0], minlength=len(arms.values))
         if (counts >= causal.LEAST_ROWS).sum() < 2:
             continue
         usual = int(np.argmax(counts))
-        odds = _odds(arms.codes, told)
+        odds = odds_of(arms.codes, told)
         told_ = causal.effects(arms.codes, odds, outcome, reference=usual, level=LEVEL, seed=asked.seed)
         found += [(name, arms, usual, effect) for effect in told_]
     rates = adjusted([each.p if each.credible else math.nan for *_, each in found])
@@ -61,14 +61,15 @@ def findings(function: str, calls: Calls, asked: Asked) -> Iterable[Insight]:
     yield from (insight for _, insight in best.values())
 
 
-def _by_lot(calls: Calls) -> Codes:
+def by_lot(calls: Calls) -> Codes:
     """Calls whose values were drawn: those of versions under which values were tried, with those that kept theirs."""
     versions = np.unique(calls.version[calls.tried & (calls.version >= 0)])
     drawn = calls.tried | np.isin(calls.version, versions)
     return np.flatnonzero(drawn)
 
 
-def _arms(column: Column) -> Arms:
+def arms_of(column: Column) -> Arms:
+    """The values of a column, or ranges of them, as arms."""
     if isinstance(column, Coded):
         return Arms(column.codes, column.names)
     known = np.isfinite(column)
@@ -83,7 +84,7 @@ def _arms(column: Column) -> Arms:
     return Arms(codes, tuple(float(middle) for middle in middles))
 
 
-def _odds(codes: Codes, calls: Calls) -> Array:
+def odds_of(codes: Codes, calls: Calls) -> Array:
     """Of what was drawn: as logged, else its share among the calls of its version nearby."""
     block = np.zeros(len(codes), np.int64)
     for version in np.unique(calls.version):

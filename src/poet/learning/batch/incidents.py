@@ -10,14 +10,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from poet.kernels.batch import anomaly, incident, season
+from poet.kernels.batch import anomaly, classes, incident, season
+from poet.kernels.batch.classes import Rise
 from poet.kernels.batch.incident import Incident, Signal, Slice
 from poet.learning.batch.asked import LEVEL, Asked
-from poet.learning.batch.calls import Array, Bools, Calls, Coded
+from poet.learning.batch.calls import Array, Bools, Calls, Coded, Codes
 from poet.learning.batch.over_time import Course
 from poet.learning.batch.points import Points
 from poet.learning.batch.saying import chart, moment, share, span
 from poet.model.estimate import Estimate
+from poet.model.execution import Outcome
 from poet.model.figures import figures
 from poet.model.insight import Insight
 
@@ -27,7 +29,12 @@ GAP = 3.0  # points without a sign, after which an incident is over
 BEFORE = 48  # points that an incident is compared with, those right before it
 ODD = 4.5  # deviations of a point, or of the mean of a few, from which on a series is looked at closely
 FEW = 6  # points of that mean
+SURE = 3.0  # deviations from what is usual, for a point that is part of an incident which is known already
+NEARLY_ALL = 0.98  # share of the usual points that are below that in any case
 FEWEST = 10  # bad calls of an incident
+
+KINDS = 2  # of failure, that a sentence names
+MOST_OF_IT = 0.5  # share of what got worse from which on a kind of failure is what to look at
 
 Texts = npt.NDArray[np.str_]
 PARTS = 4  # that a number's values are cut into, to say which calls suffered
@@ -50,7 +57,8 @@ def findings(function: str, calls: Calls, points: Points, courses: Sequence[Cour
         return
     known, features = {course.subject: course for course in courses}, _features(calls)
     for told in incident.group(signals, gap=GAP * points.step):
-        found = told._replace(end=_end(known[told.voices[0].series], points, told))
+        course = known[told.voices[0].series]
+        found = told._replace(start=_start(course, points, told), end=_end(course, points, told))
         spell = _spell(calls, features, points, found)
         if spell is not None:
             yield from _told(function, points, known, found, spell, asked)
@@ -72,6 +80,28 @@ def _odd(course: Course) -> bool:
     return False
 
 
+def _limit(usual: Array) -> float:
+    """Beyond which a point is part of an incident that is known already: of rare failures most usual points are 0."""
+    middle = float(np.median(usual))
+    return max(middle + SURE * 1.4826 * float(np.median(np.abs(usual - middle))), float(np.quantile(usual, NEARLY_ALL)))
+
+
+def _start(course: Course, points: Points, found: Incident) -> float:
+    """The first of the points right before that were above what was usual: a detector waits until it is sure."""
+    first = round((found.start - points.start) / points.step)
+    usual = course.values[max(first - HOLD - BEFORE, 0) : max(first - HOLD, 0)]
+    usual = usual[np.isfinite(usual)]
+    if len(usual) < FEW:
+        return found.start
+    limit = _limit(usual)
+    while first > 0 and round((found.start - points.start) / points.step) - first < HOLD:
+        before = course.values[first - 1]
+        if not (before > limit):  # a point without a value ends it, too
+            break
+        first -= 1
+    return points.at(first)
+
+
 def _end(course: Course, points: Points, found: Incident) -> float:
     """The last point that is above what was usual before: a detector that looks at means says so for longer."""
     first, last = (round((at - points.start) / points.step) for at in (found.start, found.end))
@@ -79,8 +109,7 @@ def _end(course: Course, points: Points, found: Incident) -> float:
     usual = usual[np.isfinite(usual)]
     if len(usual) < FEW:
         return found.end
-    middle = float(np.median(usual))
-    limit = middle + 3 * 1.4826 * float(np.median(np.abs(usual - middle)))
+    limit = _limit(usual)
     above = np.flatnonzero(course.values[first : last + 1] > limit)
     return points.at(first + int(above[-1])) if len(above) else found.end
 
@@ -93,6 +122,7 @@ class _Spell(NamedTuple):
     subject: str
     features: bool  # whether anything is known that may tell calls apart
     slices: tuple[Slice, ...]
+    rises: tuple[Rise, ...]  # kinds of failure that came more often
 
 
 def _spell(calls: Calls, features: dict[str, Texts], points: Points, found: Incident) -> _Spell | None:
@@ -109,7 +139,34 @@ def _spell(calls: Calls, features: dict[str, Texts], points: Points, found: Inci
     if bad.sum() < FEWEST or bad.mean() <= bad_before.mean():
         return None  # fewer failures than usual, or quicker answers: no incident
     was, now = ({name: column[rows] for name, column in features.items()} for rows in (before, during))
-    return _Spell(bad_before, bad, subject, bool(features), incident.explain(was, now, bad_before, bad))
+    slices = incident.explain(was, now, bad_before, bad)
+    return _Spell(
+        bad_before, bad, subject, bool(features), slices, _rises(calls, points, before, during, bad_before, bad)
+    )
+
+
+def _rises(
+    calls: Calls, points: Points, before: Bools, during: Bools, bad_before: Bools, bad: Bools
+) -> tuple[Rise, ...]:
+    """Kinds of failure by their type's name, or where it has none by their outcome."""
+    names, codes = kinds_of(calls)
+    blocks = np.floor((calls.started[before] - points.start) / points.step).astype(np.int64)
+    worse = float(bad.sum() - len(bad) * bad_before.mean())
+    return classes.risen(names, codes[before], codes[during], worse, blocks=blocks)
+
+
+def kinds_of(calls: Calls) -> tuple[list[str], Codes]:
+    """Names of the kinds of failure, and (n,) the place of each call's among them; -1: it did not fail."""
+    names = [str(name) for name in calls.error.names]
+    codes = np.where(calls.good, -1, calls.error.codes)
+    untyped = ~calls.good & (codes < 0)
+    outcomes = np.where(calls.censored, int(Outcome.TIMEOUT), int(Outcome.ERROR))
+    if calls.attempts is not None:
+        outcomes = calls.attempts.ended
+    for outcome in np.unique(outcomes[untyped]).tolist():
+        names.append(Outcome(outcome).name.lower())
+        codes = np.where(untyped & (outcomes == outcome), len(names) - 1, codes)
+    return names, codes
 
 
 def _seconds(calls: Calls, rows: Bools) -> Array:
@@ -156,6 +213,9 @@ def _told(
             f"; {share(min(max(part.share, 0.0), 1.0))} of it came from calls with {named} "
             f"({share(part.before)} before, {share(part.during)} then)"
         )
+    if spell.rises:
+        kinds = [f"{share(each.share)} of it was {each.name}" for each in spell.rises[:KINDS]]
+        where += f"; {', '.join(kinds)} ({share(spell.rises[0].before)} of the calls before)"
     longer = 0.0 if spell.subject == "failures" else _longer(courses["latency"], points, found)
     loss = asked.value if spell.subject == "failures" else asked.latency_cost * longer
     course = courses[spell.subject]
@@ -183,6 +243,8 @@ def _told(
             "severity": found.severity,
             **{f"surprise of {voice.series}": voice.peak for voice in found.voices},
             **{f"slice {i}": ", ".join(f"{k}={v}" for k, v in each.where) for i, each in enumerate(spell.slices, 1)},
+            **{f"failure {i}": each.name for i, each in enumerate(spell.rises, 1)},
+            **({"failure q": spell.rises[0].p} if spell.rises else {}),
         },
     )
 
@@ -201,6 +263,8 @@ def _longer(course: Course, points: Points, found: Incident) -> float:
 
 def _action(spell: _Spell) -> str:
     if not spell.slices:
+        if spell.rises and spell.rises[0].share >= MOST_OF_IT:
+            return f"Look at what raises {spell.rises[0].name}: all kinds of calls may meet it."
         same = "All kinds of calls suffered alike: l" if spell.features else "L"
         return f"{same}ook at the service behind the function, and at the network."
     features = {name for name, _ in spell.slices[0].where}

@@ -91,3 +91,11 @@ def test_a_season_is_told_from_trend_and_outliers(lengths: tuple[int, ...]) -> N
     for season, true in zip(parts.seasons, truth, strict=True):
         assert np.sqrt(np.mean((season - true) ** 2)) < 0.15
     assert np.sqrt(np.mean((parts.trend - 0.005 * HOURS) ** 2)) < 0.15
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_very_clear_season_is_not_taken_for_a_part_of_a_longer_one(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    hours = np.arange(21 * 24)
+    series = np.where(hours % 24 < 12, 0.0, -1.0) + rng.normal(0, 0.05, len(hours))
+    assert [each.length for each in periods(series, likely=(24, 168))] == [24]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FIRST_REST = 60.0  # after harm, the same region is left alone for so long [s] ...
 GROWTH = 4.0  # ... and each time so many times longer ...
 LONGEST_REST = 86_400.0  # ... up to this [s]
+LOCAL = 0  # number of a version that the store does not know yet
 NEAR = 0.5  # of the way to what did harm: from there on it is the same region
 
 
@@ -123,9 +124,10 @@ class Trials:
         except StaleParameters:
             trainer.reload(trainee.key)
         except StoreAway:
-            number = min(standing.live.version, 1) - 1  # none that the store could give: 0, and below where it is taken
-            trainee.standing = standing._replace(canary=draft.changed(version=number))
-            local = replace(begun, version=number)
+            if standing.live.version == LOCAL:  # already one that the store does not know: calls could not tell of two
+                return not urgent
+            trainee.standing = standing._replace(canary=draft.changed(version=LOCAL))
+            local = replace(begun, version=LOCAL)
             trainee.trial = self._trial(trainer, trainee, local, 0)
             trainer.deliver(trainee)
         else:

@@ -8,7 +8,7 @@ import random
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -42,7 +42,6 @@ from poet.model.estimate import Estimate
 from poet.model.event import ALARMING, Event, Kind
 from poet.model.execution import Dealt
 from poet.model.fixed import base_of, held
-from poet.model.flag import ON
 from poet.model.function import FunctionKey
 from poet.model.objective import Goal, Objective
 from poet.model.parameters import Origin, ParameterSet, Standing
@@ -51,7 +50,7 @@ from poet.model.rollout import RolloutPolicy
 from poet.model.tunable import Choice, Integer, Real, Space, Value
 from poet.options import Options
 from poet.relatives import Relatives, Subject
-from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Incoming, Lot, Probe, ProcessReport, Store
+from poet.seams import SYSTEM_CLOCK, Clock, FunctionRecord, Incoming, Learner, Lot, Probe, ProcessReport, Store
 from poet.settings import Settings, is_served, shown_store, store_path
 from poet.training.trainee import Trainee
 from poet.training.trainer import Faults, Trainer, complain, warn
@@ -545,10 +544,18 @@ class Agent:
             self.clock,
             self.report,
             self.listeners.tell_finished,
-            Trials(self._told, self._automatic, self._on_paper),
+            Trials(self._arm_learner, self.report, self._told, self._automatic, self._on_paper),
             errand=self.introduce,
             folder=local_folder(settings) if is_served(settings) and self.attempts is None else None,
         )
+
+    def _arm_learner(self, trainee: Trainee, given: Mapping[str, Value]) -> Learner:
+        """The learner of an experiment's arm: as the function's own, but for what was said of it."""
+        enrolment = self.enrolments[trainee.key]
+        changes: dict[str, Any] = {"learning_algorithm" if name == "learner" else name: x for name, x in given.items()}
+        options = replace(enrolment.options, **changes)
+        budget = PLANNED * enrolment.brakes.spec.budget.share
+        return learner_of(options, options.objective or USUAL_OBJECTIVE, self.coin.getrandbits(32), budget)
 
     def _on_paper(self, trainee: Trainee, version: ParameterSet, since: float) -> Estimate | None:
         """What the calls recorded since a moment would have gained under ``version``, by replay; None: unknown."""
@@ -560,11 +567,6 @@ class Agent:
         objective = None if online is None else online.explain(trainee.standing.live).objective
         wanted = replays.wanted(values, version, record.space)
         return replays.of_store(self.open().store, record, wanted, objective, since=since).gain
-
-    def _automatic(self, trainee: Trainee) -> bool:
-        """Whether roll-outs of the function go on to all calls without a person."""
-        trainer = self.trainer
-        return trainer is None or trainer.flags.value("rollout.auto", trainee.key.name) == ON
 
     def _told(self, kind: Kind, trainee: Trainee, detail: str) -> None:
         """Something has happened to a function's versions: listeners hear of it, and harm is logged."""

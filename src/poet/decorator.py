@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from poet.app import Agent, Decorated, build
-from poet.errors import ConfigurationError, StoreAway, UnknownArgument
+from poet.errors import ConfigurationError, StoreAway, UnknownArgument, nearest
 from poet.learners import explained, of_all_calls
 from poet.model.dependency import Dependency
 from poet.model.execution import Execution, Feedback, from_record
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from poet.calls.transient import RetryOn
     from poet.calls.wrapper import Mode
     from poet.learning.online_learner import OnlineLearner
+    from poet.model.experiment import Experiment
     from poet.model.likeness import SimilarFunction
     from poet.training.trainee import Trainee
 
@@ -285,6 +286,54 @@ class Handle:
     def resume(self, reason: str = "by hand") -> ParameterSet:
         """Let learning change the values again."""
         return self._steer(paused=False, reason=reason)
+
+    def experiment(
+        self,
+        arms: Mapping[str, Mapping[str, Value] | str],
+        *,
+        shares: Mapping[str, float] | None = None,
+        reason: str = "by hand",
+        **rules: Any,
+    ) -> Experiment:
+        """Try parameters or learners beside each other: ``f.poet.experiment({"quick": {"timeout": 2.0}})``.
+
+        arms: by name: values; ``{"learner": "basic"}``, also with ``learning_rate`` and the like; or ``"live"``, which
+        is added as the first arm where there is one only. The others are compared with the first one. shares: of the
+        calls, by name; those that are not named share the rest. rules: fields of ``poet.model.experiment.Rules``.
+        Raises ConfigurationError: off the bounds, another trial under way, too few calls to know what a call is worth.
+        """
+        from poet.model.experiment import CONTROL, Rules, strategy  # here: few functions have any
+        from poet.training import experiments
+
+        given = shares or {}
+        for name in given:
+            if name not in arms and name != CONTROL:
+                raise ConfigurationError(f"shares names no arm {name!r}: {nearest(name, arms)}")
+        for name in rules:
+            if name not in Rules.__dataclass_fields__:
+                hint = nearest(name, Rules.__dataclass_fields__)
+                raise ConfigurationError(f"an experiment has no rule {name!r}: {hint}")
+        chosen = [strategy(name, arm, given.get(name, 0.0)) for name, arm in arms.items()]
+        if len(chosen) == 1 and CONTROL in given and CONTROL not in arms:
+            chosen.insert(0, strategy(CONTROL, CONTROL, given[CONTROL]))
+        wanted, trainee, trainer = Rules(**rules), self._trainee, self._agent.open()
+        with trainer.turn:
+            trainer.round(last=True)
+            store, now = trainer.store, self._agent.clock.wall()
+            record = next(record for record in store.functions() if record.key == trainee.key)
+            made = experiments.start(store, record, chosen, wanted, author=person(), reason=reason, now=now)
+            trainer.reload(trainee.key)
+        return made
+
+    def experiments(self) -> list[Experiment]:
+        """All experiments of the function, oldest first, with what is known by now."""
+        from poet.training import experiments
+
+        trainee, trainer = self._trainee, self._agent.open()
+        with trainer.turn:
+            trainer.round(last=True)
+        found = experiments.everything(trainer.store, trainee.key)
+        return [experiments.told(trainer.store, key, each) for key, each in found]
 
     @property
     def _enrolment(self) -> Enrolment:

@@ -9,12 +9,12 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from poet.cli import views
-from poet.cli.bounds import check_bounds
 from poet.cli.find import find, short_name
 from poet.cli.flags import seen
 from poet.cli.views import Document
 from poet.cli.words import moment
 from poet.errors import ConfigurationError, StaleParameters
+from poet.model.bounds import check_bounds
 from poet.model.flag import OFF, ON
 from poet.model.insight import Analysed, Insight, OptimizationInsights
 from poet.model.parameters import ParameterSet, Standing

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from poet.cli import experiment_words
 from poet.errors import PoetError, nearest
 
 COMMANDS = {
@@ -27,6 +28,7 @@ COMMANDS = {
     "flags": "what POET may do, for whom, and who said so; set, unset, history",
     "export": "parameters for others to import, or executions for other tools",
     "import": "take in what was exported, or what the original POET left",
+    "experiment": "try parameters or learners beside each other, and see which are better",
     "maintain": "keep the store in order now: retention, compaction, late scores",
     "doctor": "look for damage, faults and odd settings",
     "demo": "watch it learn from recorded traffic of real services",
@@ -157,6 +159,8 @@ def _add_own(name: str, parser: _Parser) -> None:
         _add_export(parser)
     if name == "import":
         _add_import(parser)
+    if name == "experiment":
+        experiment_words.add(parser, _add_common, _span)
     if name in CHANGES:
         parser.add_argument("--reason", metavar="TEXT", default="", help="kept in the history")
 

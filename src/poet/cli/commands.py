@@ -8,11 +8,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from poet.cli import views
-from poet.cli.bounds import check_bounds
 from poet.cli.find import find, short_name
 from poet.cli.views import Document
 from poet.cli.words import TIMES
 from poet.errors import ConfigurationError, StoreAway, StoreCorrupt, StoreError, StoreTooNew, nearest
+from poet.model.bounds import check_bounds
 from poet.model.execution import Execution
 from poet.model.explanation import Explanation
 from poet.model.fixed import base_of, spelt, spread
@@ -25,6 +25,7 @@ from poet.settings import person, upkeep_at
 
 if TYPE_CHECKING:
     from poet.cli.analysis import Analyze
+    from poet.cli.experiment_words import Wanted
     from poet.cli.rollback import Rollback
     from poet.cli.transfer import Export
     from poet.learning.online_learner import Headline
@@ -43,6 +44,7 @@ class Asked(NamedTuple):
     action: str | None = None  # what a roll-out is to do
     export: Export | None = None  # what is to leave
     analyze: Analyze | None = None  # what is to be found out
+    experiment: Wanted | None = None  # what is to be done with experiments
     keep_executions: float = 30.0  # [days]
     keep_hours: float = 400.0  # [days]
     top: int = 5  # functions that are alike, >= 1

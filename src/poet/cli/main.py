@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
@@ -13,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from poet.cli import alike, commands, doctor, flags, rollback, views
+from poet.cli import alike, commands, doctor, experiment_words, flags, rollback, views
 from poet.cli.arguments import CHANGES, UsageError, command_of, parse
 from poet.cli.commands import Asked
 from poet.cli.views import Document
@@ -127,7 +128,7 @@ def _run(words: Sequence[str], clock: Clock) -> int:
     return NEGATIVE if doc.get("ok") is False else DONE
 
 
-def _asked(words: object, settings: Settings, now: float) -> Asked:
+def _asked(words: Namespace, settings: Settings, now: float) -> Asked:
     return Asked(
         now=now,
         reason=getattr(words, "reason", ""),
@@ -140,6 +141,7 @@ def _asked(words: object, settings: Settings, now: float) -> Asked:
         since=getattr(words, "since", None),
         export=_export(words, now) if getattr(words, "command", None) == "export" else None,
         analyze=_analyze(words, now) if getattr(words, "command", None) == "analyze" else None,
+        experiment=experiment_words.wanted(words) if words.command == "experiment" else None,
     )
 
 
@@ -167,7 +169,7 @@ def _analyze(words: object, now: float) -> Analyze:
     return asked
 
 
-def _every_so_often(words: object, settings: Settings, clock: Clock, *, as_json: bool) -> int:
+def _every_so_often(words: Namespace, settings: Settings, clock: Clock, *, as_json: bool) -> int:
     """Analyse again and again; an interrupt ends it."""
     from poet.cli import analysis
 
@@ -258,8 +260,10 @@ def _ask_store(command: str, function: str | None, settings: Settings, asked: As
             return views.status([], [], store=settings.store, now=asked.now)
         advice = "call a decorated function, or name another store with --store"
         raise StoreUnavailable(settings.store, "no function has been recorded yet", advice)
+    wanted = asked.experiment
     seen = command == "rollout" and not asked.steps
     changes = (command in CHANGES and not seen) or (asked.analyze is not None and asked.analyze.apply)
+    changes = changes or (wanted is not None and wanted.changes)
     opened = _open_to_change(settings) if changes else _open_to_read(settings)
     store = _ordering(opened, settings, asked.now) if opened.away else opened
     try:
@@ -288,6 +292,10 @@ def _answer(command: str, function: str | None, store: Store, settings: Settings
         from poet.cli import gains  # here: only this command needs it
 
         return gains.of_store(store, function, asked)
+    if asked.experiment is not None:
+        from poet.cli import experiments
+
+        return experiments.act(store, asked.experiment, asked.now)
     if command == "rollout":
         from poet.cli import rollouts
 
@@ -366,12 +374,12 @@ def _print_json(doc: Document) -> None:
 def _print_page(doc: Document) -> None:
     from rich.console import Console  # here: programs that ask for JSON need not load it
 
-    from poet.cli import gains_pages, hand_pages
+    from poet.cli import experiment_pages, gains_pages, hand_pages
     from poet.cli.pages import show_page
 
     console = Console(markup=False, highlight=False, emoji=False)
     with console.capture() as captured:
-        show_page(doc, console, further={**hand_pages.PAGES, **gains_pages.PAGES})
+        show_page(doc, console, further={**hand_pages.PAGES, **gains_pages.PAGES, **experiment_pages.PAGES})
     page = "\n".join(line.rstrip() for line in captured.get().splitlines())  # tables fill their last column with blanks
     sys.stdout.write(_sayable(f"{page}\n", sys.stdout))
     sys.stdout.flush()

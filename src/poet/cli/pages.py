@@ -589,6 +589,7 @@ def _what(entry: Document, live: int) -> Text:
         "pin": f"v{number} pinned",
         "import": f"v{number} imported",
         "propose": f"v{number} proposed",
+        "arm": f"v{number} for an experiment",
         "vouch": f"v{number} vouched for",
     }
     text = Text(names.get(entry["action"], f"{entry['action']} v{number}"))

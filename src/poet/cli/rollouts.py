@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from poet.cli import views
-from poet.cli.bounds import check_bounds
 from poet.cli.commands import BY_HAND, Asked, parse_values
 from poet.cli.find import find, short_name
 from poet.cli.views import Document
+from poet.model.bounds import check_bounds
 from poet.model.rollout import KIND, Rollout
 from poet.seams import FunctionRecord, Store
 from poet.settings import person

@@ -376,7 +376,7 @@ def history(
         # A store may keep no change for the declared version, and a clock may be set back: numbers decide, not times.
         entries += [_birth(unborn.pop(number), by_number, None) for number in [*unborn] if number < change.version]
         born = unborn.pop(change.version, None)
-        if born is not None and change.action in ("publish", "pin", "propose", "import"):
+        if born is not None and change.action in ("publish", "pin", "propose", "import", "arm"):
             entries.append(_birth(born, by_number, change))
             continue
         if born is not None:

@@ -19,9 +19,11 @@ Kind = Literal[
     "rolled_back",  # calls have the version of before again, as the new one did harm: ``detail`` tells it in figures
     "rollout_paused",  # the same, until a person decides
     "harm_observed",  # the new version does harm, and goes on
+    "experiment_held",  # all calls get what is live, until a person decides: ``detail`` tells why
+    "experiment_ended",  # ``detail`` tells what it found, in figures
     "finished",  # a call is over, whatever came of it: told later, off the call path, to those who ask for it
 ]
-ALARMING: tuple[Kind, ...] = ("rolled_back", "rollout_paused", "harm_observed")
+ALARMING: tuple[Kind, ...] = ("rolled_back", "rollout_paused", "harm_observed", "experiment_held")
 KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]  # the Literal's own list
 
 

@@ -25,7 +25,7 @@ from poet.training.orders import Orders
 from poet.training.phased import Phased
 from poet.training.rest import Rest
 from poet.training.trainee import Trainee
-from poet.training.trial import Trial
+from poet.training.trial import Teaching, Trial
 
 T = TypeVar("T")
 
@@ -263,6 +263,10 @@ class Trainer:
                 self._try_out(trainee)
                 self.deliver(trainee)
 
+    def learn(self, step: Callable[[], T]) -> T | None:
+        """A step of a learner that is tried beside a function's own: a fault in it is counted, and it makes way."""
+        return self._learn(step)
+
     def _try_out(self, trainee: Trainee) -> None:
         """Take up the roll-out or the experiment that the function's standing tells of, or let go of what has ended."""
         trials, trial = self._trials, trainee.trial
@@ -343,12 +347,16 @@ class Trainer:
     def _train(self, trainee: Trainee, writer: str, epoch: float, *, all_of_it: bool) -> None:
         executions = trainee.take(writer, epoch, all_of_it=all_of_it)
         if executions:
-            self._take_in(trainee, executions)
+            trial, taken = trainee.trial, executions
+            if isinstance(trial, Teaching):  # before it hears of them, as it may end then
+                executions = [execution for execution in executions if not trial.teaches(execution)]
+            self._take_in(trainee, taken)
         pairs = [] if trainee.late is None else trainee.late.joined()
         if not (executions or pairs):
             return
         learner = self._pupil(trainee)
         if learner is None:
+            self._rescore(trainee, pairs)
             return
         if executions:
             self._remind(trainee, learner, executions)
@@ -378,15 +386,18 @@ class Trainer:
 
     def _rescore(self, trainee: Trainee, pairs: Sequence[Pair]) -> None:
         """Let the learner know of scores that came late."""
-        learner = trainee.learner
+        trial = trainee.trial
+        if trial is not None and pairs:
+            all_after, all_before = [pair.after for pair in pairs], [pair.before for pair in pairs]
+            self._guarded("trial", lambda: trial.rescored(all_after, all_before))
+            if isinstance(trial, Teaching):
+                pairs = [pair for pair in pairs if not trial.teaches(pair.after)]
+        learner = self._pupil(trainee)
         if not pairs or learner is None:
             return
         after, before = [pair.after for pair in pairs], [pair.before for pair in pairs]
         self._remind(trainee, learner, after)
         self._guarded("learning", lambda: learner.rescored(after, before))
-        trial = trainee.trial
-        if trial is not None:
-            self._guarded("trial", lambda: trial.rescored(after, before))
         trainee.taught = True
 
     def _remind(self, trainee: Trainee, learner: Learner, executions: Sequence[Execution]) -> None:
@@ -500,9 +511,10 @@ class Trainer:
             del said[: len(said) - SPOOL * self.settings.buffer]
         try:
             pairs = self._save(trainee, last=last)
+            if pairs:
+                self._rescore(trainee, pairs)
             learner = self._pupil(trainee) if pairs else None
             if learner is not None:
-                self._rescore(trainee, pairs)
                 self._look(trainee, learner, now=last)
             self._exchange(trainee, now=last)
             if trainee.trial is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from poet.model.execution import Execution
 from poet.seams import Lot, Probe, Suggestion
@@ -38,3 +38,11 @@ class Trial(Protocol):
 
         last: nothing more will come for now.
         """
+
+
+@runtime_checkable
+class Teaching(Protocol):
+    """A trial that teaches learners of its own: of such calls the function's learner hears nothing."""
+
+    def teaches(self, execution: Execution) -> bool:
+        """Whether this is not for the function's own learner. Cheap; never raises."""

@@ -6,18 +6,21 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import log
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from poet.errors import StaleParameters, StoreAway
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet
 from poet.model.rollout import KIND, Rollout, RolloutPolicy, changes_of
 from poet.model.tunable import Value
-from poet.seams import Store
+from poet.seams import ProcessReport, Store
 from poet.training.rollouts import Paper, RolloutTrial, Tell, silent, unread
 from poet.training.trainee import Trainee
 from poet.training.trainer import Trainer
-from poet.training.trial import Trial
+from poet.training.trial import Teaching, Trial
+
+if TYPE_CHECKING:
+    from poet.training.arms import Learners
 
 FIRST_REST = 60.0  # after harm, the same region is left alone for so long [s] ...
 GROWTH = 4.0  # ... and each time so many times longer ...
@@ -42,15 +45,18 @@ class Trials:
 
     def __init__(
         self,
+        learners: Learners,
+        report: Callable[[], ProcessReport],
         tell: Tell = silent,
         automatic: Callable[[Trainee], bool] = lambda trainee: True,
         paper: Paper = unread,
     ) -> None:
-        """tell: of what has happened. automatic: whether roll-outs of a function need no person.
+        """learners: of an experiment's arms. report: how this process fares. tell: of what has happened.
 
-        paper: what the recorded calls say of a version before any call gets it.
+        automatic: whether roll-outs of a function need no person. paper: what the recorded calls say of a version
+        before any call gets it.
         """
-        self._paper = paper
+        self._learners, self._report, self._paper = learners, report, paper
         self._tell, self._automatic = tell, automatic
         self._refusals: dict[FunctionKey, list[Refusal]] = {}
         self._local: dict[FunctionKey, list[Rollout]] = {}  # that were taken back while the store was away
@@ -59,8 +65,13 @@ class Trials:
         """What takes care of the function from now on, by its standing; ``before``: what did so until now."""
         standing = trainee.standing
         for document in standing.steering:
-            if document.kind != KIND:
-                continue
+            if document.kind != KIND:  # there is one other kind
+                from poet.training.experiment import ExperimentTrial  # here: few functions have any
+
+                if isinstance(before, ExperimentTrial) and before.name == document.name:
+                    before.follow(document)
+                    return before
+                return ExperimentTrial(trainer, trainee, document, self._learners, self._report, self._tell)
             rollout = Rollout.of(document)
             if rollout.phase in ("proposed", "canary") and (
                 standing.canary is None or standing.canary.version != rollout.version
@@ -81,6 +92,8 @@ class Trials:
 
         Raises StoreError other than that the store is away; StaleParameters is dealt with.
         """
+        if isinstance(trainee.trial, Teaching):
+            return False  # it is watched there
         policy = trainee.subject.rollout or trainer.settings.rollout
         if policy == "direct":
             return False

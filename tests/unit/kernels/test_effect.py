@@ -261,3 +261,13 @@ def test_what_is_out_of_the_limits_is_refused() -> None:
             BoundedEffect.planned(low, high, least=least)
     with pytest.raises(ValueError, match="alike"):
         effect.merged(BoundedEffect.planned(0.0, 2.0))
+
+
+@pytest.mark.parametrize("outcome", [1.0, 0.1, -7.3, 1e6])
+@pytest.mark.parametrize("share", [0.5, 1 / 3, 0.1])
+def test_outcomes_that_never_vary_tell_nothing_whatever_is_rounded(outcome: float, share: float) -> None:
+    effect = Effect.planned()
+    for i in range(1000):
+        effect = effect.add(int(i % 10 < 10 * share), share, outcome)
+    assert not effect.ready
+    assert effect.interval(0.05) == (-math.inf, math.inf)

@@ -35,6 +35,7 @@ LEAST_WITNESSES = 10.0  # (sum x^2)^2 / sum x^4 of the pseudo-outcomes, from whi
 FIRST = 2  # calls from which only predictions are learned
 SHRINKAGE = 20.0  # balanced calls without effect that the predictions start from
 MOST = 1e70  # that an outcome may be: its fourth power is summed
+ROUNDING = 1e-12  # of an outcome: what a prediction misses by less was foreseen
 PLANNED = 500.0  # balanced calls at which the bounds are narrowest, where nothing was said
 
 
@@ -211,6 +212,8 @@ class Effect(NamedTuple):
             return Effect(self.rho, self.burn_in, self.window, n0, n1, sums, self.last, level.add(y))
         plain = y - shift if arm else y
         miss = plain - level.value
+        if abs(miss) <= ROUNDING * abs(plain):
+            miss = 0.0
         x = shift + (miss / propensity if arm else -miss / (1.0 - propensity))
         w = 4.0 * propensity * (1.0 - propensity)
         sums, last = sums.add(w, x, miss), self.last.add(w, x, miss, 0.5 ** (1.0 / self.window))

@@ -568,6 +568,11 @@ class Agent:
         wanted = replays.wanted(values, version, record.space)
         return replays.of_store(self.open().store, record, wanted, objective, since=since).gain
 
+    def _automatic(self, trainee: Trainee) -> bool:
+        """Whether roll-outs of the function go on to all calls without a person."""
+        trainer = self.trainer
+        return trainer is None or trainer.flags.value("rollout.auto", trainee.key.name) == ON
+
     def _told(self, kind: Kind, trainee: Trainee, detail: str) -> None:
         """Something has happened to a function's versions: listeners hear of it, and harm is logged."""
         name = trainee.key.name

@@ -18,6 +18,7 @@ from poet.errors import ConfigurationError, StoreAway
 from poet.model.document import Document
 from poet.model.execution import Attempt, Execution, Outcome
 from poet.model.experiment import Experiment, Rules, strategy
+from poet.model.flag import Rule
 from poet.model.function import FunctionKey
 from poet.model.tunable import Integer
 from poet.seams import Clock, ProcessReport, Store
@@ -27,6 +28,7 @@ from poet.testing.clock import VirtualClock
 from poet.training import by_hand, experiments
 from poet.training.evidence import Call, Evidence
 from poet.training.experiment import ExperimentTrial
+from poet.training.flags import set_rule
 
 EVERY = 10  # calls between two rounds of training
 
@@ -423,6 +425,23 @@ def test_a_pause_a_pin_and_a_rollback_take_all_calls_to_what_is_live() -> None:
     assert each.quote.poet.status()["faults"] == 0
     each.quote.poet.resume()
     assert each.quote.poet.experiment({"two": {"k": 2}}).name == "quote-2"
+
+
+@pytest.mark.parametrize("value", ["off", "observe"])
+def test_a_flag_takes_all_calls_to_what_is_live_and_back(value: str) -> None:
+    house = House()
+    each = Service(house.poet, house.clock, 1, house.agent.flush)
+    each.run(60)
+    each.quote.poet.experiment({"live": "live", "one": {"k": 1}})
+    assert each.taken(40) == {0, 1}
+    said = {"author": "anna", "reason": "an incident", "at": house.clock.wall()}
+    set_rule(house.store, "learn.online", Rule(value), **said)
+    each.flush()
+    assert each.taken(40) == {0}
+    set_rule(house.store, "learn.online", Rule("on"), **said)
+    each.flush()
+    assert each.taken(40) == {0, 1}
+    assert each.quote.poet.status()["faults"] == 0
 
 
 def test_to_change_one_midway_ends_it_and_says_why() -> None:

@@ -13,6 +13,7 @@ from poet.cli import experiment_pages, views
 from poet.cli.arguments import UsageError, parse
 from poet.cli.experiment_words import wanted
 from poet.cli.experiments import act
+from poet.cli.pages import show_page
 from poet.errors import AmbiguousFunction, ConfigurationError, UnknownFunction
 
 
@@ -48,7 +49,7 @@ class Desk:
         doc = act(self.house.store, asked, self.house.clock.wall())
         console = Console(width=width, markup=False, highlight=False, emoji=False)
         with console.capture() as captured:
-            experiment_pages.show_page(doc, console)
+            show_page(doc, console, further=experiment_pages.PAGES)
         return "\n".join(text.rstrip() for text in captured.get().splitlines())
 
 

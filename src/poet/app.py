@@ -42,6 +42,7 @@ from poet.model.estimate import Estimate
 from poet.model.event import ALARMING, Event, Kind
 from poet.model.execution import Dealt
 from poet.model.fixed import base_of, held
+from poet.model.flag import ON
 from poet.model.function import FunctionKey
 from poet.model.objective import Goal, Objective
 from poet.model.parameters import Origin, ParameterSet, Standing

@@ -36,6 +36,7 @@ from benchmarks import (
     regimes,
     replay,
     rivals,
+    rollouts,
     routing,
     sequential,
     series,
@@ -89,6 +90,7 @@ def main(arguments: list[str]) -> int:
         show("Experiments, end to end", experiments.run(*((10, 100) if study else ()))),
         show("Which functions are alike", similar.run(*((100_000, 20) if study else (20_000, 3)))),
         show("Looks at any time", sequential.run(*((2000, 10_000) if study else ()))),
+        show("Roll-outs", rollouts.run(*((4, 30, 100) if study else ()))),
         show("Guards", guards.run(*((2000, 50_000) if study else ()))),
         show("Whether it keeps its word", honesty.run(*((10, 100_000) if study else (2, 10_000)))),
     ]

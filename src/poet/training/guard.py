@@ -173,18 +173,38 @@ class Guard:
         return Judgement(told, sentence, self._figures(findings, better))
 
     @property
+    def balanced(self) -> bool:
+        """Whether calls with the old version have ended, too, and nearly as many as the lot gave: there is a contrast.
+
+        Calls that fail at once end before the others, which began with them.
+        """
+        old, new = self._fared
+        stage = self.rollout.stage
+        due = 0.0 if stage is None else TELLING * new.calls * (1.0 - stage.share) / stage.share
+        return old.calls >= max(FEW, due)
+
+    @property
     def plainly_better(self) -> bool:
         """Whether calls with the new version are worth more by far more than chance; told at a look, it speeds up."""
+        return self._leaning() > PLAIN and bool(self._better())
+
+    @property
+    def plainly_worse(self) -> bool:
+        """Whether they are worth less by far more than chance; told at a look, it holds up, and is no verdict."""
+        return self._leaning() < -PLAIN and not self._better()
+
+    def _leaning(self) -> float:
+        """By how many standard deviations calls are worth more with the new version [1]; 0 while there are few."""
         old, new = self._fared
-        if min(old.calls, new.calls) < FEW or not self._better():
-            return False
+        if min(old.calls, new.calls) < FEW:
+            return 0.0
         objective = self.objective.for_latency(math.exp(old.logs / old.calls))
         costs = objective.value, objective.latency_cost or 0.0, objective.attempt_cost
         (before, doubt), (after, doubt_too) = old.worth(*costs), new.worth(*costs)
         # Of calls that were all alike so far, some chance of another outcome is left.
         doubt += (objective.value / (old.calls + 1.0)) ** 2
         doubt_too += (objective.value / (new.calls + 1.0)) ** 2
-        return after - before > PLAIN * math.sqrt(doubt + doubt_too)
+        return (after - before) / math.sqrt(doubt + doubt_too)
 
     # ------------------------------------------------------------ counting
 

@@ -221,7 +221,10 @@ class RolloutTrial:
         if stage is None or rollout.paused or self._trainee.standing.paused:
             return
         needed = stage.calls * (SOONER if pooled.plainly_better else 1.0)
-        if pooled.exposed - rollout.exposed < needed:
+        observed = rollout.policy.harmed(rollout.changes) == "observe"
+        if pooled.exposed - rollout.exposed < needed or not pooled.balanced:
+            return
+        if pooled.plainly_worse and not observed:
             return
         judged = pooled.judgement()
         if rollout.policy.advance == "evidence" and judged.verdict == "undecided":

@@ -17,7 +17,6 @@ from poet.errors import StaleParameters, StoreError, UnknownFunction
 from poet.kernels.online.exceedance import Limit
 from poet.model.blocks import block_of
 from poet.model.document import Document
-from poet.model.event import Kind
 from poet.model.execution import Execution, Outcome
 from poet.model.experiment import Experiment
 from poet.model.parameters import ParameterSet, Standing
@@ -27,6 +26,7 @@ from poet.training.deciding import decided
 from poet.training.evidence import Call, Evidence, pooled
 from poet.training.late import Late
 from poet.training.pooling import Pool
+from poet.training.told import Tell, silent
 from poet.training.trainee import Trainee
 from poet.training.trainer import Trainer
 
@@ -35,8 +35,6 @@ FOREVER = 1e15  # a block that does not end [s]
 GRACE = 3.0  # after the end of a block, until what all processes saw of it is told [s]
 CAP = 8.0  # longest pause before a retry [s]
 MOST_WAITING = 20_000  # calls
-
-Tell = Callable[[Kind, Trainee, str], None]
 
 
 class Score(NamedTuple):
@@ -58,7 +56,7 @@ class ExperimentTrial:
         document: Document,
         learners: Learners,
         report: Callable[[], ProcessReport],
-        tell: Tell = lambda kind, trainee, detail: None,
+        tell: Tell = silent,
     ) -> None:
         """document: that keeps it. report: tells the host. Raises ValueError where the document cannot be read."""
         self.experiment = Experiment.of(document)

@@ -14,14 +14,13 @@ from typing import Any
 
 from poet.errors import StaleParameters, StoreError
 from poet.model.document import Document
-from poet.model.estimate import Estimate
-from poet.model.event import Kind
 from poet.model.execution import Execution
 from poet.model.objective import Objective
 from poet.model.parameters import ParameterSet, Standing
 from poet.model.rollout import Phase, Rollout, Step
 from poet.seams import Arm, Lot, Probe, Suggestion
 from poet.training.guard import Guard, Judgement
+from poet.training.told import Paper, Tell, silent, unread
 from poet.training.trainee import Trainee
 from poet.training.trainer import Trainer
 
@@ -29,20 +28,6 @@ RENEWED = 100  # calls after which what waits for a person is replaced by what i
 BAKED = 0.2  # share of the bake after which something better may begin
 SOONER = 0.5  # share of a step's calls that will do where the new version is plainly better
 EVIDENCE = "evidence"  # kind of the documents in which each process tells what its guard has seen
-Tell = Callable[[Kind, Trainee, str], None]  # what has happened, to which function, in words
-
-
-def silent(kind: Kind, trainee: Trainee, detail: str) -> None:
-    """Nobody wants to know."""
-
-
-Paper = Callable[[Trainee, ParameterSet, float], Estimate | None]
-"""By the calls recorded since a moment [Unix s], what a version would have gained per call; None: nobody can tell."""
-
-
-def unread(trainee: Trainee, version: ParameterSet, since: float) -> Estimate | None:
-    """Nobody can tell."""
-    return None
 
 
 class RolloutTrial:

@@ -14,13 +14,14 @@ from poet.model.parameters import ParameterSet
 from poet.model.rollout import KIND, Rollout, RolloutPolicy, changes_of
 from poet.model.tunable import Value
 from poet.seams import ProcessReport, Store
-from poet.training.rollouts import Paper, RolloutTrial, Tell, silent, unread
+from poet.training.told import Paper, Tell, silent, unread
 from poet.training.trainee import Trainee
 from poet.training.trainer import Trainer
 from poet.training.trial import Teaching, Trial
 
 if TYPE_CHECKING:
     from poet.training.arms import Learners
+    from poet.training.rollouts import RolloutTrial
 
 FIRST_REST = 60.0  # after harm, the same region is left alone for so long [s] ...
 GROWTH = 4.0  # ... and each time so many times longer ...
@@ -77,14 +78,16 @@ class Trials:
                 standing.canary is None or standing.canary.version != rollout.version
             ):
                 continue  # taken back by hand, and about to be closed
-            if isinstance(before, RolloutTrial) and before.rollout.name == rollout.name:
-                before.follow(rollout, document.revision)
-                return before
+            known = _rolled_out(before)
+            if known is not None and known.rollout.name == rollout.name:
+                known.follow(rollout, document.revision)
+                return known
             return self._trial(trainer, trainee, rollout, document.revision)
-        if isinstance(before, RolloutTrial):
+        known = _rolled_out(before)
+        if known is not None:
             self._refusals.pop(trainee.key, None)  # it may have ended in harm
-            if before.local:
-                return before
+            if known.local:
+                return known
         return None
 
     def propose(self, trainer: Trainer, trainee: Trainee, draft: ParameterSet, *, urgent: bool) -> bool:
@@ -135,6 +138,8 @@ class Trials:
         return True
 
     def _trial(self, trainer: Trainer, trainee: Trainee, rollout: Rollout, revision: int) -> RolloutTrial:
+        from poet.training.rollouts import RolloutTrial  # here, as it loads the guards: few processes roll anything out
+
         return RolloutTrial(
             trainer,
             trainee,
@@ -160,6 +165,15 @@ class Trials:
                 return refusals(local)
             known = self._refusals[key] = refusals([*kept, *local])
         return known
+
+
+def _rolled_out(trial: Trial | None) -> RolloutTrial | None:
+    """``trial`` where it is a roll-out's."""
+    if trial is None:
+        return None
+    from poet.training.rollouts import RolloutTrial
+
+    return trial if isinstance(trial, RolloutTrial) else None
 
 
 def begin(

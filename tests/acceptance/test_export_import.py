@@ -205,7 +205,7 @@ def test_hostile_files_leave_a_file_store_whole(tmp_path: Path) -> None:
 
 def decorated(project: Path, **arguments: Any) -> tuple[Agent, Any]:
     """A function as users write it, under an agent of the project."""
-    agent = build(Settings(root=project, learning="on"), clock=VirtualClock(wall=NOW), thread=False)
+    agent = build(Settings(root=project, learning="on", rollout="direct"), clock=VirtualClock(wall=NOW), thread=False)
 
     @bind(agent)(enable_training=True, name="oracle", **arguments)  # type: ignore[untyped-decorator]
     def oracle(question: str) -> str:

@@ -288,6 +288,8 @@ def test_a_rollback_by_hand_during_a_rollout_ends_it() -> None:
     site.fetch.poet.rollback(to=1, reason="enough")
     site.call(60)
     assert set(site.used[-59:]) == {1}
+    (rollout,) = site.rollouts()
+    assert (rollout.phase, rollout.sentence) == ("withdrawn", "enough")
 
 
 def test_a_paused_function_keeps_its_share_and_its_guards() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -45,6 +44,8 @@ def closed(documents: Iterable[Document], *, by: str, why: str, at: float) -> li
 
 
 def _ended(body: str, by: str, why: str, at: float) -> str:
+    import json  # here: all processes load this module, and few end anything
+
     try:
         told: Any = json.loads(body)
     except ValueError:

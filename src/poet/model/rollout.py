@@ -183,6 +183,10 @@ class Rollout:
             for name in ("steps", "urgent"):
                 policy[name] = tuple(Step(*each) for each in policy[name])
             policy["bake"] = Step(*policy["bake"])
+            if not document.open and told["phase"] not in ENDED:  # ended by what was done to the function otherwise
+                ended = told.get("ended") or {}
+                note = [ended.get("at", document.at), "withdrawn", ended.get("why", "")]
+                told |= {"phase": "withdrawn", "paused": "", "sentence": note[2], "log": [*told["log"], note]}
             return cls(
                 **{name: told[name] for name in _PLAIN},
                 changes={name: (before, after) for name, (before, after) in told["changes"].items()},

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -114,8 +115,11 @@ def test_who_comes_while_another_is_at_it_leaves_it_alone(tmp_path: Path, clock:
     assert len(work.at) == 1
 
 
-def _compete(path: str, count: str) -> None:
-    """A process of its own: does the job where it is its turn, and leaves a mark for each time."""
+def _compete(path: str, count: str, together: Any) -> None:
+    """A process of its own: does the job where it is its turn, and leaves a mark for each time.
+
+    together: all begin each quarter of an hour at once, as they would by clocks that agree.
+    """
 
     def task() -> None:
         with Path(count).open("a") as file:
@@ -124,6 +128,7 @@ def _compete(path: str, count: str) -> None:
     clock = VirtualClock(100.0, wall=START)
     job = Job("analyze", Path(path), HOUR, task)
     for _ in range(20):
+        together.wait(60)
         job.turn(clock)
         clock.sleep(HOUR / 4)
 
@@ -132,7 +137,8 @@ def test_of_several_processes_one_does_it(tmp_path: Path) -> None:
     """Each lives through the same five hours; whoever is first at an hour does it, and nobody does it again."""
     path, count = str(tmp_path / "a.json"), str(tmp_path / "count")
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_compete, args=(path, count)) for _ in range(3)]
+    together = context.Barrier(3)
+    processes = [context.Process(target=_compete, args=(path, count, together)) for _ in range(3)]
     for process in processes:
         process.start()
     for process in processes:

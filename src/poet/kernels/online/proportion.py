@@ -17,7 +17,7 @@ def upper(events: float, calls: float, alpha: float) -> float:
     events: 0 <= events <= calls. alpha: in (0, 1). Raises ValueError.
 
     >>> round(upper(0, 1000, 0.01), 4), upper(0, 0, 0.01)
-    (0.0091, 1.0)
+    (0.0086, 1.0)
     """
     if not 0 <= events <= calls or not 0 < alpha < 1:
         raise ValueError(f"events must be in [0, calls], alpha in (0, 1), got {events!r} of {calls!r} and {alpha!r}")

@@ -110,6 +110,13 @@ class Desk:
             assert time.monotonic() < end, self.text("experiment", "list")
             time.sleep(0.1)
 
+    def calls(self) -> int:
+        """That are stored; 0 as long as there is no store."""
+        found = main(["status", "--store", self.url, "--json"])
+        told = self.capsys.readouterr().out  # also of a refusal, or the next look would meet it
+        rows = json.loads(told)["functions"] if found == 0 else []
+        return int(rows[0]["calls"]) if rows else 0
+
     def live(self) -> dict[str, Any]:
         return {name: each["live"] for name, each in self("show", "quote")["parameters"].items()}
 
@@ -124,7 +131,7 @@ def test_one_is_decided_by_all_processes_and_its_winner_goes_live(
     monkeypatch.chdir(tmp_path)
     desk = Desk(url, capsys)
     with working(tmp_path, url, 3):
-        desk.until(lambda: main(["status", "--store", url, "--json"]) == 0 and calls(capsys) > 100)
+        desk.until(lambda: desk.calls() > 100)
         start = ("experiment", "start", "quote")
         refused = desk(*start, "--arm", "sound:k=12", code=2)
         assert "k must be in [0, 9], got 12; the nearest is 9" in refused["error"]["message"]
@@ -156,11 +163,6 @@ def test_one_is_decided_by_all_processes_and_its_winner_goes_live(
     assert desk("doctor")["ok"]
 
 
-def calls(capsys: pytest.CaptureFixture[str]) -> int:
-    rows = json.loads(capsys.readouterr().out)["functions"]
-    return int(rows[0]["calls"]) if rows else 0
-
-
 def test_a_process_that_is_killed_and_one_that_comes_later_take_nothing_from_it(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,7 +170,7 @@ def test_a_process_that_is_killed_and_one_that_comes_later_take_nothing_from_it(
     desk = Desk(url, capsys)
     never = ("--alpha", "0.0000001", "--guard-alpha", "0.0000001", "--metric", "success")
     with working(tmp_path, url, 1) as processes:
-        desk.until(lambda: main(["status", "--store", url, "--json"]) == 0 and calls(capsys) > 60)
+        desk.until(lambda: desk.calls() > 60)
         desk("experiment", "start", "quote", "--arm", "one:k=3", "--arm", "two:timeout=4,k=3", *never)
         desk.until(lambda: desk.experiment("quote-1")["figures"]["calls"] > 200)
         processes[0].kill()

@@ -289,7 +289,7 @@ def test_a_rollback_by_hand_during_a_rollout_ends_it() -> None:
     site.call(60)
     assert set(site.used[-59:]) == {1}
     (rollout,) = site.rollouts()
-    assert (rollout.phase, rollout.sentence) == ("withdrawn", "enough")
+    assert (rollout.phase, rollout.sentence) == ("withdrawn", "rolled back: enough")
 
 
 def test_a_paused_function_keeps_its_share_and_its_guards() -> None:

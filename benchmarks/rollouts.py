@@ -64,6 +64,10 @@ class Function:
         self.parameters, self.probe, self.lot = parameters, probe, lot  # type: ignore[assignment]
 
 
+def _no_arms(trainee: Trainee, given: Mapping[str, Value]) -> Learner:
+    raise ValueError("no experiment is run here")
+
+
 class Trained:
     """The learner under a real trainer, as a policy of simulated calls."""
 
@@ -72,7 +76,13 @@ class Trained:
         self.store = MemoryStore(clock=clock)
         self.function = Function(scenario.objective, way)
         report = ProcessReport("sim", "", 0, 0.0, 0.0, 0, 0, "")
-        self.trainer = Trainer(self.store, Settings(store="memory:", seed=seed), clock, lambda: report, trials=Trials())
+        self.trainer = Trainer(
+            self.store,
+            Settings(store="memory:", seed=seed),
+            clock,
+            lambda: report,
+            trials=Trials(_no_arms, lambda: report),
+        )
         self.records: list[Record] = []
         standing = self.store.register(self.function.record)
         self.trainee = Trainee(self.function, learner, standing, Rest(), self.records)

@@ -118,6 +118,7 @@ class Handle:
                 "reason": standing.live.reason,
                 "pinned": dict(standing.pinned),
                 "paused": standing.paused,
+                "trying": next(({"kind": each.kind, "name": each.name} for each in standing.steering), None),
                 "converged": self._converged(trainee, online),
                 "listening": 0 if online is None else online.listening,
                 "dependency": self._brakes(),

@@ -32,6 +32,7 @@ from poet import poet, remaining
 def fetch(url: str) -> bytes:
     return urlopen(url, timeout=remaining()).read()"""
 
+_TRYING = {"rollout": "roll-out", "experiment": "experiment"}
 _SHED = "not made, as a breaker was open or a limit reached"
 _UNREAD = "the calls of the last hour cannot be read; poet doctor says why"
 _LISTENING = (
@@ -226,10 +227,19 @@ def _range(name: str, estimate: Document | None) -> str:
     return f"{low} to {high} ({words.level(estimate['level'])})"
 
 
+def _tried(doc: Document) -> str:
+    trying = doc["trying"]
+    if trying["kind"] == "rollout":
+        return f"{trying['said']}; poet rollout {_typed(doc)} tells more"
+    return f"{trying['name']}; poet experiment show {trying['name']} tells more"
+
+
 def _show_facts(doc: Document, now: float, zone: tzinfo | None) -> Iterable[tuple[str, str]]:
     yield "state", doc["state"]
     if doc["paused"]:
         yield "paused", f"{doc['paused']}; poet resume {_typed(doc)} lets it learn again"
+    if doc["trying"]:
+        yield _TRYING[doc["trying"]["kind"]], _tried(doc)
     pins = {name: row["pinned"] for name, row in doc["parameters"].items() if row["pinned"] is not None}
     if pins:
         yield "pinned", ", ".join(f"{name} {words.value(name, x)}" for name, x in pins.items())

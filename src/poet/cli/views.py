@@ -18,6 +18,7 @@ from poet.model.function import FunctionKey
 from poet.model.objective import Objective
 from poet.model.parameters import Alias, AliasName, Change, ParameterSet, Standing
 from poet.model.replay import Replay
+from poet.model.rollout import KIND, Rollout
 from poet.model.tunable import Value
 from poet.seams import Finding, FunctionRecord, ProcessReport, Upkeep
 
@@ -159,9 +160,23 @@ def status_row(
         "live": dict(standing.live),
         "pinned": dict(standing.pinned),
         "paused": standing.paused,
+        "trying": trying(standing),
         **headline(learned),
         "last_change": history[-1]._asdict() if history else None,
     }
+
+
+def trying(standing: Standing) -> Document | None:
+    """The roll-out or the experiment that calls take part in; None: there is none."""
+    for kept in standing.steering:
+        said = ""
+        if kept.kind == KIND:
+            try:
+                said = Rollout.of(kept).told
+            except ValueError:  # poet doctor says so
+                said = "cannot be read"
+        return {"kind": kept.kind, "name": kept.name, "said": said}
+    return None
 
 
 def headline(learned: Headline | None) -> Document:
@@ -226,6 +241,7 @@ def show(
         **identity(record, short),
         state=state(record, standing, learning),
         domain=record.domain,
+        trying=trying(standing),
         learner=record.learner or None,
         objective=dict(record.objective),
         **counters(record),

@@ -153,6 +153,13 @@ class Rollout:
         return self.policy.bake if self.phase == "bake" else None
 
     @property
+    def told(self) -> str:
+        """Where it stands, in a few words."""
+        stage = self.stage
+        where = self.phase if stage is None or self.paused else f"{self.phase} at {100 * stage.share:.3g} %"
+        return f"v{self.base} -> v{self.version}, {where}{', paused' if self.paused else ''}"
+
+    @property
     def ended(self) -> bool:
         """Whether it is over."""
         return self.phase in ENDED

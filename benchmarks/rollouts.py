@@ -46,7 +46,7 @@ Way = RolloutPolicy | Literal["direct"]
 class Function:
     """A function that is trained, without a body: what a decorated one is to the trainer."""
 
-    dependency, rate, tracked, kept = "service", 0.05, False, False
+    dependency, rate, tracked, kept = "service", 0.05, True, False
 
     def __init__(self, objective: Objective, rollout: Way) -> None:
         self.key = FunctionKey("benchmarks", "service", "")

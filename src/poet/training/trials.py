@@ -27,6 +27,7 @@ FIRST_REST = 60.0  # after harm, the same region is left alone for so long [s] .
 GROWTH = 4.0  # ... and each time so many times longer ...
 LONGEST_REST = 86_400.0  # ... up to this [s]
 LOCAL = 0  # number of a version that the store does not know yet
+TROUBLE = 0.9  # share of calls that succeed lately, below which the function is in trouble
 NEAR = 0.5  # of the way to what did harm: from there on it is the same region
 
 
@@ -113,7 +114,7 @@ class Trials:
             draft,
             policy,
             now,
-            urgent=urgent or _spares(standing.live, draft),
+            urgent=urgent or (_spares(standing.live, draft) and _in_trouble(trainee)),
             waits=not self._automatic(trainee),
         )
         try:
@@ -219,8 +220,14 @@ def refusals(rollouts: list[Rollout]) -> list[Refusal]:
     return found
 
 
+def _in_trouble(trainee: Trainee) -> bool:
+    """Whether many calls fail lately, as far as anybody counts."""
+    success = trainee.tally.success
+    return success is not None and success < TROUBLE
+
+
 def _spares(live: ParameterSet, draft: ParameterSet) -> bool:
-    """Whether calls make fewer requests: what may be in trouble by them is not to be kept waiting."""
+    """Whether calls make fewer requests: what may be in trouble by these is not to be kept waiting."""
     before, after = ([each.number(name) for name in ("retries", "hedges")] for each in (live, draft))
     return after != before and all(b <= a for a, b in zip(before, after, strict=True))
 

@@ -19,7 +19,7 @@ from poet.model import flag
 from poet.model.event import Event
 from poet.model.execution import Execution
 from poet.model.explanation import Explanation
-from poet.model.rollout import KIND, Rollout
+from poet.model.rollout import KIND, STEPS, Rollout
 from poet.model.tunable import Value
 from poet.seams import Probe, Store, Suggestion
 from poet.settings import Settings
@@ -29,6 +29,7 @@ from poet.training import by_hand, flags
 
 GOOD = {"timeout": 2.0}
 HARMFUL = {"timeout": 0.001}  # cuts off every call
+STEADY = RolloutPolicy(first=STEPS)  # the usual steps, also for what replaces the declared values
 
 
 class Believer:
@@ -100,6 +101,7 @@ class Site:
         fails: float = 0.01,
         retries: int = 0,
         automatic: bool = True,
+        rollout: Any = STEADY,
         **options: Any,
     ) -> None:
         self.clock = clock or VirtualClock(100.0)
@@ -114,7 +116,9 @@ class Site:
         self.events: list[Event] = []
         self.agent.listeners.add(self.events.append)
 
-        @bind(self.agent)(enable_training=True, timeout=5.0, retries=retries, backoff=0.0, name="fetch", **options)
+        @bind(self.agent)(
+            enable_training=True, timeout=5.0, retries=retries, backoff=0.0, name="fetch", rollout=rollout, **options
+        )
         def fetch() -> None:
             service()
 
@@ -229,7 +233,7 @@ def test_what_makes_calls_slower_is_taken_back_and_what_is_worth_it_is_not() -> 
 
 
 def test_by_policy_harm_pauses_or_is_only_observed() -> None:
-    paused = Site(HARMFUL, rollout=RolloutPolicy(on_harm="pause"))
+    paused = Site(HARMFUL, rollout=RolloutPolicy(first=STEPS, on_harm="pause"))
     paused.call(60)
     (rollout,) = paused.rollouts()
     assert (rollout.phase, rollout.verdict) == ("canary", "harm")
@@ -237,7 +241,7 @@ def test_by_policy_harm_pauses_or_is_only_observed() -> None:
     assert set(paused.used[-20:]) == {1}
     assert [event.kind for event in paused.events if "roll" in event.kind] == ["rollout_paused"]
 
-    observed = Site(HARMFUL, rollout=RolloutPolicy(on_harm={"timeout": "observe"}))
+    observed = Site(HARMFUL, rollout=RolloutPolicy(first=STEPS, on_harm={"timeout": "observe"}))
     observed.until("done")
     (rollout,) = observed.rollouts()
     assert rollout.verdict == "harm"
@@ -245,7 +249,7 @@ def test_by_policy_harm_pauses_or_is_only_observed() -> None:
 
 
 def test_on_evidence_it_goes_on_only_once_harm_is_excluded() -> None:
-    policy = RolloutPolicy(steps=((0.5, 10),), advance="evidence", margin=0.5, alpha=0.4)
+    policy = RolloutPolicy(first=((0.5, 10),), advance="evidence", margin=0.5, alpha=0.4)
     site = Site(GOOD, fails=0.0, rollout=policy)
     site.call(60)
     assert site.rollouts()[0].phase == "canary"  # by exposure it would be over
@@ -373,6 +377,18 @@ def test_a_rollout_that_begins_while_the_store_is_away_is_local_and_guarded_too(
         site.call(5)
         assert site.fetch.poet.parameters["timeout"] == 2.0
         assert store.standing(site.key).live["timeout"] == 2.0
+
+
+def test_the_declared_guess_is_replaced_in_fewer_calls_and_harm_is_found_all_the_same() -> None:
+    quick = Site(GOOD, rollout=None)
+    assert quick.until("bake") < 30
+    exposed = []
+    for seed in range(20):
+        site = Site(HARMFUL, seed=seed, fails=0.0, rollout=None)
+        site.until("rolled back", most=300)
+        exposed.append(site.failed)
+    assert sorted(exposed)[10] <= 12
+    assert max(exposed) <= 20
 
 
 def test_direct_is_direct() -> None:

@@ -21,6 +21,7 @@ from poet.model.tunable import Value
 
 Advance = Literal["exposure", "evidence"]
 OnHarm = Literal["roll back", "pause", "observe"]
+Pace = Literal["steps", "first", "urgent"]
 Phase = Literal["proposed", "canary", "bake", "done", "rolled back", "withdrawn"]
 KIND = "rollout"
 ENDED: tuple[Phase, ...] = ("done", "rolled back", "withdrawn")
@@ -35,7 +36,7 @@ class Step(NamedTuple):
 
 
 STEPS = (Step(0.25, 8), Step(0.5, 10))
-URGENT = (Step(0.5, 5),)
+URGENT = (Step(0.5, 8),)
 BAKE = Step(0.9, 100)
 
 
@@ -44,6 +45,7 @@ class RolloutPolicy:
     """How new versions of a function reach its calls: ``poet(rollout=RolloutPolicy(...))``.
 
     steps: shares of the calls, each above the one before, and how many calls must have got the new version at each.
+    first: the same while the live values are the declared ones, of which nobody knows whether they are any better.
     urgent: the same for a change that cannot wait, as the live version fails.
     bake: share of the new version once it is live, and how many calls must have got it before the old one is gone.
     advance: ``"exposure"``: on to the next step after so many calls without harm; ``"evidence"``: only once harm beyond
@@ -62,6 +64,7 @@ class RolloutPolicy:
     """
 
     steps: tuple[Step, ...] = STEPS
+    first: tuple[Step, ...] = URGENT
     urgent: tuple[Step, ...] = URGENT
     bake: Step = BAKE
     advance: Advance = "exposure"
@@ -72,7 +75,7 @@ class RolloutPolicy:
     shadow: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "urgent"):
+        for name in ("steps", "first", "urgent"):
             steps = tuple(_step(name, each) for each in _several(name, getattr(self, name)))
             shares = [each.share for each in steps]
             if shares != sorted(set(shares)):
@@ -127,7 +130,7 @@ class Rollout:
     version: int  # that is rolled out
     changes: Mapping[str, tuple[Value | None, Value | None]] = field(default_factory=dict)  # before and after, by name
     policy: RolloutPolicy = field(default_factory=RolloutPolicy)
-    urgent: bool = False
+    pace: Pace = "steps"  # which of the policy's steps it takes
     phase: Phase = "proposed"
     step: int = 0  # of the canary, from 0
     exposed: int = 0  # calls that had got the new version, of all processes, when this step or the bake began
@@ -143,7 +146,8 @@ class Rollout:
     @property
     def steps(self) -> tuple[Step, ...]:
         """Those of its canary."""
-        return self.policy.urgent if self.urgent else self.policy.steps
+        steps: tuple[Step, ...] = getattr(self.policy, self.pace)
+        return steps
 
     @property
     def stage(self) -> Step | None:
@@ -187,7 +191,7 @@ class Rollout:
         try:
             told = json.loads(document.body)
             policy = dict(told["policy"])
-            for name in ("steps", "urgent"):
+            for name in ("steps", "first", "urgent"):
                 policy[name] = tuple(Step(*each) for each in policy[name])
             policy["bake"] = Step(*policy["bake"])
             if not document.open and told["phase"] not in ENDED:  # ended by what was done to the function otherwise
@@ -209,7 +213,7 @@ _PLAIN = (
     "name",
     "base",
     "version",
-    "urgent",
+    "pace",
     "phase",
     "step",
     "exposed",

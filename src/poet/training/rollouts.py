@@ -103,7 +103,7 @@ class RolloutTrial:
             return True
         if rollout.phase == "bake" and (urgent or pooled.exposed - rollout.exposed >= stage.calls * BAKED):
             self._move("done", f"a better one is there already; {pooled.judgement().sentence}", {})
-        elif rollout.phase == "canary" and urgent and not rollout.urgent:
+        elif rollout.phase == "canary" and urgent and rollout.pace != "urgent":
             self.withdraw("something urgent came up")
         return self._trainee.trial is self  # the store did not take it: later
 

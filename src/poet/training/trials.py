@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from poet.errors import StaleParameters, StoreAway
 from poet.model.function import FunctionKey
 from poet.model.parameters import ParameterSet
-from poet.model.rollout import KIND, Rollout, RolloutPolicy, changes_of
+from poet.model.rollout import KIND, Pace, Rollout, RolloutPolicy, changes_of
 from poet.model.tunable import Value
 from poet.seams import ProcessReport, Store
 from poet.training.told import Paper, Tell, silent, unread
@@ -114,7 +114,7 @@ class Trials:
             draft,
             policy,
             now,
-            urgent=urgent or (_spares(standing.live, draft) and _in_trouble(trainee)),
+            pace=_pace(trainee, standing.live, draft, urgent=urgent),
             waits=not self._automatic(trainee),
         )
         try:
@@ -183,7 +183,7 @@ def begin(
     policy: RolloutPolicy,
     now: float,
     *,
-    urgent: bool = False,
+    pace: Pace = "steps",
     waits: bool = False,
 ) -> Rollout:
     """A roll-out of ``draft``, at its first step. Its version is told by the store. now: Unix time [s].
@@ -196,8 +196,8 @@ def begin(
         version=0,
         changes=changes_of(live, draft),
         policy=policy,
-        urgent=urgent,
-        phase="proposed" if waits or (policy.shadow and not urgent) else "canary",
+        pace=pace,
+        phase="proposed" if waits or (policy.shadow and pace != "urgent") else "canary",
         author=draft.author,
         reason=draft.reason,
         begun=now,
@@ -218,6 +218,13 @@ def refusals(rollouts: list[Rollout]) -> list[Refusal]:
         rest = min(FIRST_REST * GROWTH**times, LONGEST_REST)
         found.append(Refusal(rollout.changes, rollout.log[-1].at + rest))
     return found
+
+
+def _pace(trainee: Trainee, live: ParameterSet, draft: ParameterSet, *, urgent: bool) -> Pace:
+    """How fast a change may go."""
+    if urgent or (_spares(live, draft) and _in_trouble(trainee)):
+        return "urgent"
+    return "first" if live.origin == "declared" else "steps"
 
 
 def _in_trouble(trainee: Trainee) -> bool:

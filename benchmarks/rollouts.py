@@ -24,7 +24,7 @@ from poet.model.explanation import Explanation
 from poet.model.function import FunctionKey
 from poet.model.objective import Objective
 from poet.model.parameters import ParameterSet
-from poet.model.rollout import KIND, Rollout, RolloutPolicy
+from poet.model.rollout import KIND, STEPS, Rollout, RolloutPolicy
 from poet.model.tunable import Integer, Real, Value
 from poet.seams import FunctionRecord, Learner, Lot, Probe, ProcessReport, Suggestion
 from poet.settings import Settings
@@ -204,10 +204,19 @@ INCIDENTS: Mapping[str, Mapping[str, Value]] = {
 }
 
 
-def contained(values: Mapping[str, Value], seed: int, calls: int = 1500) -> tuple[float, float, float]:
+BARS = {
+    ("later", "cuts off all calls"): 8.0,
+    ("later", "cuts off half of the calls"): 20.0,
+    ("first, replacing the declared values", "cuts off all calls"): 12.0,
+}
+
+
+def contained(
+    values: Mapping[str, Value], seed: int, way: RolloutPolicy, calls: int = 1500
+) -> tuple[float, float, float]:
     """Calls that the bad version got until it was first taken back, calls in all with it, share that ended in harm."""
     clock = VirtualClock()
-    policy = Trained(STEADY, BadLearner(values, 100), seed, RolloutPolicy(), clock)
+    policy = Trained(STEADY, BadLearner(values, 100), seed, way, clock)
     play(STEADY, policy, seed, calls, clock=clock)
     ends = policy.rollouts()
     exposed = sum(version != 1 for version in policy.versions)
@@ -269,19 +278,23 @@ def run(seeds: int = 2, services: int = 6, incidents: int = 20) -> list[Row]:
             )
         )
         rows.append(Row(f"{name}: how roll-outs ended", "", ", ".join(f"{n} {p}" for p, n in sorted(ends.items()))))
-    for what, values in INCIDENTS.items():
-        told = np.array([contained(values, seed) for seed in range(incidents)])
-        until = told[:, 0]
-        bar = {"cuts off all calls": 8.0, "cuts off half of the calls": 20.0}.get(what)
-        rows.append(
-            Row(
-                f"a bad learner {what}, {incidents} times: calls that met it until it was taken back, median / worst; "
-                "share of all calls that ever met it",
-                "" if bar is None else f"≤ {bar:g}",
-                f"{median(until):g} / {max(until):g}; {100 * fmean(told[:, 1]):.2f} %",
-                None if bar is None else median(until) <= bar,
+    for how, policy in (
+        ("later", RolloutPolicy(first=STEPS)),
+        ("first, replacing the declared values", RolloutPolicy()),
+    ):
+        for what, values in INCIDENTS.items():
+            told = np.array([contained(values, seed, policy) for seed in range(incidents)])
+            until = told[:, 0]
+            bar = BARS.get((how, what))
+            rows.append(
+                Row(
+                    f"{how}: a bad learner {what}, {incidents} times: calls that met it until it was taken back, "
+                    "median / worst; share of all calls that ever met it",
+                    "" if bar is None else f"≤ {bar:g}",
+                    f"{median(until):g} / {max(until):g}; {100 * fmean(told[:, 1]):.2f} %",
+                    None if bar is None else median(until) <= bar,
+                )
             )
-        )
     false, all_ = (sum(each) for each in zip(*(wrongly(seed) for seed in range(incidents)), strict=True))
     rows.append(
         Row(

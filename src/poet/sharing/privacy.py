@@ -41,7 +41,7 @@ SHORTEST_KEY = 16  # [bytes]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What a tenant lets go. By default: within the tenant all kinds, and nothing beyond.
+    """What a tenant lets go. By default: within the tenant all kinds as they are, and nothing beyond.
 
     rules: who may have what: ``Rule("allow", function="shop.*", tenant="acme")``: the source, and whose the target is.
         They come after those that persons have set in the store (``poet releases --allow``). The first that matches
@@ -138,6 +138,8 @@ class Gate:
     ) -> Released | Refused:
         """Let ``target`` have what ``source`` knows, as far as the policy goes. A function alone is of the own tenant.
 
+        What stays within the tenant is checked and handed on as it is; its record is coarse all the same.
+
         by, why: for the record; by: empty: the target. Never raises for what a state says or a store does.
         A release spends its epsilon first; where the store fails after that, it is spent and nothing leaves.
         """
@@ -216,7 +218,8 @@ class Gate:
                 enter(self._store, entry._replace(refused=reason), policy.tenant)
                 return Refused(f"{reason}; epsilon {epsilon:g} is spent, as this tells something, too")
         enter(self._store, entry._replace(left=plain(told)), policy.tenant)
-        return Released(told, epsilon, None if budget is None else float(budget - ledger.spent), ledger.releases)
+        remaining = None if budget is None else float(budget - ledger.spent)
+        return Released(told if away else state, epsilon, remaining, ledger.releases)
 
     def _hashed(self, context: Context) -> Context:
         """Features that may leave, by a hash with a key (BLAKE2b, RFC 7693): only who has the key can try values."""

@@ -76,7 +76,10 @@ def test_nothing_leaves_the_tenant_by_default_and_functions_of_one_tenant_share(
     assert releases.records(store) == ([], 0)
     told = released(closed.release(FETCH, LOAD, CALLS))
     assert told.epsilon is None
-    assert told.statistics.n == 100
+    assert told.statistics is CALLS
+    ((entry,), _) = releases.records(store)
+    assert entry.left["context"] == {}
+    assert [count for _, count in entry.left["durations"]] == [60, 30]
 
 
 @pytest.mark.parametrize(
@@ -247,6 +250,18 @@ def test_what_is_spent_before_the_store_fails_stays_spent_and_nothing_leaves() -
     assert "the store cannot record it" in refused(gate(store, epsilon=1.0).release(FETCH, THEIRS, CALLS))
     ((_, ledger),) = releases.ledgers(store)
     assert ledger.spent == Fraction(1, 8)
+
+
+def test_a_store_that_is_away_lets_nothing_go() -> None:
+    class Away(MemoryStore):
+        """Cannot be reached."""
+
+        def documents(self, *_: Any, **__: Any) -> list[Document]:
+            raise StoreAway("postgresql://db", "no route to host", "wait")
+
+    reason = refused(gate(Away()).release(FETCH, LOAD, CALLS))
+    assert reason.startswith("the store cannot record it")
+    assert "no route to host" in reason
 
 
 def test_several_at_once_never_spend_more_than_there_is(tmp_path: Path) -> None:

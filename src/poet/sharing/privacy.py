@@ -87,14 +87,16 @@ class Policy:
     @property
     def budget(self) -> Fraction | None:
         """Epsilon of a month, rounded down to millionths; None: no noise."""
-        return None if self.epsilon is None else Fraction(math.floor(self.epsilon * FINEST), FINEST)
+        return None if self.epsilon is None else Fraction(self._parts, FINEST)
 
     @property
     def cost(self) -> Fraction:
         """Epsilon of one release, rounded down; 0: no noise."""
-        return (
-            Fraction(0) if self.epsilon is None else Fraction(math.floor(self.epsilon * FINEST / self.releases), FINEST)
-        )
+        return Fraction(0) if self.epsilon is None else Fraction(self._parts // self.releases, FINEST)
+
+    @property
+    def _parts(self) -> int:
+        return 0 if self.epsilon is None else math.floor(Fraction(self.epsilon) * FINEST)
 
 
 class Party(NamedTuple):
@@ -120,7 +122,7 @@ class Refused(NamedTuple):
 
 
 class Gate:
-    """The only way out. Safe to use from several threads and processes."""
+    """Decides what leaves, makes it coarse or noisy, and records it. Safe to use from several threads and processes."""
 
     def __init__(self, store: Store, policy: Policy, *, clock: Clock = SYSTEM_CLOCK, dice: Dice | None = None) -> None:
         """dice: that noise is drawn with; None: the operating system's, as it must be for privacy."""

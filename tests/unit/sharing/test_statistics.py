@@ -192,6 +192,29 @@ def test_without_noise_the_noisy_way_tells_the_truth() -> None:
 
 
 @given(
+    st.lists(st.floats(0, 1e6), max_size=60),
+    st.dictionaries(st.sampled_from(FAILURES), st.integers(0, 9)),
+    st.one_of(st.floats(0, 1e6), st.sampled_from(FAILURES)),
+)
+@settings(deadline=None)
+def test_one_execution_more_changes_one_count_by_one(
+    durations: list[float], failures: dict[str, int], one: float | str
+) -> None:
+    def told(durations: list[float], failures: dict[str, int]) -> list[int]:
+        state = Calls(tuple((seconds, 1) for seconds in durations), failures, 3)
+        silent = noisy(state, Fraction(1), 20, NONE, Silent())
+        assert isinstance(silent, Calls)
+        return [*(n for _, n in silent.durations), *silent.failures.values()]
+
+    before = told(durations, failures)
+    if isinstance(one, str):
+        after = told(durations, {**failures, one: failures.get(one, 0) + 1})
+    else:
+        after = told([*durations, one], failures)
+    assert sorted(b - a for a, b in zip(before, after, strict=True)) == [0] * (len(before) - 1) + [1]
+
+
+@given(
     st.lists(st.tuples(st.sampled_from(["small", "large"]), st.floats(0, 1)), min_size=1, max_size=60),
     st.tuples(st.sampled_from(["small", "large"]), st.floats(0, 1)),
 )

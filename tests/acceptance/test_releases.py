@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from poet.cli.main import main
+from poet.model.document import Document
 from poet.model.execution import Attempt, Execution, Outcome
 from poet.model.function import FunctionKey
 from poet.seams import FunctionRecord, ProcessReport
+from poet.sharing import releases
 from poet.sharing.privacy import Gate, Party, Policy, Refused, Released, known_calls
 from poet.stores.sqlite import SqliteStore
 
@@ -134,6 +136,22 @@ def test_what_cannot_be_understood_says_so(ask: Ask, line: str, said: str) -> No
     code, _, err = ask(line)
     assert code == 2
     assert said in err
+
+
+def test_a_record_that_somebody_has_changed_upsets_no_page(ask: Ask, project: Path) -> None:
+    store = SqliteStore(project / ".poet" / "poet.db")
+    record = {"number": 1, "at": 1e9, "by": "x\x1b[31m", "why": "", "target": "t\x1b[2J", "tenant": "", "kind": "calls"}
+    for k, left in enumerate(({}, {"durations": 3, "failures": {}}, {"durations": [["a", "b"]], "failures": {}})):
+        body = json.dumps({**record, "epsilon": None, "refused": "", "left": left})
+        store.keep(Document(releases.RECORD, f"odd {k}", body, FETCH, open=False))
+    store.keep(Document(releases.RECORD, "worse", json.dumps({"left": []}), FETCH))
+    store.close()
+    code, out, _ = ask("releases")
+    assert code == 0
+    assert out.count("cannot be read; see --json") == 3
+    assert "1 record cannot be read" in out
+    assert "\x1b" not in out
+    assert told(ask, "")["unread"] == 1
 
 
 def test_the_doctor_takes_releases_for_no_damage(ask: Ask, project: Path) -> None:

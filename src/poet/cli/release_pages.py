@@ -31,7 +31,10 @@ def _releases(doc: Document, width: int, _: tzinfo | None) -> Iterable[Renderabl
         table = _table("function", "month", "releases", "epsilon", right=("releases", "epsilon"))
         for each in doc["ledgers"]:
             table.add_row(
-                _name(each["short_name"]), _say(each["month"]), str(each["releases"]), _epsilon(each["epsilon"] or None)
+                _name(each["short_name"]),
+                _say(words.printable(each["month"])),
+                str(each["releases"]),
+                _epsilon(each["epsilon"] or None),
             )
         yield _indented(table)
     yield Text()
@@ -43,7 +46,8 @@ def _told(doc: Document, width: int) -> Iterable[RenderableType]:
         yield _say(f"the newest; {doc['earlier']} earlier ones with --last", "dim")
     table = _table("when", "function", "for", "what", "epsilon", right=("epsilon",))
     for each in doc["releases"]:
-        whom = words.printable(each["target"]).rpartition("#")[0] or each["target"]
+        target = words.printable(each["target"])
+        whom = target.rpartition("#")[0] or target
         tenant = f" of {words.printable(each['tenant'])}" if each["tenant"] else ""
         table.add_row(
             words.ago(each["at"], doc["at"]),
@@ -63,10 +67,13 @@ def _what(each: Document) -> str:
     if each["refused"]:
         return f"nothing: {words.printable(each['refused'])}"
     left = each["left"]
-    if each["kind"] == "calls":
-        n = sum(count for _, count in left["durations"]) + sum(left["failures"].values())
-        return f"durations and failures, {n:,} calls"
-    return f"tunables: {', '.join(words.printable(name) for name in left['cells'])}"
+    try:
+        if each["kind"] == "calls":
+            n = sum(int(count) for _, count in left["durations"]) + sum(map(int, left["failures"].values()))
+            return f"durations and failures, {n:,} calls"
+        return f"tunables: {', '.join(words.printable(name) for name in left['cells'])}"
+    except (KeyError, TypeError, ValueError, AttributeError):  # a record is a text that anyone may have written
+        return "cannot be read; see --json"
 
 
 def _epsilon(epsilon: float | None) -> str:

@@ -41,6 +41,8 @@ COMMANDS = (
     "replay prices.fetch timeout=0.1 retries=1 hedge_delay=0.05",
     "replay send",
     "history prices.fetch",
+    "releases",
+    "releases prices.fetch --last 3",
 )
 CHANGES = (
     "pin prices.fetch timeout=4 retries=1",

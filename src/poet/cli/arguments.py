@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from poet.cli import experiment_words
@@ -26,6 +27,7 @@ COMMANDS = {
     "pause": "stop learning from changing one function, or all",
     "resume": "let learning go on",
     "flags": "what POET may do, for whom, and who said so; set, unset, history",
+    "releases": "what left functions for others, and who may have it; allow, deny",
     "export": "parameters for others to import, or executions for other tools",
     "import": "take in what was exported, or what the original POET left",
     "experiment": "try parameters or learners beside each other, and see which are better",
@@ -155,6 +157,8 @@ def _add_own(name: str, parser: _Parser) -> None:
         parser.add_argument("--top", metavar="N", type=_positive, default=5, help="how many (default: 5)")
     if name == "history":
         parser.add_argument("--last", metavar="N", type=_positive, help="only the newest N entries")
+    if name == "releases":
+        _add_releases(parser)
     if name == "export":
         _add_export(parser)
     if name == "import":
@@ -261,6 +265,26 @@ def _add_analyze(parser: _Parser) -> None:
     )
     parser.add_argument("--apply", action="store_true", help="roll out values that the history proves to be better")
     parser.add_argument("--reason", metavar="TEXT", default="", help="kept in the history with --apply")
+
+
+def _add_releases(parser: _Parser) -> None:
+    parser.add_argument(
+        "function", metavar="FN", nargs="?", help="one function, or a pattern with --allow (default: all)"
+    )
+    parser.add_argument("--last", metavar="N", type=_positive, help="only the newest N (default: 20)")
+    steps = parser.add_mutually_exclusive_group()
+    for word, sentence in (
+        ("allow", "let this tenant's functions have what FN knows, as far as the policy goes"),
+        ("deny", "let them not have it"),
+        ("forget", "take the rule for this tenant away"),
+    ):
+        steps.add_argument(f"--{word}", dest="share", metavar="TENANT", type=partial(_sharing, word), help=sentence)
+        parser.option_names.append(f"--{word}")
+    parser.add_argument("--reason", metavar="TEXT", default="", help="kept with the rule")
+
+
+def _sharing(word: str, tenant: str) -> tuple[str, str]:
+    return word, tenant
 
 
 def _add_export(parser: _Parser) -> None:

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from poet.cli import alike, commands, doctor, experiment_words, flags, rollback, views
+from poet.cli import alike, commands, doctor, experiment_words, flags, releases, rollback, views
 from poet.cli.arguments import CHANGES, UsageError, command_of, parse
 from poet.cli.commands import Asked
 from poet.cli.views import Document
@@ -108,7 +108,9 @@ def _run(words: Sequence[str], clock: Clock) -> int:
             if asked.command == "import":
                 doc = _take_in(asked, settings, now)
             elif asked.command == "flags":
-                doc = _flags(asked, settings, now)
+                doc = _by_itself(flags.run, asked, settings, now)
+            elif asked.command == "releases":
+                doc = _by_itself(releases.run, asked, settings, now)
             else:
                 told = _asked(asked, settings, now)
                 if asked.command == "rollback":
@@ -316,7 +318,8 @@ def _ordering(store: Store, settings: Settings, now: float) -> Store:
     return ordering(store, Orders(local_folder(settings)), now=now, host=host)
 
 
-def _flags(words: object, settings: Settings, now: float) -> Document:
+def _by_itself(run: Callable[..., Document], words: object, settings: Settings, now: float) -> Document:
+    """A command that may be the first to make the store."""
     path = store_path(settings)
 
     def there() -> bool:
@@ -327,7 +330,7 @@ def _flags(words: object, settings: Settings, now: float) -> Document:
             raise StoreUnavailable(settings.store, "nothing was set in it yet", "poet flags set NAME VALUE makes it")
         return _open_to_read(settings)
 
-    return flags.run(words, settings, now, there, to_read, lambda: _open_to_change(settings))
+    return run(words, settings, now, there, to_read, lambda: _open_to_change(settings))
 
 
 def _asks(words: object) -> bool:
@@ -374,12 +377,13 @@ def _print_json(doc: Document) -> None:
 def _print_page(doc: Document) -> None:
     from rich.console import Console  # here: programs that ask for JSON need not load it
 
-    from poet.cli import experiment_pages, gains_pages, hand_pages
+    from poet.cli import experiment_pages, gains_pages, hand_pages, release_pages
     from poet.cli.pages import show_page
 
     console = Console(markup=False, highlight=False, emoji=False)
     with console.capture() as captured:
-        show_page(doc, console, further={**hand_pages.PAGES, **gains_pages.PAGES, **experiment_pages.PAGES})
+        further = (hand_pages, gains_pages, experiment_pages, release_pages)
+        show_page(doc, console, further={k: page for each in further for k, page in each.PAGES.items()})
     page = "\n".join(line.rstrip() for line in captured.get().splitlines())  # tables fill their last column with blanks
     sys.stdout.write(_sayable(f"{page}\n", sys.stdout))
     sys.stdout.flush()

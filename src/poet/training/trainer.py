@@ -456,7 +456,7 @@ class Trainer:
         draft = ParameterSet(
             values_=values,
             parent=live.version,
-            origin="learned",
+            origin=suggestion.origin,
             reason=suggestion.reason
             + (f"; as pinned: {', '.join(held)}" if held else "")
             + (f"; of other times than now: {', '.join(gone)}" if gone else ""),
@@ -535,7 +535,7 @@ class Trainer:
         Gives what scores were said of executions that only the store has. last: all executions so far have come in.
         """
         live = trainee.standing.live
-        if trainee.draft and (live.origin != "learned" or self.applied(trainee)):
+        if trainee.draft and (live.origin not in ("learned", "transfer") or self.applied(trainee)):
             trainee.draft = False
             try:
                 standing = self.store.publish(trainee.key, live, expected=trainee.standing.generation)

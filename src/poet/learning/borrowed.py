@@ -91,6 +91,7 @@ class Heard(NamedTuple):
     nobody: float  # the chance that none is
     picture: Picture
     retried: float  # retried calls that their beliefs count as
+    helped: Sequence[float]  # by relative: how probable the own calls make it that it helps, even odds before them
 
     def words(self, sources: Sequence[str]) -> str:
         """The relatives that count most, in words."""
@@ -125,8 +126,10 @@ def heard(picture: Picture, state: State, relatives: Sequence[Lent]) -> Heard:
     by_relative = np.bincount(which, weights, len(relatives))
     chosen = np.argsort(-weights, kind="stable")[:MOST_PARTS]
     chosen = chosen[weights[chosen] > LEAST_PART]
+    odds = by_relative / shares / max(rest / doubt, 1e-300)  # how much better it foretells them than nobody does
+    helped = (odds / (1 + odds)).tolist()
     if not len(chosen):
-        return Heard(by_relative.tolist(), rest, picture, 0.0)
+        return Heard(by_relative.tolist(), rest, picture, 0.0, helped)
     kept = weights[chosen] * (1 - rest) / weights[chosen].sum()
     mixed = np.tensordot(picture.weights, own, axes=1)
     rows = survival.hazards(mixed + tables[chosen])
@@ -149,7 +152,7 @@ def heard(picture: Picture, state: State, relatives: Sequence[Lent]) -> Heard:
         repeats=np.asarray(repeats),
     )
     retried = sum(float(w) * min(each.retried, RETRIED) for w, each in zip(share, relatives, strict=False))
-    return Heard(by_relative.tolist(), rest, wider, retried)
+    return Heard(by_relative.tolist(), rest, wider, retried, helped)
 
 
 def _shifts(own: Array, relatives: Sequence[Lent]) -> list[npt.NDArray[np.intp]]:

@@ -455,6 +455,11 @@ class OnlineLearner:
         return gone
 
     @property
+    def calls(self) -> int:
+        """That it has seen."""
+        return self._evidence.calls
+
+    @property
     def borrowed(self) -> tuple[str, ...]:
         """Sources of what was borrowed and not given back."""
         return tuple(each.source for each in self._evidence.borrowed if each.table)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 JUDGED_AFTER = 60  # own calls after which it is said whether a transfer has helped
 NEW = 20  # own calls up to which a function asks its relatives
 ASKED_AT = (0, 10)  # own calls from which on it asks, once for each: it is known by its name first, then by its calls
-RELATIVES = 5  # that are asked
+RELATIVES = 12  # that are asked
 LIKELY = 0.5  # probability that one helps, from which on it is asked
 
 

@@ -29,14 +29,15 @@ from poet.learning.states import CELLS, State
 if TYPE_CHECKING:
     from poet.learning.folding import Picture
 
-MOST = 5  # relatives that are heard
+MOST = 12  # relatives that are heard
+TOGETHER = 0.3  # chance that all of them together say it best, where somebody helps
 OUTWEIGHED = 400  # own calls after which they are heard no more
 WEIGHTS = (6.0, 30.0, 120.0)  # attempts that a relative may count as ...
 OFTEN = (0.3, 0.4, 0.3)  # ... and how likely each of these is beforehand
 RETRIED = 12.0  # retried calls that its beliefs about retries may count as
 LEAST_DOUBT = 0.1  # chance that nobody helps, at least, whatever is said of likeness
 NEAR, FAR = 0.4, 4.0  # spreads of the ratio of two relatives' durations, in log units: half of them each
-AROUND = 12  # time scales, in bins, on both sides of where the own answers lie, that are tried
+AROUND = 6  # time scales, in bins, on both sides of where the own answers lie, that are tried
 MOST_PARTS = 12  # rows of a picture
 LEAST_PART = 1e-3  # weight of one that is worth its row
 _STEP = math.log(1.25)  # of a bin, in log units
@@ -105,65 +106,91 @@ def given_back(each: Lent) -> Lent:
     return each._replace(helps=0.0, table=b"", beliefs=regimes.Beliefs(), retried=0.0)
 
 
+class _Voice(NamedTuple):
+    """A relative, or all of them together, made ready to be heard."""
+
+    table: Array  # (3, BINS) of attempts
+    helps: float
+    begun: tuple[Array, Array]  # what it says of retries: log chances
+    retried: float
+
+
 def heard(picture: Picture, state: State, relatives: Sequence[Lent]) -> Heard:
-    """``picture``, of the own ``state``, with one row more for each relative and scale that foretells the own calls."""
+    """``picture``, of the own ``state``, with one row more for each relative and scale that foretells the own calls.
+
+    Beside the single ones stand all of them together: what such functions are like as a rule, where none is a twin.
+    """
     own = state.counts.astype(float)
     longest = own[-1]  # has hardly forgotten any call
-    shifts = _shifts(longest, relatives)
-    tables, prior, which = _parts(relatives, shifts)
-    doubt = max(LEAST_DOUBT, 1 - max(each.helps for each in relatives))
-    shares = np.array([each.helps for each in relatives]) + 1e-9
+    voices = [_voice(each) for each in relatives]
+    if len(voices) > 1:
+        voices.append(_together(voices))
+    tables, prior, which = _parts(voices, _middle(longest))
+    doubt = max(LEAST_DOUBT, 1 - max(each.helps for each in voices))
+    shares = np.array([each.helps for each in voices]) + 1e-9
+    if len(voices) > 1:
+        shares[-1] = shares[:-1].sum() * TOGETHER / (1 - TOGETHER)
     shares *= (1 - doubt) / shares.sum()
-    begun = [_begun(each) for each in relatives]
+    begun = [*(each.begun for each in voices), repetition.PRIOR]
     seen = state.errors - repetition.PRIOR.errors, state.repeats - repetition.PRIOR.repeats
-    said = np.array([_evidence(start, seen) for start in (*begun, repetition.PRIOR)])
+    said = np.array([_evidence(start, seen) for start in begun])
     evidence = _foretold(tables, longest) + np.log(prior * shares[which]) + said[which]
     nobody = float(_foretold(np.zeros((1, 3, BINS)), longest)[0]) + math.log(doubt) + said[-1]
     top = max(float(evidence.max()), nobody)
     weights, rest = np.exp(evidence - top), math.exp(nobody - top)
     whole = float(weights.sum()) + rest
     weights, rest = weights / whole, rest / whole
-    by_relative = np.bincount(which, weights, len(relatives))
+    by_voice = np.bincount(which, weights, len(voices))
+    odds = by_voice / shares / max(rest / doubt, 1e-300)  # how much better it foretells them than nobody does
+    helped = (odds / (1 + odds))[: len(relatives)].tolist()
+    by_relative = by_voice[: len(relatives)]
+    by_relative = (by_relative + by_voice[len(relatives) :].sum() / len(relatives)).tolist()
     chosen = np.argsort(-weights, kind="stable")[:MOST_PARTS]
     chosen = chosen[weights[chosen] > LEAST_PART]
-    odds = by_relative / shares / max(rest / doubt, 1e-300)  # how much better it foretells them than nobody does
-    helped = (odds / (1 + odds)).tolist()
     if not len(chosen):
-        return Heard(by_relative.tolist(), rest, picture, 0.0, helped)
+        return Heard(by_relative, rest, picture, 0.0, helped)
     kept = weights[chosen] * (1 - rest) / weights[chosen].sum()
-    mixed = np.tensordot(picture.weights, own, axes=1)
-    rows = survival.hazards(mixed + tables[chosen])
+    rows = survival.hazards(np.tensordot(picture.weights, own, axes=1) + tables[chosen])
     answered, failed, _ = survival.incidence(*survival.posterior_mean(rows))
-    share = np.append(np.bincount(which[chosen], kept, len(relatives)), rest)
-    errors = sum(
-        float(w) * repetition.normalised(start[0] + seen[0])
-        for w, start in zip(share, (*begun, repetition.PRIOR), strict=True)
-    )
-    repeats = sum(
-        float(w) * repetition.normalised(start[1] + seen[1])
-        for w, start in zip(share, (*begun, repetition.PRIOR), strict=True)
-    )
+    share = np.append(np.bincount(which[chosen], kept, len(voices)), rest).tolist()
     wider = picture._replace(
         hazards=survival.Hazards(*(np.concatenate(pair) for pair in zip(picture.hazards, rows, strict=True))),
         answered=np.concatenate([picture.answered, answered]),
         failed=np.concatenate([picture.failed, failed]),
         weights=np.concatenate([rest * picture.weights, kept]),
-        errors=np.asarray(errors),
-        repeats=np.asarray(repeats),
+        errors=_mixed(share, [start[0] + seen[0] for start in begun]),
+        repeats=_mixed(share, [start[1] + seen[1] for start in begun]),
     )
-    retried = sum(float(w) * min(each.retried, RETRIED) for w, each in zip(share, relatives, strict=False))
-    return Heard(by_relative.tolist(), rest, wider, retried, helped)
+    retried = sum(part * min(each.retried, RETRIED) for part, each in zip(share, voices, strict=False))
+    return Heard(by_relative, rest, wider, retried, helped)
 
 
-def _shifts(own: Array, relatives: Sequence[Lent]) -> list[npt.NDArray[np.intp]]:
-    """By relative the time scales that are tried, in bins: around where the own attempts lie, else around its own."""
-    found = []
-    mine = _middle(own)
-    for each in relatives:
-        theirs = _middle(regimes.table_of(each.table).reshape(3, BINS))
-        centre = 0 if mine is None or theirs is None else round(mine - theirs)
-        found.append(np.arange(centre - AROUND, centre + AROUND + 1))
-    return found
+def _mixed(shares: Sequence[float], beliefs: Sequence[Array]) -> Array:
+    """Probabilities from unnormalised log posteriors, mixed."""
+    parts = [share * repetition.normalised(belief) for share, belief in zip(shares, beliefs, strict=True)]
+    result: Array = np.sum(parts, axis=0)
+    return result
+
+
+def _voice(each: Lent) -> _Voice:
+    return _Voice(regimes.table_of(each.table).reshape(3, BINS), each.helps, _begun(each), each.retried)
+
+
+def _together(voices: Sequence[_Voice]) -> _Voice:
+    """All of them, each at the time scale of their median, and with the same weight."""
+    middles = [_middle(each.table) for each in voices]
+    known = sorted(middle for middle in middles if middle is not None)
+    centre = known[len(known) // 2] if known else 0.0
+    table = np.zeros((3, BINS))
+    for each, middle in zip(voices, middles, strict=True):
+        shift = 0 if middle is None else round(centre - middle)
+        table += _moved(each.table, shift) * (100.0 / max(float(each.table.sum()), 1e-9))
+    even = [1 / len(voices)] * len(voices)
+    begun = (
+        np.log(_mixed(even, [each.begun[0] for each in voices])),
+        np.log(_mixed(even, [each.begun[1] for each in voices])),
+    )
+    return _Voice(table, max(each.helps for each in voices), begun, max(each.retried for each in voices))
 
 
 def _middle(table: Array) -> float | None:
@@ -172,18 +199,19 @@ def _middle(table: Array) -> float | None:
     return float(np.searchsorted(answers, answers[-1] / 2)) if answers[-1] > 0 else None
 
 
-def _parts(
-    relatives: Sequence[Lent], shifts: Sequence[npt.NDArray[np.intp]]
-) -> tuple[Array, Array, npt.NDArray[np.intp]]:
-    """Of each relative, scale and weight: counts (n, 3, BINS), prior chances within a relative, and whose it is.
+def _parts(voices: Sequence[_Voice], mine: float | None) -> tuple[Array, Array, npt.NDArray[np.intp]]:
+    """Of each voice, scale and weight: counts (n, 3, BINS), prior chances within a voice, and whose it is.
 
-    The prior of a scale is half that of two alike, half that of two of which one knows only that they are relatives.
+    Scales are tried around where the own answers lie, at ``mine``. The prior of a scale is half that of two that are
+    alike, half that of two of which one knows only that they are relatives.
     """
     tables, chances, which = [], [], []
-    for place, (each, scales) in enumerate(zip(relatives, shifts, strict=True)):
-        table = regimes.table_of(each.table).reshape(3, BINS)
-        mass = float(table.sum())
-        moved = np.stack([_moved(table, int(scale)) for scale in scales])
+    for place, each in enumerate(voices):
+        theirs = _middle(each.table)
+        centre = 0 if mine is None or theirs is None else round(mine - theirs)
+        scales = np.arange(centre - AROUND, centre + AROUND + 1)
+        mass = float(each.table.sum())
+        moved = np.stack([_moved(each.table, int(scale)) for scale in scales])
         apart = scales * _STEP
         chance = _STEP * sum(
             0.5 * np.exp(-0.5 * (apart / spread) ** 2) / (spread * math.sqrt(2 * math.pi)) for spread in (NEAR, FAR)

@@ -429,7 +429,11 @@ class Evidence:
     def picture(self) -> Picture:
         """The picture as of now, with what relatives add to it; it changes nothing."""
         heard = self.heard()
-        return self._own()[1] if heard is None else heard.picture
+        return self.own_picture() if heard is None else heard.picture
+
+    def own_picture(self) -> Picture:
+        """The picture as of now, by the own calls alone."""
+        return self._own()[1]
 
     def heard(self) -> Heard | None:
         """What relatives come to after the own calls; None: none has lent anything, or they are outweighed."""

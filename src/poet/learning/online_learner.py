@@ -431,7 +431,7 @@ class OnlineLearner:
         return self._evidence.lent(source, helps)
 
     def borrow(self, relatives: Sequence[Lent]) -> tuple[str, ...]:
-        """Take what relatives lend for its prior, the likeliest first, at most five; gives the sources that are new.
+        """Take what relatives lend for its prior, the likeliest first, at most twelve; gives the sources that are new.
 
         Own calls outweigh it, the sooner the less it agrees with them. A source that was given back is not taken again.
         """

@@ -146,10 +146,10 @@ def test_it_is_kept_and_shared_and_given_back_for_good() -> None:
     assert first.heard is None
 
 
-def test_no_more_than_five_the_likeliest() -> None:
+def test_no_more_than_twelve_the_likeliest() -> None:
     new, lent = learner(), of("x", 1.0)
-    some = [lent._replace(source=str(k), helps=k / 10) for k in range(1, 9)]
-    assert new.borrow(some) == ("8", "7", "6", "5", "4")
+    some = [lent._replace(source=str(k), helps=k / 20) for k in range(20)]
+    assert new.borrow(some) == tuple(str(k) for k in range(19, 7, -1))
     assert new.borrow(some) == ()
 
 

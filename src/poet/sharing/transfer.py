@@ -17,7 +17,9 @@ from poet.seams import FunctionRecord, Store
 READ, WRITE = "share.read", "share.write"
 OPERATIONAL = ("timeout", "retries", "backoff", "hedges", "hedge_delay")
 LEAST_CALLS = 40  # of a source: below that it has nothing to tell
-MOST_CALLS = 10**7  # that are believed: more within the life of a process is a number that somebody made up
+MOST_CALLS = (
+    10**9
+)  # from which on a number is one that somebody made up; whatever it is, a table of 300 attempts is lent
 DEEPEST = 32  # transfers behind transfers that are followed
 
 Consent = Callable[[str, str], str]
@@ -155,10 +157,10 @@ def _of_source(
     key = source.key
     if key in refused:
         return f"what is kept of {key.name} cannot be true: {refused[key]}"
-    if not 0 <= source.failures <= source.calls or source.calls > MOST_CALLS:
+    if not 0 <= source.failures <= source.calls or source.calls >= MOST_CALLS:
         return f"what is kept of {key.name} cannot be true: {source.failures} of {source.calls} calls failed"
     claimed = 0 if behaviour is None else behaviour.executions
-    if claimed > MOST_CALLS:
+    if claimed >= MOST_CALLS:
         return f"what is kept of {key.name} cannot be true: it claims {claimed} calls"
     if store.load_learner(key) is None:
         return f"{key.name} has learned nothing yet"

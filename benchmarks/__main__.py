@@ -47,6 +47,7 @@ from benchmarks import (
     targets,
     together,
     traces,
+    transfer,
     tunables,
 )
 from benchmarks.table import Row, show
@@ -89,6 +90,7 @@ def main(arguments: list[str]) -> int:
         show("A history at scale", history.run(study=study)),
         show("What time tells", series.run(200 if study else 40)),
         show("Experiments, end to end", experiments.run(*((10, 100) if study else ()))),
+        show("What relatives are worth", transfer.run(*((20, 60, 4) if study else (6, 10, 2)))),
         show("Which functions are alike", similar.run(*((100_000, 20) if study else (20_000, 3)))),
         show("What leaves a tenant", privacy.run(*((50_000, 200) if study else (20_000, 40)))),
         show("Looks at any time", sequential.run(*((2000, 10_000) if study else ()))),

@@ -56,6 +56,7 @@ from poet.settings import Settings, is_served, shown_store, store_path
 from poet.training.trainee import Trainee
 from poet.training.trainer import Faults, Trainer, complain, warn
 from poet.training.trials import Trials
+from poet.transfers import Transfers
 
 FIRST_CALL_WAIT = 0.25  # longest time that a first call waits for what was learned before [s]
 PLANNED = 0.925  # of a budget's share that learning plans hedges with: the rest is for retries, and for clusters
@@ -226,6 +227,7 @@ class Agent:
         self._faults = Faults()  # of what happens while no trainer counts them
         self.listeners = Listeners(self.fault)
         self.relatives = Relatives(self.fault)
+        self.transfers = Transfers(self.relatives, self.introduce, self._asks_relatives)
         self.dependencies: dict[str, Brakes] = {}  # by name, those that were declared
         self._budgets = threading.RLock()  # one for those of all functions
         self.attempts: int | None = None  # in users' tests: most attempts of a call
@@ -547,6 +549,7 @@ class Agent:
             self.listeners.tell_finished,
             Trials(self._arm_learner, self.report, self._told, self._automatic, self._on_paper),
             errand=self.introduce,
+            attend=self.transfers.attend if self.attempts is None else None,
             folder=local_folder(settings) if is_served(settings) and self.attempts is None else None,
         )
 
@@ -574,10 +577,18 @@ class Agent:
         trainer = self.trainer
         return trainer is None or trainer.flags.value("rollout.auto", trainee.key.name) == ON
 
+    def _asks_relatives(self, key: FunctionKey) -> bool:
+        """Whether a new function asks those that are like it for what they have learned."""
+        enrolment = self.enrolments.get(key)
+        return enrolment is not None and enrolment.options.enable_cross_function_learning
+
     def _told(self, kind: Kind, trainee: Trainee, detail: str) -> None:
         """Something has happened to a function's versions: listeners hear of it, and harm is logged."""
         name = trainee.key.name
         self.listeners.tell(Event(kind, name, trainee.subject.dependency, detail=detail))
+        version = trainee.standing.canary or trainee.standing.live
+        if kind == "rolled_back" and version.origin == "transfer" and self.trainer is not None:
+            self.transfers.harmed(self.trainer, trainee, detail)
         if kind in ALARMING:
             warn(kind.replace("_", " "), name, detail)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from time import perf_counter
@@ -30,6 +29,7 @@ from poet.settings import Settings, person
 from poet.training.by_hand import promote, withdraw
 from poet.training.orders import ordering
 from poet.training.rollback import roll_back
+from poet.transfers import told
 
 if TYPE_CHECKING:
     from poet.app import Enrolment
@@ -122,6 +122,7 @@ class Handle:
                 "converged": self._converged(trainee, online),
                 "listening": 0 if online is None else online.listening,
                 "dependency": self._brakes(),
+                "transfers": told(trainer, trainee.key),
                 "store": trainer.store.url,
                 "away": trainer.store.away or None,
                 "dropped": trainer.dropped,
@@ -534,7 +535,8 @@ def poet(*positional: Any, **named: Any) -> Any:
         of ``f.poet.status()``.
     convergence_threshold: gain per call that is not worth learning for, as a share of a success's value, in (0, 1]:
         ``f.poet.status()`` calls a function converged when further learning promises no more than that and its cost.
-    enable_cross_function_learning: warns that it has no effect yet.
+    enable_cross_function_learning: while it is new, it asks the functions most like it for what they have learned; both
+        sides' flags must allow that (``poet flags set share.read on``, ``share.write on``).
     performance_tracking: keep counts and moving averages for ``f.poet.status()``.
     name: identifies the function in place of its module and qualified name.
     objective: what a call is worth; default ``Objective()``.
@@ -627,11 +629,7 @@ def _options(positional: tuple[Any, ...], named: dict[str, Any]) -> Options:
     values = {**given, **named}
     if isinstance(values.get("tunables"), Mapping):
         values = {**_usual_within(values["tunables"]), **values}
-    options = Options(**values)
-    if options.enable_cross_function_learning:
-        message = "enable_cross_function_learning has no effect yet: every function learns alone"
-        warnings.warn(message, stacklevel=4)
-    return options
+    return Options(**values)
 
 
 def _usual_within(tunables: Mapping[str, object]) -> dict[str, Value]:

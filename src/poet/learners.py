@@ -14,6 +14,7 @@ from poet.options import Options
 from poet.seams import FunctionRecord, Learner
 
 if TYPE_CHECKING:
+    from poet.learning.borrowed import Lent
     from poet.learning.online_learner import OnlineLearner
 
 T = TypeVar("T")
@@ -165,6 +166,19 @@ def state_of_all_calls(state: bytes) -> bytes:
     """The state of that part. Raises ValueError where ``state`` is damaged."""
     simpler = _simpler(state)
     return state if simpler == state else state_of_all_calls(simpler)
+
+
+def lent(state: bytes, source: str, helps: float) -> Lent | None:
+    """What a function with this stored state can lend to another one; None: it has seen too little.
+
+    source: the name it goes by there. helps: how probable it is that it helps, in [0, 1]. Raises ValueError where
+    ``state`` cannot be read.
+    """
+    from poet.learning.online_learner import OnlineLearner
+
+    learner = OnlineLearner()
+    learner.load(state_of_all_calls(state))
+    return learner.lent(source, helps)
 
 
 class _Told(NamedTuple):

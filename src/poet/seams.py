@@ -50,6 +50,7 @@ class Suggestion(NamedTuple):
     reason: str
     estimates: Mapping[str, Estimate]
     evidence: int  # executions that it rests on
+    origin: Literal["learned", "transfer"] = "learned"  # transfer: mostly by what other functions have learned
 
 
 class Probe(NamedTuple):

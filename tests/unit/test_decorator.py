@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import warnings
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -182,13 +181,6 @@ def test_two_functions_of_one_name_do_not_mix_and_one_function_decorated_twice_d
     keys = [record.key for record in house.store.functions()]
     assert len(keys) == len(set(keys)) == 2
     assert sorted(record.calls for record in house.store.functions()) == [1, 2]
-
-
-def test_cross_function_learning_says_that_it_has_no_effect_where_the_user_stands() -> None:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        poet.poet(enable_cross_function_learning=True)
-    assert [w.filename for w in caught] == [__file__]
 
 
 def test_a_mapping_of_live_values_cannot_be_changed() -> None:

@@ -48,6 +48,7 @@ from poet.model.execution import Attempt, Execution, Outcome
 
 if TYPE_CHECKING:
     from poet.kernels.online.hedging import Durations
+    from poet.learning.borrowed import Heard, Lent
     from poet.learning.folding import Picture, Watch
     from poet.learning.gains import Gain
     from poet.learning.news import News
@@ -107,6 +108,7 @@ class Evidence:
         "_told_alarm",
         "_told_answers",
         "_untold_marks",
+        "borrowed",
         "calls",
         "longest",
         "near",
@@ -148,6 +150,7 @@ class Evidence:
         self._kept: Kept | None = None
         self._recall = recall
         self._regimes: Regimes | None = None  # made when first needed, as it loads the maths
+        self.borrowed: tuple[Lent, ...] = ()  # what relatives have lent; see ``borrowed``
         self._told()
 
     def _told(self) -> None:
@@ -424,12 +427,40 @@ class Evidence:
         return _PICTURES.get(kept) or _PICTURES.put(kept, folding.pictured(kept.state()))
 
     def picture(self) -> Picture:
-        """The picture as of now; it changes nothing."""
+        """The picture as of now, with what relatives add to it; it changes nothing."""
+        heard = self.heard()
+        return self.own_picture() if heard is None else heard.picture
+
+    def own_picture(self) -> Picture:
+        """The picture as of now, by the own calls alone."""
+        return self._own()[1]
+
+    def heard(self) -> Heard | None:
+        """What relatives come to after the own calls; None: none has lent anything, or they are outweighed."""
+        if not self.borrowed or self._last_alarm:
+            return None
+        from poet.learning import borrowed
+
+        there = [each for each in self.borrowed if each.table]
+        if not there or self.calls >= borrowed.OUTWEIGHED:
+            return None
+        state, picture = self._own()
+        return borrowed.heard(picture, state, there)
+
+    def _own(self) -> tuple[State, Picture]:
+        """The own state and its picture, as of now."""
         from poet.learning import folding, gains
 
         if not self._block:
-            return self._drawn(self._kept)
-        return folding.pictured(gains.applied(self._opened(), self._waiting(), self._pace))
+            return self._opened(), self._drawn(self._kept)
+        state = gains.applied(self._opened(), self._waiting(), self._pace)
+        return state, folding.pictured(state)
+
+    def lent(self, source: str, helps: float) -> Lent | None:
+        """What another function can use of it; None: it has seen too little."""
+        from poet.learning import borrowed
+
+        return borrowed.lent(self._own()[0], source, helps)
 
     @property
     def retried(self) -> tuple[float, float]:
@@ -545,6 +576,8 @@ class Evidence:
         }
         if self.strain is not None:
             facts["strain"] = self.strain.dump()
+        if self.borrowed:
+            facts["borrowed"] = [each.told() for each in self.borrowed]
         blob = self._notes + self._copies
         if self._copies:
             facts["copies"] = len(self._copies) // FORMAT.size
@@ -571,6 +604,11 @@ class Evidence:
         self.calls = count(facts["calls"])
         if self.strain is not None and "strain" in facts:  # states of older releases have none
             self.strain = Strain.of(facts["strain"])
+        self.borrowed = ()
+        if "borrowed" in facts:
+            from poet.learning import borrowed
+
+            self.borrowed = tuple(borrowed.Lent.of(each) for each in facts["borrowed"])
         self._answers = array("d", numbers(facts["answers"], range(FIRST_ANSWERS + 1)))
         self.longest = number(facts["longest"])
         self.limit = math.inf if facts["limit"] is None else number(facts["limit"])

@@ -36,6 +36,7 @@ from poet.settings import BACKOFF_CAP
 if TYPE_CHECKING:
     import numpy as np
 
+    from poet.learning.borrowed import Heard, Lent
     from poet.learning.choice import Hedging, Limits, Verdict, Wish
     from poet.learning.folding import Picture
     from poet.learning.guesses import Plan
@@ -83,6 +84,7 @@ NEAR = 0.9  # share of the timeout from which on an answer has come just in time
 
 _NAMES = ("timeout", "retries", "backoff", "hedges", "hedge_delay")
 _FIRST_LOOK = 3  # calls
+_FIRST_ALONE = 12  # calls during which what was borrowed is looked at with each, as it may be wrong
 _STEP = 3.0  # calls from one look to the next, growing while nothing changes
 _RESTED_STEP = 48.0  # the same after a change, where much is known
 _LONGING_STEP = 16.0
@@ -405,6 +407,7 @@ class OnlineLearner:
         pool = self._sibling(self._seed)
         if shared is not None:
             pool.load(shared)
+        pool._evidence.borrowed = _joined(pool._evidence.borrowed, self._evidence.borrowed)
         try:
             (_, facts, blob), *parts = _sections(contribution, _NEWS_MAGIC)
             pool._take_in(facts, blob)
@@ -417,6 +420,54 @@ class OnlineLearner:
         except _NO_KIND as error:
             raise ValueError(f"this is no contribution to an online learner ({error})") from error
         return pool.dump()
+
+    # ------------------------------------------------------------ relatives
+
+    def lent(self, source: str, helps: float) -> Lent | None:
+        """What another function can use of what it knows; None: it has seen too little to help anybody.
+
+        source: the name it goes by there. helps: how probable it is that it helps, in [0, 1].
+        """
+        return self._evidence.lent(source, helps)
+
+    def borrow(self, relatives: Sequence[Lent]) -> tuple[str, ...]:
+        """Take what relatives lend for its prior, the likeliest first, at most twelve; gives the sources that are new.
+
+        Own calls outweigh it, the sooner the less it agrees with them. A source that was given back is not taken again.
+        """
+        from poet.learning.borrowed import MOST
+
+        evidence = self._evidence
+        known = {each.source for each in evidence.borrowed}
+        fresh = [each for each in sorted(relatives, key=lambda each: -each.helps) if each.source not in known]
+        fresh = fresh[: max(0, MOST - sum(bool(each.table) for each in evidence.borrowed))]
+        evidence.borrowed += tuple(fresh)
+        if fresh:
+            self._next_look = min(self._next_look, evidence.calls + (not evidence.calls))
+        return tuple(each.source for each in fresh)
+
+    def give_back(self) -> tuple[str, ...]:
+        """Let go of what was borrowed, for good; gives whose it was."""
+        from poet.learning.borrowed import given_back
+
+        gone = tuple(each.source for each in self._evidence.borrowed if each.table)
+        self._evidence.borrowed = tuple(given_back(each) for each in self._evidence.borrowed)
+        return gone
+
+    @property
+    def calls(self) -> int:
+        """That it has seen."""
+        return self._evidence.calls
+
+    @property
+    def borrowed(self) -> tuple[str, ...]:
+        """Sources of what was borrowed and not given back."""
+        return tuple(each.source for each in self._evidence.borrowed if each.table)
+
+    @property
+    def heard(self) -> Heard | None:
+        """What the relatives come to after the own calls; None: there are none, or they are outweighed."""
+        return self._evidence.heard()
 
     # ------------------------------------------------------------ without a decorated function
 
@@ -512,7 +563,9 @@ class OnlineLearner:
         verdict: Verdict = choice.Verdict(None)
         strain = self._strain
         listening = strain if strain is not None and strain.listening else None
-        picture, tried, limits = evidence.picture(), before, self._limits(live)
+        heard = evidence.heard()
+        picture = evidence.picture() if heard is None else heard.picture
+        tried, limits = before, self._limits(live)
         between()
         if listening is not None:  # neither retries nor copies are in use; is the timeout too short?
             tried = before._replace(retries=0, hedges=0, hedge_delay=0.0)
@@ -525,7 +578,7 @@ class OnlineLearner:
                 limits,
                 wish,
                 gate=self._gate,
-                retried=sum(evidence.retried),
+                retried=sum(evidence.retried) + (0.0 if heard is None else heard.retried),
                 reach=self._reach(),
                 seen=evidence.calls,
                 fresh=evidence.quiet,
@@ -564,6 +617,9 @@ class OnlineLearner:
             reasons.append(hedge_words.reason(decided, hedge, evidence.calls))
         if evidence.recalled is not None and evidence.quiet < YOUNG:
             reasons.append(words.known_again(evidence.recalled))
+        if heard is not None and heard.nobody < 0.5:
+            reasons.append(heard.words([each.source for each in evidence.borrowed if each.table]))
+            return Suggestion(values, "; ".join(reasons), estimates, evidence.calls, origin="transfer")
         return Suggestion(values, "; ".join(reasons), estimates, evidence.calls)
 
     def _settling(self, picture: Picture, plan: Plan, live: Mapping[str, Value], wish: Wish, *, changed: bool) -> None:
@@ -596,6 +652,8 @@ class OnlineLearner:
 
     def _following(self, step: float) -> int:
         """The call at which to look again."""
+        if self._evidence.borrowed and self._evidence.calls < _FIRST_ALONE:
+            return self._evidence.calls + 1
         step = min(step, _LONGING_STEP) if self._longing else step
         return self._evidence.calls + int(min(step, max(_FIRST_LOOK, self._evidence.calls // 3)))
 
@@ -1002,6 +1060,15 @@ def headline(state: bytes) -> Headline | None:
     if calls < SETTLED or facts.get("converged") is None:
         return Headline(None, listening)
     return Headline(convergence.converged and not changed and not listening, listening)
+
+
+def _joined(first: tuple[Lent, ...], then: tuple[Lent, ...]) -> tuple[Lent, ...]:
+    """What both have borrowed; what one of them has given back, both have."""
+    found = {each.source: each for each in first}
+    for each in then:
+        if each.source not in found or not each.table:
+            found[each.source] = each
+    return tuple(found.values())
 
 
 def _convergence(values: Sequence[object] | None) -> Convergence:

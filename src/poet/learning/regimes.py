@@ -266,6 +266,14 @@ def table_of(kept: bytes) -> Array:
     return table
 
 
+def checked(table: bytes) -> bytes:
+    """``table`` as ``packed`` gives it. Raises ValueError where it is none."""
+    cells, rest = divmod(len(table), _CELL_BYTES)
+    if rest or cells > CELLS_KEPT:
+        raise ValueError(f"{len(table)} bytes are no table of a regime")
+    return _checked(table, cells)
+
+
 def _checked(table: bytes, cells: int) -> bytes:
     if len(table) != cells * _CELL_BYTES:
         raise ValueError("a table of a regime is cut short")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -78,13 +78,12 @@ def explanation(
     scope: what hedging may choose from; None: it is not tuned. converged: whether further learning does not pay.
     listening: calls for which neither retries nor copies are sent yet.
     """
-    picture = evidence.picture()
-    hazards = picture.hazards
-    curve = survival.kaplan_meier(*(picture.weights @ part for part in hazards[:3]))
+    picture, own = evidence.picture(), evidence.own_picture()  # what is told of its calls is what its calls have shown
+    curve = survival.kaplan_meier(*(own.weights @ part for part in own.hazards[:3]))
     latency = {share: seconds for share in QUANTILES if (seconds := survival.quantile(curve, share)) is not None}
     looked = curve[~np.isnan(curve)]
     unanswered = float(1 - looked[-1]) if evidence.longest > 0 else math.nan
-    failures = _failures(picture) if evidence.calls else {}
+    failures = _failures(own) if evidence.calls else {}
     if wish is None or evidence.calls < FEW:
         sentence = f"{evidence.calls} calls seen: too few to say anything; the values in force hold."
         return Explanation(evidence.calls, None, latency, unanswered, evidence.longest, failures, None, (), (sentence,))
@@ -100,6 +99,7 @@ def explanation(
         *_failures_in_words(failures),
         *copies,
         *(_neighbour_in_words(here, other) for other in others),
+        *_relatives_in_words(evidence),
         *_regime_in_words(evidence),
         *_load_in_words(evidence.strain, evidence.calls),
         *_convergence_in_words(converged),
@@ -120,6 +120,14 @@ def explanation(
         converged,
         listening,
     )
+
+
+def _relatives_in_words(evidence: Evidence) -> Iterator[str]:
+    """What other functions have to do with it."""
+    heard = evidence.heard()
+    if heard is not None:
+        sources = [each.source for each in evidence.borrowed if each.table]
+        yield f"{heard.words(sources)}; its own calls say that none of them is like it with {heard.nobody:.0%}."
 
 
 def _neighbours(live: Plan, declared: Plan, limits: Limits) -> list[Plan]:

@@ -7,12 +7,19 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from poet.errors import AmbiguousFunction, ConfigurationError, StaleDocument, StoreUnavailable, UnknownFunction
+from poet.errors import (
+    AmbiguousFunction,
+    ConfigurationError,
+    StaleDocument,
+    StoreError,
+    StoreUnavailable,
+    UnknownFunction,
+)
 from poet.model.document import Document
 from poet.model.function import FunctionKey
 from poet.model.likeness import Fingerprint, SimilarFunction
 from poet.seams import FunctionRecord, Store
-from poet.sharing import keeping
+from poet.sharing import keeping, transfer
 from poet.sharing.fingerprint import declared_by, of_callable, of_text, of_words
 from poet.sharing.packing import Poisoned, checked
 from poet.sharing.search import Index
@@ -24,6 +31,7 @@ Signature = str | FunctionKey | Fingerprint | Callable[..., Any]
 
 WEIGHTS = ("similarity", "weights")  # kind and name of the document
 ONE_BY_ONE = 32  # functions that changed, up to which each is asked for alone
+LIKELY = 0.5  # probability that it helps, from which on learning is shared where no other is asked for
 TRIES = 8  # to keep weights that others change, too
 
 
@@ -33,8 +41,13 @@ class IntelligenceRegistry:
     It reads everything once, and then only what has changed by the store's generation: so it is to be kept.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, consent: transfer.Consent | None = None) -> None:
+        """consent: what the flags ``share.read`` and ``share.write`` say for a function; None: the store's rows decide,
+        after the environment.
+        """
         self._store = store
+        self.consent = consent
+        self.said = ""  # why learning was shared, or not, when that was asked for last
         self._index = Index()
         self._generation = -1
         self._weights, self._weights_revision = PRIOR, 0
@@ -70,6 +83,47 @@ class IntelligenceRegistry:
         with self._lock:
             self.refresh()
             return self._meant(function)[1]
+
+    def share_learning(
+        self, source_function: Signature, target_function: Signature, *, confidence_threshold: float = LIKELY
+    ) -> bool:
+        """Let one function have what another one has learned of timeouts, retries, backoff and hedges; whether it may.
+
+        ``said`` tells why, or why not. It becomes a prior of the target's learner, which its own calls outweigh, in
+        whichever process trains it next. Values that follow from it are versions of origin ``transfer``: they are
+        rolled out step by step, and withdrawn where they do harm. confidence_threshold: how probable it must be that it
+        helps, in [0, 1]. Raises UnknownFunction, AmbiguousFunction, ConfigurationError.
+        """
+        if not isinstance(confidence_threshold, int | float) or not 0 <= confidence_threshold <= 1:
+            raise ConfigurationError(f"confidence_threshold must be in [0, 1], got {confidence_threshold!r}")
+        with self._lock:
+            try:
+                answer = self._asked(source_function, target_function, confidence_threshold)
+            except (UnknownFunction, AmbiguousFunction):
+                raise
+            except StoreError as error:
+                answer = transfer.away(error)
+            self.said = answer.why
+            return answer.may
+
+    def _asked(self, source: Signature, target: Signature, threshold: float) -> transfer.Answer:
+        self.refresh()
+        if self.away:
+            return transfer.Answer(False, f"the registry cannot be reached: {self.away}")
+        (giver, theirs), (taker, ours) = self._meant(source), self._meant(target)
+        if giver is None or taker is None:
+            named = source if giver is None else target
+            raise ConfigurationError(f"learning is shared between functions of the registry, and {named!r} is none")
+        return transfer.ask(
+            self._store,
+            giver,
+            taker,
+            compare(theirs, ours, self._weights, self._index.rarity).helps.value,
+            threshold=threshold,
+            consent=self.consent or transfer.consent_of(self._store),
+            refused=self._refused,
+            behaviour=theirs.behaviour,
+        )
 
     def teach(self, source: Signature, target: Signature, helped: float, *, weight: float = 1.0) -> Weights:
         """Learn from one transfer what likeness is worth; the weights then, which all processes share.
@@ -259,3 +313,17 @@ class CrossFunctionLearning:
         likeness = registry.compare(func1_signature, func2_signature)
         same = registry.fingerprint(func1_signature) == registry.fingerprint(func2_signature)
         return 1.0 if same else likeness.helps.value
+
+    def transfer_learned_parameters(
+        self, source_func: Signature, target_func: Signature, confidence_threshold: float = 0.8
+    ) -> bool:
+        """Let one function have what another one has learned, where that helps with at least this probability.
+
+        As ``IntelligenceRegistry.share_learning``; ``said`` tells why, or why not.
+        """
+        return self._registry.share_learning(source_func, target_func, confidence_threshold=confidence_threshold)
+
+    @property
+    def said(self) -> str:
+        """Why learning was transferred, or not, the last time."""
+        return self._registry.said

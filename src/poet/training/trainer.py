@@ -116,20 +116,23 @@ class Trainer:
         heard: Callable[[str, str, Sequence[Execution]], None] = lambda function, dependency, executions: None,
         trials: Tried | None = None,
         errand: Callable[[Trainer], None] | None = None,
+        attend: Callable[[Trainer, Trainee], None] | None = None,
         folder: Path | None = None,
     ) -> None:
         """report: how this process fares. folder: where this host keeps what it knows of a server's store.
 
         heard: tells who listens of finished calls of a function, by its name, of a dependency.
         trials: takes care of roll-outs and experiments; None: what is learned is live at once.
-        errand: what else is to be done after each upkeep of the store.
+        errand: what else is to be done after each upkeep of the store. attend: what else is to be done for a function
+            before its first training, and before those whose calls are stored.
         """
         self.store, self.settings, self.clock = store, settings, clock
         self.applies = settings.learning == "on"  # whether suggestions are published
         self.rest = Rest()
         self._heard = heard
         self._trials = trials
-        self._errand = errand
+        self._errand, self._attend = errand, attend
+        self._attended: set[FunctionKey] = set()
         self.faults = Faults()
         self.flags = Flags(settings, clock, self.faults.add, host=report().host, folder=folder)
         self.orders = None if folder is None else Orders(folder, self.faults.add)
@@ -233,6 +236,9 @@ class Trainer:
             storing = last or now - self._stored >= self.settings.store_interval
             # One function after the other, so that the executions of no more than one take room at a time.
             for trainee in list(self.trainees.values()):
+                if storing or trainee.key not in self._attended:
+                    self._attended.add(trainee.key)
+                    self._attended_to(trainee)
                 self._train(trainee, writer, epoch, all_of_it=last)
                 if storing:
                     self._store(trainee, last=last)
@@ -242,6 +248,18 @@ class Trainer:
                 orders = self.orders
                 if orders is not None and not self.store.away:
                     self._guarded("store", lambda: orders.keep(self.store, REMEMBERED))
+
+    def _attended_to(self, trainee: Trainee) -> None:
+        attend = self._attend
+        if attend is not None and not self.store.away:
+            self._guarded("transfer", lambda: attend(self, trainee))
+
+    def consider(self, trainee: Trainee) -> None:
+        """The function's learner has come to know more, though not by calls: look at it now."""
+        learner = self._pupil(trainee)
+        if learner is not None:
+            trainee.taught = True
+            self._look(trainee, learner, now=True)
 
     def maintain(self) -> Upkeep | None:
         """Keep the store in order: retention, compaction, late scores. None where it cannot be done now."""
@@ -456,7 +474,7 @@ class Trainer:
         draft = ParameterSet(
             values_=values,
             parent=live.version,
-            origin="learned",
+            origin=suggestion.origin,
             reason=suggestion.reason
             + (f"; as pinned: {', '.join(held)}" if held else "")
             + (f"; of other times than now: {', '.join(gone)}" if gone else ""),
@@ -535,7 +553,7 @@ class Trainer:
         Gives what scores were said of executions that only the store has. last: all executions so far have come in.
         """
         live = trainee.standing.live
-        if trainee.draft and (live.origin != "learned" or self.applied(trainee)):
+        if trainee.draft and (live.origin not in ("learned", "transfer") or self.applied(trainee)):
             trainee.draft = False
             try:
                 standing = self.store.publish(trainee.key, live, expected=trainee.standing.generation)

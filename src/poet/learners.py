@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from poet.calls.declaring import OPERATIONAL
 from poet.model.explanation import Explanation
+from poet.model.function import FunctionKey
 from poet.model.objective import Goal, Objective
 from poet.model.phases import at, by_hours
 from poet.model.tunable import Choice, Integer, Real, Space, Tunable, Value
 from poet.options import Options
-from poet.seams import FunctionRecord, Learner
+from poet.seams import FunctionRecord, Learner, Store
 
 if TYPE_CHECKING:
     from poet.learning.online_learner import OnlineLearner
+    from poet.sharing.collaboration import Member
 
 T = TypeVar("T")
 
@@ -186,6 +188,33 @@ def _told(state: bytes, space: Space, start: Mapping[str, Value]) -> _Told:
         return _Told(space, start)
     tuner = chosen.declared_in(learner.tuner)
     return _Told(tuner.space, tuner.start, learner.exploration, tuner.contextual)
+
+
+def tuner_state(state: bytes) -> bytes | None:
+    """The tuner's own state in that of a learner, as a ``Relative`` hands it on; None: it has no tunables.
+
+    Raises ValueError where ``state`` is damaged.
+    """
+    from poet.learning import tuned_learner
+
+    told = tuned_learner.declared_in(state)
+    return None if told is None else told.tuner
+
+
+def member_of(store: Store, function: FunctionKey) -> Member | None:
+    """A copy of what a store knows of a function's own tunables, for a group; None: nothing, or it has none.
+
+    Raises ValueError where it cannot be read, UnknownFunction, StoreUnavailable.
+    """
+    from poet.learning.tuners.chosen import opened
+    from poet.sharing.collaboration import Member
+
+    kept = store.load_learner(function)
+    state = None if kept is None else tuner_state(kept)
+    if state is None:
+        return None
+    tuner, told = opened(state)
+    return Member(tuner, told.space, told.start)
 
 
 def _by_context(learner: Learner, options: Options) -> Learner:

@@ -340,7 +340,7 @@ class GaussianTuner:
 
     def _tries(self, codes: Array, n: int) -> Array:
         """Points to try in one context: (n, d)."""
-        if self._given is None or not self._told:
+        if self._given is None or not len(self._points.x):
             return self._own_tries(codes, n)
         weights = self._weights()
         times = self._rng.multinomial(n, [each.share for each in weights])
@@ -598,7 +598,9 @@ class GaussianTuner:
         return Tries(share, tuple(self._cube.values(point.tolist()) for point in found)), scores
 
     def tried(self) -> list[dict[str, Value]]:
-        """Values that it has tried and still knows of, within bounds, what it expects most of first."""
+        """Values that it has tried and still knows of, and its start, within bounds, the most promising first."""
+        if not len(self._points.x):
+            return []
         points = self._known()
         order = np.argsort(-self._expected(self._rows(points, self._situations()[0][0])), kind="stable")
         return [self._cube.values(point.tolist()) for point in points[order]]

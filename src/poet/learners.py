@@ -10,6 +10,7 @@ from poet.model.explanation import Explanation
 from poet.model.function import FunctionKey
 from poet.model.objective import Goal, Objective
 from poet.model.phases import at, by_hours
+from poet.model.relative import Relatives
 from poet.model.tunable import Choice, Integer, Real, Space, Tunable, Value
 from poet.options import Options
 from poet.seams import FunctionRecord, Learner, Store
@@ -50,8 +51,13 @@ def make_learner(
     )
 
 
-def learner_of(options: Options, objective: Objective, seed: int, hedge_budget: float) -> Learner:
-    """The learner of a function that is decorated so. hedge_budget: copies per call, in [0, 1]."""
+def learner_of(
+    options: Options, objective: Objective, seed: int, hedge_budget: float, *, prior: Relatives = ()
+) -> Learner:
+    """The learner of a function that is decorated so. hedge_budget: copies per call, in [0, 1].
+
+    prior: related functions, whose tuners' states (``tuner_state``) its own tunables begin with.
+    """
     own = {each.name for each in options.own or ()}
     space, declared = _parted(options.space, own), _parted(options.declared, own)
     learner = make_learner(
@@ -79,6 +85,7 @@ def learner_of(options: Options, objective: Objective, seed: int, hedge_budget: 
         scored=options.score is not None,
         exploration=options.exploration,
         contextual=contextual,
+        prior=prior,
     )
 
 
@@ -238,15 +245,24 @@ def _tuned(
     scored: bool,
     exploration: float,
     contextual: bool,
+    prior: Relatives = (),
 ) -> Learner:
     from functools import partial
 
     from poet.learning.scoring import Scoring
     from poet.learning.tuned_learner import TunedLearner
-    from poet.learning.tuners.chosen import ChosenTuner
+    from poet.learning.tuners.chosen import ChosenTuner, begin
 
     scoring = Scoring(tuple(space), goals=goals, objective=objective, scored=scored)
-    tuner = partial(ChosenTuner, space, dict(start), seed=seed, constraints=scoring.constraints, contextual=contextual)
+    tuner = partial(
+        ChosenTuner,
+        space,
+        dict(start),
+        seed=seed,
+        constraints=scoring.constraints,
+        contextual=contextual,
+        prior=begin(prior, space, start),
+    )
     return TunedLearner(
         operational, tuner, space=space, scoring=scoring, exploration=exploration, contextual=contextual
     )

@@ -80,6 +80,13 @@ def declared_in(state: bytes) -> Told:
         raise ValueError(f"no state of a tuner: {wrong!r}") from wrong
 
 
+class Begun(NamedTuple):
+    """What related tuners said of a space; asking them takes tenths of a second, once for many tuners."""
+
+    prior: Prior | None
+    refused: tuple[Refused, ...] = ()
+
+
 class ChosenTuner:
     """The tuner that suits a space; implements ``poet.seams.Tuner``. Arguments as all tuners have them.
 
@@ -96,7 +103,7 @@ class ChosenTuner:
         seed: int = 0,
         constraints: int = 0,
         contextual: bool = False,
-        prior: Relatives = (),
+        prior: Relatives | Begun = (),
     ) -> None:
         self._space, self._start = space, {name: start[name] for name in space}
         self._seed, self._constraints, self._contextual = seed, constraints, contextual
@@ -106,10 +113,8 @@ class ChosenTuner:
         self._coins = True  # whether all scores were 0 or 1
         self._watching: SpsaTuner | None = None  # that takes over where scores stay 0 and 1
         self._pool: list[dict[str, Value]] = []  # what a process that is rarely shown something suggests
-        self._prior: Prior | None = None
-        self.refused: tuple[Refused, ...] = ()
-        if prior:
-            self._prior, self.refused = _asked(prior, space, self._start)
+        begun = prior if isinstance(prior, Begun) else begin(prior, space, self._start)
+        self._prior, self.refused = begun
         self.serving = self._suited()
         self._tuner = self._made(self.serving)
         if self.serving == "gaussian" and not contextual:
@@ -210,6 +215,11 @@ class ChosenTuner:
         found: list[dict[str, Value]] = getattr(self._tuner, "tried", list)()
         return found
 
+    def shape(self) -> dict[str, float]:
+        """Of the process that serves: see ``GaussianTuner.shape``; empty: another one serves."""
+        found: dict[str, float] = getattr(self._tuner, "shape", dict)()
+        return found
+
     # ------------------------------------------------------------ keeping
 
     def dump(self) -> bytes:
@@ -283,11 +293,13 @@ class ChosenTuner:
         return (*changes(was, now), f"much of what {head['serving']} knew: {self.serving} serves now")
 
 
-def _asked(relatives: Relatives, space: Space, start: Mapping[str, Value]) -> tuple[Prior | None, tuple[Refused, ...]]:
+def begin(relatives: Relatives, space: Space, start: Mapping[str, Value]) -> Begun:
     """What related tuners say of a space, and which of them say nothing of it."""
+    if not relatives:
+        return Begun(None)
     if _columns(space) > WIDE:
         why = f"the space has over {WIDE} columns"
-        return None, tuple(Refused(str(each.name), why) for each in relatives)
+        return Begun(None, tuple(Refused(str(each.name), why) for each in relatives))
     from poet.learning.tuners.prior import Prior
     from poet.learning.tuners.sources import MOST_SOURCES, Unfit, anchors_for, asked, clean_odds
 
@@ -312,7 +324,7 @@ def _asked(relatives: Relatives, space: Space, start: Mapping[str, Value]) -> tu
             found.append(asked(str(each.name)[:LONGEST], tuner, theirs, (space, cube), helps=helps, anchors=anchors))
         except (Unfit, ValueError) as wrong:
             refused.append(Refused(str(each.name), str(wrong)))
-    return (Prior(found, cube.levels) if found else None), tuple(refused)
+    return Begun(Prior(found, cube.levels) if found else None, tuple(refused))
 
 
 def opened(state: bytes) -> tuple[ChosenTuner, Told]:

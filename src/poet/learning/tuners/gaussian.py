@@ -21,7 +21,7 @@ from poet.learning.tuners.columns import Columns
 from poet.learning.tuners.dumps import rng_state, spelled
 from poet.learning.tuners.gaussian_state import FARTHEST, Kept, Points, hyper_facts, short, written
 from poet.learning.tuners.outputs import outputs_of
-from poet.learning.tuners.prior import Prior, View, Weight, alone, words
+from poet.learning.tuners.prior import Blend, Prior, View, Weight, alone, words
 from poet.model.execution import Context
 from poet.model.policy import Policy, Tries
 from poet.model.policy_cells import Cell, Cells
@@ -35,6 +35,7 @@ FITTED = 120  # points, the newest, by which hyper-parameters are learned
 PATCHED = 16  # trials at once that are worked into the inverse; more: it is made anew
 
 TEMPER = 0.6  # of draws: 1 were Thompson sampling, 0 greed
+GREED = 0.1  # the same where relatives are believed
 FIRST = 5  # trials, at most, before the process chooses
 NEARBY, OTHER = 0.15, 0.5  # the first trials about the start: deviation of numbers [1], probability of another option
 UNTRIED_UNTIL, UNTRIED_MOST, UNTRIED_SHARE = 100, 16, 0.25  # trials, options, suggestions: of options never tried ...
@@ -276,20 +277,11 @@ class GaussianTuner:
             views[weight.source] = self._given.view(weight, self._seen(0), self._levels, hyper)
         return views[weight.source]
 
-    def _blended(self, rows: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation of the score under all hypotheses: (m,) each."""
-        weights, now = self._weights(), float(self._told)
-        if len(weights) == 1:
-            return self._view(weights[0]).predict(rows, now)
-        told = [(each.share, *self._view(each).predict(rows, now)) for each in weights]
-        middle = np.sum([share * mean for share, mean, _ in told], axis=0)
-        squares = np.sum([share * (unsure**2 + (mean - middle) ** 2) for share, mean, unsure in told], axis=0)
-        return middle, np.sqrt(squares)
-
-    def _expected(self, rows: Array) -> Array:
-        """Mean score under all hypotheses: (m,)."""
-        weights, now = self._weights(), float(self._told)
-        return np.asarray(sum(each.share * self._view(each).mean(rows, now) for each in weights))
+    def _blend(self) -> Blend:
+        """The score under all hypotheses; before the first trial, as the relatives have it."""
+        told = [each for each in self._weights() if each.source >= 0 or len(self._points.x)]
+        total = sum(each.share for each in told)
+        return Blend(tuple(each.share / total for each in told), tuple(self._view(each) for each in told))
 
     def _situations(self) -> list[tuple[Array, float]]:
         """Codes of contexts that stand for all that were seen, and their shares of the trials; most frequent first."""
@@ -340,16 +332,11 @@ class GaussianTuner:
 
     def _tries(self, codes: Array, n: int) -> Array:
         """Points to try in one context: (n, d)."""
-        if self._given is None or not len(self._points.x):
-            return self._own_tries(codes, n)
         weights = self._weights()
-        times = self._rng.multinomial(n, [each.share for each in weights])
-        found = [
-            self._own_tries(codes, int(k)) if each.source < 0 else self._drawn(self._view(each), codes, int(k))
-            for each, k in zip(weights, times, strict=True)
-            if k
-        ]
-        return np.vstack(found)
+        if weights[0].source < 0 and len(weights) == 1:
+            return self._own_tries(codes, n)
+        own = sum(each.share for each in weights if each.source < 0) if len(self._points.x) else 0.0
+        return self._drawn(self._blend(), codes, n, own * TEMPER + (1.0 - own) * GREED)
 
     def _own_tries(self, codes: Array, n: int) -> Array:
         """Points to try where relatives say nothing: (n, d)."""
@@ -360,7 +347,7 @@ class GaussianTuner:
             return np.array([self._settled(self._nearby()[None])[0] for _ in range(n)])
         return self._with_untried(self._drawn(alone(self._model()), codes, n))
 
-    def _drawn(self, view: View, codes: Array, n: int) -> Array:
+    def _drawn(self, view: View | Blend, codes: Array, n: int, temper: float = TEMPER) -> Array:
         """The best of each of ``n`` draws of the posterior: (n, d)."""
         process, now = view.process, float(self._told)
         points = self._candidates(view, [codes], self._rng)
@@ -373,7 +360,7 @@ class GaussianTuner:
             hope += np.minimum(kept + unsure, 0.0) * (10.0 * process.scale / slack.scale)
         chosen = np.argsort(-hope, kind="stable")[:DRAWN]
         points, rows = points[chosen], rows[chosen]
-        draws = surrogate.drawn(*view.joint(rows, now), self._rng, n, TEMPER) - self._change(points, 2.0)
+        draws = surrogate.drawn(*view.joint(rows, now), self._rng, n, temper) - self._change(points, 2.0)
         if slacks:
             broken = np.zeros_like(draws)
             for slack in slacks:
@@ -422,7 +409,7 @@ class GaussianTuner:
         inside = np.where(np.array(self._cube.levels) > 0, self._points.x, np.clip(self._points.x, 0.0, 1.0))
         return np.unique(self._settled(np.vstack([inside, self._home, self._held])), axis=0)
 
-    def _candidates(self, view: View, codes: Sequence[Array], rng: np.random.Generator) -> Array:
+    def _candidates(self, view: View | Blend, codes: Sequence[Array], rng: np.random.Generator) -> Array:
         """The best that are known in these contexts, many near them, and many anywhere: (m, d)."""
         known, levels = self._known(), self._cube.levels
         if self._given is not None:
@@ -441,7 +428,7 @@ class GaussianTuner:
         ]
         return np.unique(np.vstack([self._settled(short(np.vstack(points))), centres, self._home, self._held]), axis=0)
 
-    def _climbed(self, view: View, codes: Array, centres: Array, rng: np.random.Generator) -> Array:
+    def _climbed(self, view: View | Blend, codes: Array, centres: Array, rng: np.random.Generator) -> Array:
         """Tops of the mean, and of means through perturbed scores, that single changes lead to: (``CLIMBERS``, d).
 
         (Perturbed history: Kveton et al. 2019.) Combinations of what is good by itself are never met by chance where
@@ -512,15 +499,15 @@ class GaussianTuner:
 
     def _best(self, situations: Sequence[tuple[Array, float]], *, lasting: bool) -> tuple[Array, float, float, bool]:
         """The point, its mean, half the interval, and whether it keeps the constraints. Draws nothing from the seed."""
-        process, now = self._model(), float(self._told)
+        process, blend, now = self._model(), self._blend(), float(self._told)
         rng = np.random.default_rng((self._seed & 0xFFFFFFFF, self._told))
-        points = self._candidates(self._view(self._weights()[0]), [codes for codes, _ in situations[:4]], rng)
+        points = self._candidates(blend, [codes for codes, _ in situations[:4]], rng)
         if len(situations) > 1:  # the mean of many contexts is dear
-            rough = sum(weight * self._expected(self._rows(points, codes)) for codes, weight in situations)
+            rough = sum(weight * blend.mean(self._rows(points, codes), now) for codes, weight in situations)
             points = points[np.argsort(-np.asarray(rough), kind="stable")[:64]]
         middle, deviation = np.zeros(len(points)), np.zeros(len(points))
         for codes, weight in situations:
-            each, unsure = self._blended(self._rows(points, codes))
+            each, unsure = blend.predict(self._rows(points, codes), now)
             middle += weight * each
             deviation += weight * unsure  # as if they were in doubt together: at most too wide
         horizon = min(math.exp(process.hyper.memory), max(50.0, now)) if lasting else 1.0
@@ -547,8 +534,8 @@ class GaussianTuner:
             return process.centre
         known = len(self._columns) > 0 and self._columns.known(context)
         situations = [(np.array(self._columns.codes(context)), 1.0)] if known else self._situations()
-        point = np.clip([row], -FARTHEST, self._far)
-        return sum(w * float(self._expected(self._rows(point, c))[0]) for c, w in situations)
+        point, blend, now = np.clip([row], -FARTHEST, self._far), self._blend(), float(self._told)
+        return sum(w * float(blend.mean(self._rows(point, c), now)[0]) for c, w in situations)
 
     def policy(self, share: float, tries: int, own: Mapping[str, Value] | None = None) -> Policy:
         """How calls pick values until the next one is made: with contexts, by cells; see ``Cells``.
@@ -594,7 +581,7 @@ class GaussianTuner:
         found = np.unique(self._tries(codes, tries), axis=0)
         scores: list[float] = []
         if len(self._points.x):
-            scores = self._expected(self._rows(found, codes)).tolist()
+            scores = self._blend().mean(self._rows(found, codes), float(self._told)).tolist()
         return Tries(share, tuple(self._cube.values(point.tolist()) for point in found)), scores
 
     def tried(self) -> list[dict[str, Value]]:
@@ -602,8 +589,16 @@ class GaussianTuner:
         if not len(self._points.x):
             return []
         points = self._known()
-        order = np.argsort(-self._expected(self._rows(points, self._situations()[0][0])), kind="stable")
+        rows = self._rows(points, self._situations()[0][0])
+        order = np.argsort(-self._blend().mean(rows, float(self._told)), kind="stable")
         return [self._cube.values(point.tolist()) for point in points[order]]
+
+    def shape(self) -> dict[str, float]:
+        """Log lengths of its kernel by tunable, and under "" the logit of the trend's share; empty: not known yet."""
+        hyper = self._hypers[0]
+        if hyper is None or hyper.trend is None or self._given is not None:
+            return {}
+        return {**dict(zip(self._space, hyper.lengths, strict=False)), "": hyper.trend}
 
     def notes(self) -> tuple[str, ...]:
         """What of the relatives it began with still counts, in words."""

@@ -54,6 +54,42 @@ class View(NamedTuple):
         return middle + self.lift(rows), covariance
 
 
+class Blend(NamedTuple):
+    """The score under several hypotheses, the likeliest first."""
+
+    shares: tuple[float, ...]
+    views: tuple[View, ...]
+
+    @property
+    def process(self) -> Process:
+        """The likeliest one's."""
+        return self.views[0].process
+
+    @property
+    def lift(self) -> Callable[[Array], Array]:
+        """The likeliest one's."""
+        return self.views[0].lift
+
+    def mean(self, rows: Array, now: float) -> Array:
+        """Mean score: (m,)."""
+        told = zip(self.shares, self.views, strict=True)
+        return np.asarray(sum(share * view.mean(rows, now) for share, view in told))
+
+    def predict(self, rows: Array, now: float) -> tuple[Array, Array]:
+        """Mean and standard deviation of the noiseless score: (m,) each."""
+        if len(self.views) == 1:
+            return self.views[0].predict(rows, now)
+        told = [(share, *view.predict(rows, now)) for share, view in zip(self.shares, self.views, strict=True)]
+        middle = np.sum([share * mean for share, mean, _ in told], axis=0)
+        squares = np.sum([share * (unsure**2 + (mean - middle) ** 2) for share, mean, unsure in told], axis=0)
+        return middle, np.sqrt(squares)
+
+    def joint(self, rows: Array, now: float) -> tuple[Array, Array]:
+        """The mean of all, (m,), and the likeliest one's covariance, (m, m)."""
+        middle, covariance = self.views[0].joint(rows, now)
+        return (middle if len(self.views) == 1 else self.mean(rows, now)), covariance
+
+
 def alone(process: Process) -> View:
     """The process as it is."""
     return View(process, lambda rows: np.zeros(len(rows)))

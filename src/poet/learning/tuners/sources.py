@@ -19,13 +19,14 @@ from poet.kernels.online import surrogate
 from poet.kernels.online.surrogate import Array, Hyper, Process
 from poet.learning.axes import Cube
 from poet.learning.tuners.candidates import same_option
+from poet.learning.tuners.dumps import Scale
 from poet.model.tunable import Choice, Space, Tunable, Value
 from poet.seams import Tuner
 
 MOST_SOURCES = 8  # of a prior
-MOST_NUMBERS = 8000  # in all points of a prior
-MOST_ANCHORS, LEAST_ANCHORS = 80, 4  # places that a source is asked about
-TRIED = 0.6  # share of them that it has tried, at most
+MOST_NUMBERS = 24_000  # in all points of a prior
+MOST_ANCHORS, LEAST_ANCHORS = 140, 4  # places that a source is asked about
+TRIED = 0.85  # share of them that it has tried, at most
 BROAD = 128  # places anywhere, over which its scores are standardised
 LEAST_TRIALS = 8  # that a source must rest on
 MOST_TRIALS = 10**9  # that one may claim
@@ -161,13 +162,25 @@ def asked(
     places, heights = np.round(x, _DIGITS), np.round(y, _DIGITS)
     kinds = [cube.levels[j] for j in columns]
     prior = surrogate.usual(kinds, trend=True)._replace(noise=_QUIET)
-    hyper = surrogate.fit(surrogate.seen(places, heights), levels=kinds, hyper=prior, prior=prior).hyper
+    known: dict[str, float] = getattr(tuner, "shape", dict)()
+    if all(each in known for each in names):
+        # Its own kernel through its own expectations is its own posterior mean again.
+        lengths = tuple(_stretched(known[each], space[each], target[each]) for each in names)
+        hyper = Hyper(lengths, _QUIET, trend=known[""])
+    else:
+        hyper = surrogate.fit(surrogate.seen(places, heights), levels=kinds, hyper=prior, prior=prior).hyper
     shape = Hyper(
         tuple(round(each, _DIGITS) for each in hyper.lengths),
         _QUIET,
         trend=None if hyper.trend is None else round(hyper.trend, _DIGITS),
     )
     return _made(name, helps, columns, places, heights, float(f"{scale:.6g}"), shape, cube.levels)
+
+
+def _stretched(length: float, theirs: Tunable, ours: Tunable) -> float:
+    """A log length of their range, of ours."""
+    moved = Scale.of(theirs).moved(Scale.of(ours))
+    return length + math.log(moved[1]) if moved is not None else length
 
 
 def _places(

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
 
 import numpy as np
 import pytest
 
 from poet.kernels.online import surrogate
+from poet.learners import learner_of, tuner_state
 from poet.learning.axes import Cube
-from poet.learning.tuners.chosen import ChosenTuner, opened
+from poet.learning.tuners.chosen import ChosenTuner, begin, opened
 from poet.learning.tuners.prior import Prior
 from poet.learning.tuners.sources import MOST_SOURCES, Unfit, asked, clean_odds, common
+from poet.model.objective import Objective
 from poet.model.relative import Relative
 from poet.model.trial import Trial
 from poet.model.tunable import Choice, Integer, Real, Space, Value
+from poet.options import Options
+from poet.seams import Learner
 
 SPACE = Space(model=Choice("a", "b", "c"), heat=Real(0.0, 1.0), batch=Integer(1, 64, log=True))
 START: Mapping[str, Value] = {"model": "a", "heat": 0.9, "batch": 1}
@@ -211,3 +216,26 @@ def test_weights_add_up_and_follow_the_evidence() -> None:
         assert right[0].source == 1
         assert right[0].multiple > 0
         assert [each.source for each in wrong] == [-1]
+
+
+def test_relatives_are_asked_once_for_many_tuners(relatives: list[Relative]) -> None:
+    begun = begin(relatives, SPACE, START)
+    one, other = (ChosenTuner(SPACE, START, seed=4, prior=each) for each in (begun, relatives))
+    for tuner in (one, other):
+        lived(tuner, truth, 4, 4)
+    assert one.dump() == other.dump()
+    assert begin((), SPACE, START) == (None, ())
+
+
+def test_a_decorated_function_begins_with_what_another_ones_learner_kept() -> None:
+    def answer(question: str, *, heat: Annotated[float, Real(0.0, 1.0)] = 0.9) -> str:
+        return question
+
+    def learner(prior: Sequence[Relative] = ()) -> Learner:
+        options = Options(enable_training=True).fitted(answer)
+        return learner_of(options, Objective(), 1, 0.1, prior=prior)
+
+    kept = tuner_state(learner().dump())
+    assert kept is not None
+    told = learner([Relative("young", kept)]).explain({"timeout": 30.0, "retries": 3, "heat": 0.9})
+    assert any("Not learned from young" in sentence for sentence in told.sentences)

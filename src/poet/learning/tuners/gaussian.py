@@ -35,6 +35,8 @@ FITTED = 120  # points, the newest, by which hyper-parameters are learned
 PATCHED = 16  # trials at once that are worked into the inverse; more: it is made anew
 
 TEMPER = 0.6  # of draws: 1 were Thompson sampling, 0 greed
+SAME = 2  # trials at equal values, while few others are known
+APART = 0.5  # share of suggestions as if there were no relatives, where they are not believed at all
 GREED = 0.1  # the same where relatives are believed
 FIRST = 5  # trials, at most, before the process chooses
 NEARBY, OTHER = 0.15, 0.5  # the first trials about the start: deviation of numbers [1], probability of another option
@@ -278,10 +280,9 @@ class GaussianTuner:
         return views[weight.source]
 
     def _blend(self) -> Blend:
-        """The score under all hypotheses; before the first trial, as the relatives have it."""
-        told = [each for each in self._weights() if each.source >= 0 or len(self._points.x)]
-        total = sum(each.share for each in told)
-        return Blend(tuple(each.share / total for each in told), tuple(self._view(each) for each in told))
+        """The score under all hypotheses; there must have been a trial."""
+        told = self._weights()
+        return Blend(tuple(each.share for each in told), tuple(self._view(each) for each in told))
 
     def _situations(self) -> list[tuple[Array, float]]:
         """Codes of contexts that stand for all that were seen, and their shares of the trials; most frequent first."""
@@ -331,11 +332,19 @@ class GaussianTuner:
         return np.asarray(codes[int(self._rng.choice(len(codes), p=np.array(weights)))])
 
     def _tries(self, codes: Array, n: int) -> Array:
-        """Points to try in one context: (n, d)."""
+        """Points to try in one context: (n, d).
+
+        The start comes first, also where relatives are believed: one point that they praise, and nothing beside it,
+        would never tell that they are wrong. For the same reason no point is all that is known for long.
+        """
         weights = self._weights()
-        if weights[0].source < 0 and len(weights) == 1:
+        if not len(self._points.x) or (weights[0].source < 0 and len(weights) == 1):
             return self._own_tries(codes, n)
-        own = sum(each.share for each in weights if each.source < 0) if len(self._points.x) else 0.0
+        if len(self._points.x) < min(FIRST, self._told / SAME):
+            return np.array([self._settled(self._nearby()[None])[0] for _ in range(n)])
+        own = sum(each.share for each in weights if each.source < 0)
+        if self._rng.random() < APART * own:
+            return self._own_tries(codes, n)
         return self._drawn(self._blend(), codes, n, own * TEMPER + (1.0 - own) * GREED)
 
     def _own_tries(self, codes: Array, n: int) -> Array:
@@ -607,7 +616,7 @@ class GaussianTuner:
     # --- keeping ------------------------------------------------------------------------------------------------------
 
     def dump(self) -> bytes:
-        """All it knows, the state of its dice included; at most some 50 KB."""
+        """All it knows, the state of its dice included; at most some 50 KB, and 70 more of what relatives know."""
         self._process = None  # whoever loads it makes it anew, too: so both go on alike to the last bit
         facts = {
             "space": spelled(self._space),

@@ -174,9 +174,6 @@ class Prior:
         rest = share / (share + (1.0 - share) * (1.0 - RIGHT * RIGHT))
         quieter = hyper._replace(noise=min(math.log(rest / (1.0 - rest)), 12.0)) if rest < 1 else hyper
         scale = abs(weight.multiple) / RIGHT * math.sqrt(1.0 - RIGHT * RIGHT)
-        if not len(seen.y):
-            none = np.empty(0)
-            return View(Process(seen, levels, quieter, 0.0, scale, np.empty((0, 0)), none), lift)
         data = seen._replace(y=seen.y - lift(seen.x))
         process = surrogate.fit(data, levels=levels, hyper=quieter, learn=False)
         return View(process._replace(scale=scale) if not surrogate.spread(data) else process, lift)

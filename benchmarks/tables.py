@@ -204,7 +204,7 @@ def misled(place: Path, seeds: int, most: int) -> Iterator[Row]:
         )
 
 
-def run(seeds: int = 2, most: int = 2) -> Iterator[Row]:
+def run(seeds: int = 1, most: int = 2) -> Iterator[Row]:
     """Measure everything. seeds: of each table. most: tables of each family."""
     place = folder()
     if place is None:
@@ -219,7 +219,7 @@ def run(seeds: int = 2, most: int = 2) -> Iterator[Row]:
             for tuner in (ALONE, WITH, *PEERS)
         ]
         yield from compared(found, group)
-    yield from misled(place, seeds, most)
+    yield from misled(place, 2 * seeds, 2 * most)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,8 @@ def _made(
     kinds = [levels[column] for column in columns]
     process = surrogate.fit(x, y, kinds, hyper, learn=False)
     # Away from all that it knows it expects its own mean, not that of what it was asked about, which was good.
-    process = process._replace(centre=0.0, scale=1.0, solved=np.asarray(process.inverse @ y))
+    solved = np.asarray(process.inverse @ y)
+    process = process._replace(centre=0.0, scale=1.0, solved=solved, inverse=np.empty((0, 0)))  # means need no more
     return Source(name, helps, columns, x, y, float(scale), process)
 
 

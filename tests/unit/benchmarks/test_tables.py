@@ -6,10 +6,10 @@ import random
 from collections.abc import Mapping
 
 import pytest
-
 from benchmarks.environments import Environment
 from benchmarks.tables import Life, ratio
 from benchmarks.transfer_peers import PEERS, Rgpe
+
 from poet.model.trial import Trial
 from poet.model.tunable import Choice, Real, Space, Value
 

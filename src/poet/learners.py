@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from poet.calls.declaring import OPERATIONAL
 from poet.model.explanation import Explanation
+from poet.model.function import FunctionKey
 from poet.model.objective import Goal, Objective
 from poet.model.phases import at, by_hours
+from poet.model.relative import Relatives
 from poet.model.tunable import Choice, Integer, Real, Space, Tunable, Value
 from poet.options import Options
-from poet.seams import FunctionRecord, Learner
+from poet.seams import FunctionRecord, Learner, Store
 
 if TYPE_CHECKING:
     from poet.learning.borrowed import Lent
     from poet.learning.online_learner import OnlineLearner
+    from poet.sharing.collaboration import Member
 
 T = TypeVar("T")
 
@@ -49,8 +52,13 @@ def make_learner(
     )
 
 
-def learner_of(options: Options, objective: Objective, seed: int, hedge_budget: float) -> Learner:
-    """The learner of a function that is decorated so. hedge_budget: copies per call, in [0, 1]."""
+def learner_of(
+    options: Options, objective: Objective, seed: int, hedge_budget: float, *, prior: Relatives = ()
+) -> Learner:
+    """The learner of a function that is decorated so. hedge_budget: copies per call, in [0, 1].
+
+    prior: related functions, whose tuners' states (``tuner_state``) its own tunables begin with.
+    """
     own = {each.name for each in options.own or ()}
     space, declared = _parted(options.space, own), _parted(options.declared, own)
     learner = make_learner(
@@ -78,6 +86,7 @@ def learner_of(options: Options, objective: Objective, seed: int, hedge_budget: 
         scored=options.score is not None,
         exploration=options.exploration,
         contextual=contextual,
+        prior=prior,
     )
 
 
@@ -202,6 +211,33 @@ def _told(state: bytes, space: Space, start: Mapping[str, Value]) -> _Told:
     return _Told(tuner.space, tuner.start, learner.exploration, tuner.contextual)
 
 
+def tuner_state(state: bytes) -> bytes | None:
+    """The tuner's own state in that of a learner, as a ``Relative`` hands it on; None: it has no tunables.
+
+    Raises ValueError where ``state`` is damaged.
+    """
+    from poet.learning import tuned_learner
+
+    told = tuned_learner.declared_in(state)
+    return None if told is None else told.tuner
+
+
+def member_of(store: Store, function: FunctionKey) -> Member | None:
+    """A copy of what a store knows of a function's own tunables, for a group; None: nothing, or it has none.
+
+    Raises ValueError where it cannot be read, UnknownFunction, StoreUnavailable.
+    """
+    from poet.learning.tuners.chosen import opened
+    from poet.sharing.collaboration import Member
+
+    kept = store.load_learner(function)
+    state = None if kept is None else tuner_state(kept)
+    if state is None:
+        return None
+    tuner, told = opened(state)
+    return Member(tuner, told.space, told.start)
+
+
 def _by_context(learner: Learner, options: Options) -> Learner:
     from poet.learning.contexts import ContextLearner
     from poet.learning.online_learner import OnlineLearner
@@ -223,15 +259,24 @@ def _tuned(
     scored: bool,
     exploration: float,
     contextual: bool,
+    prior: Relatives = (),
 ) -> Learner:
     from functools import partial
 
     from poet.learning.scoring import Scoring
     from poet.learning.tuned_learner import TunedLearner
-    from poet.learning.tuners.chosen import ChosenTuner
+    from poet.learning.tuners.chosen import ChosenTuner, begin
 
     scoring = Scoring(tuple(space), goals=goals, objective=objective, scored=scored)
-    tuner = partial(ChosenTuner, space, dict(start), seed=seed, constraints=scoring.constraints, contextual=contextual)
+    tuner = partial(
+        ChosenTuner,
+        space,
+        dict(start),
+        seed=seed,
+        constraints=scoring.constraints,
+        contextual=contextual,
+        prior=begin(prior, space, start),
+    )
     return TunedLearner(
         operational, tuner, space=space, scoring=scoring, exploration=exploration, contextual=contextual
     )

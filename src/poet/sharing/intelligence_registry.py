@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -19,7 +19,7 @@ from poet.model.document import Document
 from poet.model.function import FunctionKey
 from poet.model.likeness import Fingerprint, SimilarFunction
 from poet.seams import FunctionRecord, Store
-from poet.sharing import keeping, transfer
+from poet.sharing import collaboration, keeping, transfer
 from poet.sharing.fingerprint import declared_by, of_callable, of_text, of_words
 from poet.sharing.packing import Poisoned, checked
 from poet.sharing.search import Index
@@ -124,6 +124,15 @@ class IntelligenceRegistry:
             refused=self._refused,
             behaviour=theirs.behaviour,
         )
+
+    def key(self, function: Signature) -> FunctionKey:
+        """Which function of the store is meant. Raises UnknownFunction, AmbiguousFunction, ConfigurationError."""
+        with self._lock:
+            self.refresh()
+            key = self._meant(function)[0]
+            if key is None or key not in self._index:
+                raise UnknownFunction(str(function), tuple(sorted({each.name for each in self._index})))
+            return key
 
     def teach(self, source: Signature, target: Signature, helped: float, *, weight: float = 1.0) -> Weights:
         """Learn from one transfer what likeness is worth; the weights then, which all processes share.
@@ -300,8 +309,39 @@ def _by_name(key: FunctionKey, record: FunctionRecord | None) -> Fingerprint:
 class CrossFunctionLearning:
     """What one function can learn from another one."""
 
-    def __init__(self, registry: IntelligenceRegistry) -> None:
-        self._registry = registry
+    def __init__(
+        self,
+        registry: IntelligenceRegistry,
+        *,
+        opened: Callable[[FunctionKey], collaboration.Member | None] | None = None,
+    ) -> None:
+        """opened: a copy of what is known of a function's own tunables, ``poet.learners.member_of`` a store; None: it
+        has none. Needed by ``collaborative_optimization`` alone.
+        """
+        self._registry, self._opened = registry, opened
+
+    def collaborative_optimization(
+        self, function_group: Iterable[Signature], *, tries: int = 4
+    ) -> dict[str, dict[str, Any]]:
+        """Plan for a group of functions what each of its members tries, once for all, and what each should use.
+
+        Nothing is published: what comes back are ``parameters``, ``try``, ``expected``, ``trials`` and ``reasons`` by
+        the member's full name. tries: sets of values that each member tries at most, >= 0.
+        Raises ConfigurationError: not 2 to 64 functions with tunables, or no tunable that all have; UnknownFunction,
+        AmbiguousFunction, StoreUnavailable.
+        """
+        if self._opened is None:
+            raise ConfigurationError(
+                "to plan for a group, hand in opened=, such as partial(poet.learners.member_of, store)"
+            )
+        members: dict[str, collaboration.Member] = {}
+        for function in function_group:
+            key = self._registry.key(function)
+            member = self._opened(key)
+            if member is None:
+                raise ConfigurationError(f"{key}: it has no tunables of its own, or nothing is known of them yet")
+            members[str(key)] = member
+        return collaboration.optimized(members, tries=tries)
 
     def compute_function_similarity(self, func1_signature: Signature, func2_signature: Signature) -> float:
         """The probability, in [0, 1], that what one of the two learned helps the other: what similarity is for.

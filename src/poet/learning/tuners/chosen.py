@@ -16,16 +16,19 @@ is ten times that, so that a bandit over learners would need thousands of calls 
    six seeds). For other scores it was tried as an heir after 300 trials, in microseconds for ever, and lost what the
    process had won wherever numbers act on each other: from 0.03 to 0.30 on a curved ridge, however narrowly it was
    held to the process's best.
-5. More than ``WIDE`` columns (an option each, and two for a number): ``spsa`` alone, as distances say little there.
+5. Where related functions say something of the space: a Gaussian process, also where combinations are few, as only it
+   begins with what they know (``prior``); not where there are too many columns for it.
+6. More than ``WIDE`` columns (an option each, and two for a number): ``spsa`` alone, as distances say little there.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from poet.errors import ConfigurationError
+from poet.learning.axes import Cube
 from poet.learning.tuners.arms import ArmTuner
 from poet.learning.tuners.candidates import MOST, combinations
 from poet.learning.tuners.dumps import Scale, changes, packed, read, spelled, unpacked_all
@@ -33,15 +36,21 @@ from poet.learning.tuners.outputs import outputs_of
 from poet.learning.tuners.spsa import MOST_BENT, SpsaTuner
 from poet.model.execution import Context
 from poet.model.policy import Policy
+from poet.model.relative import Refused, Relative, Relatives
 from poet.model.trial import Recommendation, Trial
 from poet.model.tunable import Choice, Space, Value
 from poet.seams import Tuner
+
+if TYPE_CHECKING:
+    from poet.learning.tuners.prior import Prior
+    from poet.learning.tuners.sources import Source
 
 COINS = 20  # trials, of scores that were only ever 0 and 1
 WIDE = MOST_BENT
 SHOWN = 500  # trials that a process is shown one by one
 RAREST = 256  # of more, one in at most so many
 POOL = 2  # suggestions of a process that is rarely shown something
+LONGEST = 200  # characters of a relative's name
 RETOLD = 16  # of the values that a learner would try are told to one of another kind that takes its place
 
 
@@ -71,10 +80,18 @@ def declared_in(state: bytes) -> Told:
         raise ValueError(f"no state of a tuner: {wrong!r}") from wrong
 
 
+class Begun(NamedTuple):
+    """What related tuners said of a space; asking them takes tenths of a second, once for many tuners."""
+
+    prior: Prior | None
+    refused: tuple[Refused, ...] = ()
+
+
 class ChosenTuner:
     """The tuner that suits a space; implements ``poet.seams.Tuner``. Arguments as all tuners have them.
 
-    contextual: whether trials tell features that might matter.
+    contextual: whether trials tell features that might matter. prior: related tuners, whose knowledge it begins with;
+    of many the likeliest to help; those that say nothing of this space are ``refused``, with the reason.
     Raises ConfigurationError where the space is too wide, or ``start`` is not in it.
     """
 
@@ -86,6 +103,7 @@ class ChosenTuner:
         seed: int = 0,
         constraints: int = 0,
         contextual: bool = False,
+        prior: Relatives | Begun = (),
     ) -> None:
         self._space, self._start = space, {name: start[name] for name in space}
         self._seed, self._constraints, self._contextual = seed, constraints, contextual
@@ -95,13 +113,15 @@ class ChosenTuner:
         self._coins = True  # whether all scores were 0 or 1
         self._watching: SpsaTuner | None = None  # that takes over where scores stay 0 and 1
         self._pool: list[dict[str, Value]] = []  # what a process that is rarely shown something suggests
+        begun = prior if isinstance(prior, Begun) else begin(prior, space, self._start)
+        self._prior, self.refused = begun
         self.serving = self._suited()
         self._tuner = self._made(self.serving)
         if self.serving == "gaussian" and not contextual:
             self._watching = self._spsa(coins=True)
 
     def _suited(self) -> str:
-        if self._few:
+        if self._few and self._prior is None:
             return "mixture" if self._contextual else "arms"
         return "spsa" if _columns(self._space) > WIDE else "gaussian"
 
@@ -119,7 +139,7 @@ class ChosenTuner:
         if serving == "gaussian":
             from poet.learning.tuners.gaussian import GaussianTuner
 
-            return GaussianTuner(self._space, self._start, contextual=self._contextual, **told)
+            return GaussianTuner(self._space, self._start, contextual=self._contextual, prior=self._prior, **told)
         return self._spsa(coins=self._suited() != "spsa")
 
     @property
@@ -129,6 +149,8 @@ class ChosenTuner:
             return f"{self._few} combinations of values, and no context: each is tried as often as it may be the best"
         if self.serving == "mixture":
             return f"{self._few} combinations of values, and contexts: linear models with and without them, by evidence"
+        if self.serving == "gaussian" and self._few:
+            return "related functions know something of these values, and a Gaussian process begins with it"
         if self.serving == "gaussian":
             return "ranges of values, or many: a Gaussian process makes the most of each trial" + (
                 ", in its context" if self._contextual else ""
@@ -182,7 +204,21 @@ class ChosenTuner:
     def notes(self) -> tuple[str, ...]:
         """Who serves and why, and what it has to say, in words."""
         noted = getattr(self._tuner, "notes", tuple)
-        return (f"The learner of these is {NAMES[self.serving]}: {self.reason}.", *(f"{each}." for each in noted()))
+        return (
+            f"The learner of these is {NAMES[self.serving]}: {self.reason}.",
+            *(f"{each}." for each in noted()),
+            *(f"Not learned from {each.name}: {each.why}." for each in self.refused),
+        )
+
+    def tried(self) -> list[dict[str, Value]]:
+        """What was tried, as far as the one that serves can tell."""
+        found: list[dict[str, Value]] = getattr(self._tuner, "tried", list)()
+        return found
+
+    def shape(self) -> dict[str, float]:
+        """Of the process that serves: see ``GaussianTuner.shape``; empty: another one serves."""
+        found: dict[str, float] = getattr(self._tuner, "shape", dict)()
+        return found
 
     # ------------------------------------------------------------ keeping
 
@@ -200,6 +236,8 @@ class ChosenTuner:
             "coins": self._coins,
             "pool": self._pool,
         }
+        if self._few and self.serving == "gaussian":
+            head["prior"] = True
         return packed("pick", head, (), b"".join(parts))
 
     def load(self, state: bytes) -> tuple[str, ...]:
@@ -217,6 +255,10 @@ class ChosenTuner:
         first = head["sizes"][0]
         heir._trials, heir._coins = int(head["trials"]), bool(head["coins"])
         before = str(head["serving"])
+        heir._prior, heir.refused = self._prior, self.refused
+        if before == "gaussian" and heir._few and (heir._prior is not None or head.get("prior")):
+            heir.serving = "gaussian"  # as it had related functions to begin with
+            heir._tuner, heir._watching = heir._made("gaussian"), None if self._contextual else self._spsa(coins=True)
         if before == "spsa" and heir.serving == "gaussian" and not self._contextual:
             heir._tuner, heir._watching, heir.serving = self._spsa(coins=True), None, "spsa"
         if heir.serving == before:
@@ -249,6 +291,48 @@ class ChosenTuner:
                 self._tuner.update([Trial(there, mean + doubt), Trial(there, mean - doubt)])
         was, now = ({name: Scale.of(each) for name, each in of.items()} for of in (space, self._space))
         return (*changes(was, now), f"much of what {head['serving']} knew: {self.serving} serves now")
+
+
+def begin(relatives: Relatives, space: Space, start: Mapping[str, Value]) -> Begun:
+    """What related tuners say of a space, and which of them say nothing of it."""
+    if not relatives:
+        return Begun(None)
+    if _columns(space) > WIDE:
+        why = f"the space has over {WIDE} columns"
+        return Begun(None, tuple(Refused(str(each.name), why) for each in relatives))
+    from poet.learning.tuners.prior import Prior
+    from poet.learning.tuners.sources import MOST_SOURCES, Unfit, anchors_for, asked, clean_odds
+
+    cube = Cube(space, start)
+    found: list[Source] = []
+    refused: list[Refused] = []
+    wanted: list[tuple[float, Relative]] = []
+    for each in relatives:
+        try:
+            wanted.append((clean_odds(each.helps), each))
+        except Unfit as unfit:
+            refused.append(Refused(str(each.name), str(unfit)))
+    wanted.sort(key=lambda pair: -pair[0])
+    anchors = anchors_for(min(MOST_SOURCES, len(wanted)), len(space))
+    for helps, each in wanted:
+        if len(found) == MOST_SOURCES:
+            refused.append(Refused(str(each.name), f"{MOST_SOURCES} others are likelier to help"))
+            continue
+        try:
+            tuner, told = opened(each.state)
+            theirs = told.space, told.start
+            found.append(asked(str(each.name)[:LONGEST], tuner, theirs, (space, cube), helps=helps, anchors=anchors))
+        except (Unfit, ValueError) as wrong:
+            refused.append(Refused(str(each.name), str(wrong)))
+    return Begun(Prior(found, cube.levels) if found else None, tuple(refused))
+
+
+def opened(state: bytes) -> tuple[ChosenTuner, Told]:
+    """A copy of the tuner whose ``dump`` this is, and how it was declared. Raises ValueError where it is none."""
+    told = declared_in(state)
+    copy = ChosenTuner(told.space, told.start, constraints=told.constraints, contextual=told.contextual)
+    copy.load(state)
+    return copy, told
 
 
 def _columns(space: Space) -> int:

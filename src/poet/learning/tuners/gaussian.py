@@ -21,6 +21,7 @@ from poet.learning.tuners.columns import Columns
 from poet.learning.tuners.dumps import rng_state, spelled
 from poet.learning.tuners.gaussian_state import FARTHEST, Kept, Points, hyper_facts, short, written
 from poet.learning.tuners.outputs import outputs_of
+from poet.learning.tuners.prior import Blend, Prior, View, Weight, alone, words
 from poet.model.execution import Context
 from poet.model.policy import Policy, Tries
 from poet.model.policy_cells import Cell, Cells
@@ -34,6 +35,9 @@ FITTED = 120  # points, the newest, by which hyper-parameters are learned
 PATCHED = 16  # trials at once that are worked into the inverse; more: it is made anew
 
 TEMPER = 0.6  # of draws: 1 were Thompson sampling, 0 greed
+SAME = 2  # trials at equal values, while few others are known
+APART = 0.5  # share of suggestions as if there were no relatives, where they are not believed at all
+GREED = 0.1  # the same where relatives are believed
 FIRST = 5  # trials, at most, before the process chooses
 NEARBY, OTHER = 0.15, 0.5  # the first trials about the start: deviation of numbers [1], probability of another option
 UNTRIED_UNTIL, UNTRIED_MOST, UNTRIED_SHARE = 100, 16, 0.25  # trials, options, suggestions: of options never tried ...
@@ -64,13 +68,23 @@ class GaussianTuner:
 
     space: what may be tuned. start: the declared values; trials begin there and near it.
     constraints: how many slacks each trial tells. contextual: whether contexts are looked at.
+    prior: what related tuners know of the score, for this very space; of slacks they tell nothing.
     Raises ConfigurationError where the space is empty or ``start`` is not in it.
     """
 
     def __init__(
-        self, space: Space, start: Mapping[str, Value], *, seed: int = 0, constraints: int = 0, contextual: bool = True
+        self,
+        space: Space,
+        start: Mapping[str, Value],
+        *,
+        seed: int = 0,
+        constraints: int = 0,
+        contextual: bool = True,
+        prior: Prior | None = None,
     ) -> None:
         self._space, self._cube = space, Cube(space, start)
+        self._given = prior  # what relatives know
+        self._weighed: tuple[int, list[Weight], dict[int, View]] | None = None  # at a trial's number
         missing = [name for name in space if name not in start]
         if missing:
             raise ConfigurationError(f"start names no {missing[0]!r}: {nearest(missing[0], start)}")
@@ -245,6 +259,31 @@ class GaussianTuner:
             self._process = process
         return process
 
+    def _weights(self) -> list[Weight]:
+        """What own trials say of the relatives, likeliest first."""
+        if self._given is None:
+            return [Weight(-1, 1.0, 0.0)]
+        if self._weighed is None or self._weighed[0] != self._told:
+            weights = self._given.weighed(self._seen(0), self._levels, self._hypers[0] or self._prior())
+            self._weighed = (self._told, weights, {})
+        return self._weighed[1]
+
+    def _view(self, weight: Weight) -> View:
+        """The score under one hypothesis."""
+        if weight.source < 0 or self._given is None:
+            return alone(self._model())
+        assert self._weighed is not None
+        views = self._weighed[2]
+        if weight.source not in views:
+            hyper = self._hypers[0] or self._prior()
+            views[weight.source] = self._given.view(weight, self._seen(0), self._levels, hyper)
+        return views[weight.source]
+
+    def _blend(self) -> Blend:
+        """The score under all hypotheses; there must have been a trial."""
+        told = self._weights()
+        return Blend(tuple(each.share for each in told), tuple(self._view(each) for each in told))
+
     def _situations(self) -> list[tuple[Array, float]]:
         """Codes of contexts that stand for all that were seen, and their shares of the trials; most frequent first."""
         codes, count_ = self._points.codes, self._points.counts
@@ -293,31 +332,51 @@ class GaussianTuner:
         return np.asarray(codes[int(self._rng.choice(len(codes), p=np.array(weights)))])
 
     def _tries(self, codes: Array, n: int) -> Array:
-        """Points to try in one context: (n, d)."""
+        """Points to try in one context: (n, d).
+
+        The start comes first, also where relatives are believed: one point that they praise, and nothing beside it,
+        would never tell that they are wrong. For the same reason no point is all that is known for long.
+        """
+        weights = self._weights()
+        if not len(self._points.x) or (weights[0].source < 0 and len(weights) == 1):
+            return self._own_tries(codes, n)
+        if len(self._points.x) < min(FIRST, self._told / SAME):
+            return np.array([self._settled(self._nearby()[None])[0] for _ in range(n)])
+        own = sum(each.share for each in weights if each.source < 0)
+        if self._rng.random() < APART * own:
+            return self._own_tries(codes, n)
+        return self._drawn(self._blend(), codes, n, own * TEMPER + (1.0 - own) * GREED)
+
+    def _own_tries(self, codes: Array, n: int) -> Array:
+        """Points to try where relatives say nothing: (n, d)."""
         if not len(self._points.x):
             first = [self._home] + [self._settled(self._nearby()[None])[0] for _ in range(n - 1)]
             return np.array(first)
         if self._told < min(2 + len(self._cube.levels), FIRST):
             return np.array([self._settled(self._nearby()[None])[0] for _ in range(n)])
-        process, now = self._model(), float(self._told)
-        points = self._candidates(process, [codes], self._rng)
+        return self._with_untried(self._drawn(alone(self._model()), codes, n))
+
+    def _drawn(self, view: View | Blend, codes: Array, n: int, temper: float = TEMPER) -> Array:
+        """The best of each of ``n`` draws of the posterior: (n, d)."""
+        process, now = view.process, float(self._told)
+        points = self._candidates(view, [codes], self._rng)
         rows = self._rows(points, codes)
-        middle, deviation = surrogate.predict(process, rows, now)
+        middle, deviation = view.predict(rows, now)
         hope = middle + deviation - self._change(points, 2.0)
-        slacks = [self._model(k) for k in range(1, self._outputs)]
+        slacks = [self._model(k) for k in range(1, self._outputs)] if len(self._points.x) else []
         for slack in slacks:
             kept, unsure = surrogate.predict(slack, rows, now)
             hope += np.minimum(kept + unsure, 0.0) * (10.0 * process.scale / slack.scale)
         chosen = np.argsort(-hope, kind="stable")[:DRAWN]
         points, rows = points[chosen], rows[chosen]
-        draws = surrogate.drawn(*surrogate.joint(process, rows, now), self._rng, n, TEMPER) - self._change(points, 2.0)
+        draws = surrogate.drawn(*view.joint(rows, now), self._rng, n, temper) - self._change(points, 2.0)
         if slacks:
             broken = np.zeros_like(draws)
             for slack in slacks:
                 kept = surrogate.drawn(*surrogate.joint(slack, rows, now), self._rng, n, TEMPER)
                 broken += np.minimum(kept, 0.0) / slack.scale
             draws = np.where(broken.max(axis=1)[:, None] < 0, broken, np.where(broken < 0, -np.inf, draws))
-        return self._with_untried(np.asarray(points[np.argmax(draws, axis=1)]))
+        return np.asarray(points[np.argmax(draws, axis=1)])
 
     def _with_untried(self, found: Array) -> Array:
         """These points, but now and then one has an option that no trial near it has had yet, all else as it is.
@@ -359,12 +418,17 @@ class GaussianTuner:
         inside = np.where(np.array(self._cube.levels) > 0, self._points.x, np.clip(self._points.x, 0.0, 1.0))
         return np.unique(self._settled(np.vstack([inside, self._home, self._held])), axis=0)
 
-    def _candidates(self, process: Process, codes: Sequence[Array], rng: np.random.Generator) -> Array:
+    def _candidates(self, view: View | Blend, codes: Sequence[Array], rng: np.random.Generator) -> Array:
         """The best that are known in these contexts, many near them, and many anywhere: (m, d)."""
         known, levels = self._known(), self._cube.levels
-        mean = np.mean([surrogate.mean(process, self._rows(known, each), float(self._told)) for each in codes], axis=0)
+        if self._given is not None:
+            tops = self._given.tops()
+            tops = np.where(np.isnan(tops), self._home, tops)
+            inside = np.where(np.array(levels) > 0, tops, np.clip(tops, 0.0, 1.0))
+            known = np.unique(np.vstack([known, self._settled(short(inside))]), axis=0)
+        mean = np.mean([view.mean(self._rows(known, each), float(self._told)) for each in codes], axis=0)
         centres = known[np.argsort(-mean, kind="stable")[:5]]
-        climbed = self._climbed(process, codes[0], centres, rng) if CLIMBERS else centres
+        climbed = self._climbed(view, codes[0], centres, rng) if CLIMBERS else centres
         if CLIMBERS:
             centres = np.vstack([centres, climbed])
         points = [
@@ -373,12 +437,13 @@ class GaussianTuner:
         ]
         return np.unique(np.vstack([self._settled(short(np.vstack(points))), centres, self._home, self._held]), axis=0)
 
-    def _climbed(self, process: Process, codes: Array, centres: Array, rng: np.random.Generator) -> Array:
+    def _climbed(self, view: View | Blend, codes: Array, centres: Array, rng: np.random.Generator) -> Array:
         """Tops of the mean, and of means through perturbed scores, that single changes lead to: (``CLIMBERS``, d).
 
         (Perturbed history: Kveton et al. 2019.) Combinations of what is good by itself are never met by chance where
         there are many tunables.
         """
+        process = view.process
         share = 1.0 / (1.0 + math.exp(-process.hyper.noise))
         dice = rng.standard_normal((len(process.solved), CLIMBERS)) * np.sqrt(share / process.seen.counts)[:, None]
         dice[:, 0] = 0.0
@@ -391,6 +456,8 @@ class GaussianTuner:
             rows = self._rows(self._settled(near.reshape(CLIMBERS * m, -1)), codes)
             cross = surrogate.crossed(process, rows, now).reshape(-1, CLIMBERS, m)
             height = np.einsum("nk,nkm->km", weights, cross)
+            if self._given is not None:
+                height += view.lift(rows).reshape(CLIMBERS, m) / process.scale
             best = height.argmax(axis=1)
             reached = height[np.arange(CLIMBERS), best]
             if not (reached > value + 1e-9).any():
@@ -441,22 +508,22 @@ class GaussianTuner:
 
     def _best(self, situations: Sequence[tuple[Array, float]], *, lasting: bool) -> tuple[Array, float, float, bool]:
         """The point, its mean, half the interval, and whether it keeps the constraints. Draws nothing from the seed."""
-        process, now = self._model(), float(self._told)
+        process, blend, now = self._model(), self._blend(), float(self._told)
         rng = np.random.default_rng((self._seed & 0xFFFFFFFF, self._told))
-        points = self._candidates(process, [codes for codes, _ in situations[:4]], rng)
+        points = self._candidates(blend, [codes for codes, _ in situations[:4]], rng)
         if len(situations) > 1:  # the mean of many contexts is dear
-            rough = sum(
-                weight * surrogate.mean(process, self._rows(points, codes), now) for codes, weight in situations
-            )
+            rough = sum(weight * blend.mean(self._rows(points, codes), now) for codes, weight in situations)
             points = points[np.argsort(-np.asarray(rough), kind="stable")[:64]]
         middle, deviation = np.zeros(len(points)), np.zeros(len(points))
         for codes, weight in situations:
-            each, unsure = surrogate.predict(process, self._rows(points, codes), now)
+            each, unsure = blend.predict(self._rows(points, codes), now)
             middle += weight * each
             deviation += weight * unsure  # as if they were in doubt together: at most too wide
         horizon = min(math.exp(process.hyper.memory), max(50.0, now)) if lasting else 1.0
         worth = middle - CAUTION * deviation - self._change(points, 1.0 / horizon)
-        if not surrogate.spread(process.seen):  # scores that are all alike are no reason to move
+        if self._given is None and not surrogate.spread(
+            process.seen
+        ):  # scores that are all alike are no reason to move
             worth = -np.abs(points - self._held).sum(axis=1)
         broken = np.zeros(len(points))
         for k in range(1, self._outputs):
@@ -476,8 +543,8 @@ class GaussianTuner:
             return process.centre
         known = len(self._columns) > 0 and self._columns.known(context)
         situations = [(np.array(self._columns.codes(context)), 1.0)] if known else self._situations()
-        point, now = np.clip([row], -FARTHEST, self._far), float(self._told)
-        return sum(w * float(surrogate.mean(process, self._rows(point, c), now)[0]) for c, w in situations)
+        point, blend, now = np.clip([row], -FARTHEST, self._far), self._blend(), float(self._told)
+        return sum(w * float(blend.mean(self._rows(point, c), now)[0]) for c, w in situations)
 
     def policy(self, share: float, tries: int, own: Mapping[str, Value] | None = None) -> Policy:
         """How calls pick values until the next one is made: with contexts, by cells; see ``Cells``.
@@ -523,13 +590,33 @@ class GaussianTuner:
         found = np.unique(self._tries(codes, tries), axis=0)
         scores: list[float] = []
         if len(self._points.x):
-            scores = surrogate.mean(self._model(), self._rows(found, codes), float(self._told)).tolist()
+            scores = self._blend().mean(self._rows(found, codes), float(self._told)).tolist()
         return Tries(share, tuple(self._cube.values(point.tolist()) for point in found)), scores
+
+    def tried(self) -> list[dict[str, Value]]:
+        """Values that it has tried and still knows of, and its start, within bounds, the most promising first."""
+        if not len(self._points.x):
+            return []
+        points = self._known()
+        rows = self._rows(points, self._situations()[0][0])
+        order = np.argsort(-self._blend().mean(rows, float(self._told)), kind="stable")
+        return [self._cube.values(point.tolist()) for point in points[order]]
+
+    def shape(self) -> dict[str, float]:
+        """Log lengths of its kernel by tunable, and under "" the logit of the trend's share; empty: not known yet."""
+        hyper = self._hypers[0]
+        if hyper is None or hyper.trend is None or self._given is not None:
+            return {}
+        return {**dict(zip(self._space, hyper.lengths, strict=False)), "": hyper.trend}
+
+    def notes(self) -> tuple[str, ...]:
+        """What of the relatives it began with still counts, in words."""
+        return () if self._given is None else words(self._given, self._weights())
 
     # --- keeping ------------------------------------------------------------------------------------------------------
 
     def dump(self) -> bytes:
-        """All it knows, the state of its dice included; at most some 50 KB."""
+        """All it knows, the state of its dice included; at most some 50 KB, and 70 more of what relatives know."""
         self._process = None  # whoever loads it makes it anew, too: so both go on alike to the last bit
         facts = {
             "space": spelled(self._space),
@@ -542,6 +629,8 @@ class GaussianTuner:
             "held": self._held.tolist(),
             "dice": rng_state(self._rng),
         }
+        if self._given is not None:
+            facts["prior"] = self._given.facts()
         return written(self._points, facts)
 
     def load(self, state: bytes) -> tuple[str, ...]:
@@ -557,7 +646,8 @@ class GaussianTuner:
         self._columns = kept.columns
         self._points, self._told, self._fitted, self._fresh = kept.points, kept.told, kept.fitted, kept.fresh
         self._hypers, self._held, self._process = kept.hypers, kept.held, None
-        self._rng = kept.rng
+        self._rng, self._weighed = kept.rng, None
+        self._given = self._given or kept.prior
         if len(self._points.x) > self._most:
             self._thin()
         return tuple(lost)

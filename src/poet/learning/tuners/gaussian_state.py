@@ -15,6 +15,7 @@ from poet.learning.axes import Cube
 from poet.learning.checks import count
 from poet.learning.tuners.columns import MOST_COLUMNS, Columns
 from poet.learning.tuners.dumps import alike, packed, read, rng_of, scales, unpacked
+from poet.learning.tuners.prior import prior_from
 from poet.model.tunable import Choice, Integer, Space, Value
 
 FARTHEST = 0.5  # beyond the cube that a value may lie, and count [1]
@@ -88,6 +89,7 @@ class Kept:
         if len(self.hypers) != outputs or self.held.shape != (d,):
             raise ValueError("its hyper-parameters are of other points")
         self.rng = rng_of(facts["dice"])
+        self.prior = prior_from(facts.get("prior"), Cube(self.tunables).levels)  # older states have none
 
     @classmethod
     def of(cls, state: bytes) -> Kept:
@@ -125,6 +127,9 @@ class Kept:
         old, points = Cube(self.tunables), self.points
         gone = [name for name in self.tunables if name not in space]
         lost = [f"tunable {name!r}, which is gone: its trials count as if it had played no part" for name in gone]
+        if self.prior is not None:
+            lost.append("what related functions know, as it was told of another space")
+            self.prior = None
         rows = [cube.row({**start, **_values(old, point)}) for point in points.x.tolist()]
         keep = [i for i, row in enumerate(rows) if row is not None and _near(row, cube)]
         if len(keep) < len(rows):

@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from poet.app import open_store
+from poet.settings import Settings
 from poet.stores.sqlite import SqliteStore
 from postgres.server import Server, running, shared, until_true
 from unit.cli import shop
@@ -129,7 +131,17 @@ class Project:
         self.ask("pause", "fetch", "--reason", "so that nothing else moves")
         self.ask("unpin", "fetch")
         self.all_use(2.0)
+        until_true(lambda: len(self.users_of(2)) >= services, SOON)
         return started
+
+    def users_of(self, version: int) -> set[str]:
+        """Processes of which calls with it are stored."""
+        store = open_store(Settings.load(start=self.folder, environ=self.environ), readonly=True)
+        try:
+            (record,) = store.functions()
+            return {each.writer for each in store.executions(record.key) if each.version == version}
+        finally:
+            store.close()
 
     def all_use(self, timeout: float) -> None:
         until_true(lambda: all(each.uses(timeout) for each in self.services), SOON)

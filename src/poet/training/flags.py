@@ -49,7 +49,7 @@ FILE, SWITCH = "flags.json", "off"  # in the project's ``.poet``: values or rule
 KNOWN = "flags.known"  # in a host's folder beside a server's store: the rows as they were known last
 LOOK = 1.0  # time between two looks at the files [s]
 LONGEST_FILE = 65_536  # [bytes]
-TRIES = 20  # of a change, while others change the same flag
+TRIES = 200  # of a change, while others change the same flag
 
 Source = Literal["environment", "file", "row", "default"]
 SOURCES: tuple[Source, ...] = ("environment", "file", "row")

@@ -468,7 +468,8 @@ def test_a_file_works_while_the_store_is_away(tmp_path: Path) -> None:
 # --- roll-outs -------------------------------------------------------------------------------------------------------
 
 
-LONG = RolloutPolicy(steps=((0.25, 100_000),), urgent=((0.25, 100_000),))  # no end to its first step is seen here
+FOREVER = ((0.25, 100_000),)
+LONG = RolloutPolicy(steps=FOREVER, first=FOREVER, urgent=FOREVER)  # no end to its first step is seen here
 
 
 def test_without_rollout_auto_new_versions_wait_and_a_person_makes_them_live(tmp_path: Path) -> None:

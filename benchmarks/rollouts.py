@@ -20,7 +20,6 @@ import numpy as np
 from benchmarks.ours import DECLARED, SPACE, ours
 from benchmarks.table import Row, show
 from poet.model.execution import Dealt, Execution, Record
-from poet.model.explanation import Explanation
 from poet.model.function import FunctionKey
 from poet.model.objective import Objective
 from poet.model.parameters import ParameterSet
@@ -33,6 +32,7 @@ from poet.sim.play import play, regret, share
 from poet.sim.scenarios import SCENARIOS, Scenario, random_service
 from poet.sim.services import Mode, Service
 from poet.stores.memory import MemoryStore
+from poet.testing.believer import Believer
 from poet.testing.clock import VirtualClock
 from poet.training.rest import Rest
 from poet.training.trainee import Trainee
@@ -148,53 +148,6 @@ def lived(scenario: Scenario, seed: int, way: Way, calls: int) -> Life:
     return Life(share(record, best), [float(lost[at - 1]) for at in AT], ends)
 
 
-class BadLearner:
-    """Believes in values that do harm, from some call on."""
-
-    scores = False
-
-    def __init__(self, values: Mapping[str, Value], after: int) -> None:
-        self.values, self.after, self.seen = values, after, 0
-
-    def update(self, executions: Sequence[Execution]) -> None:
-        """Counts them."""
-        self.seen += len(executions)
-
-    def rescored(self, executions: Sequence[Execution], before: Sequence[Execution]) -> None:
-        """Never told."""
-
-    def due(self) -> int:
-        """Always."""
-        return 1
-
-    def suggest(self, live: Mapping[str, Value]) -> Suggestion | None:
-        """The same again and again."""
-        return Suggestion(self.values, "it believes so", {}, self.seen) if self.seen >= self.after else None
-
-    def probe(self) -> Probe:
-        """None."""
-        return Probe()
-
-    def explain(self, live: Mapping[str, Value]) -> Explanation:
-        """Nothing."""
-        return Explanation(self.seen, None, {}, 0.0, 0.0, {}, None, (), ())
-
-    def dump(self) -> bytes:
-        """Nothing."""
-        return b""
-
-    def load(self, state: bytes) -> None:
-        """Nothing."""
-
-    def contribution(self) -> bytes | None:
-        """Nothing."""
-        return None
-
-    def merged(self, shared: bytes | None, contribution: bytes) -> bytes:
-        """Nothing."""
-        return b""
-
-
 SERVICE = Service((Mode(1.0, 0.1, 0.5),), error=0.01)
 STEADY = Scenario("steady", lambda t: SERVICE, Objective(latency_cost=1.0, attempt_cost=0.03), calls=4000)
 INCIDENTS: Mapping[str, Mapping[str, Value]] = {
@@ -216,7 +169,7 @@ def contained(
 ) -> tuple[float, float, float]:
     """Calls that the bad version got until it was first taken back, calls in all with it, share that ended in harm."""
     clock = VirtualClock()
-    policy = Trained(STEADY, BadLearner(values, 100), seed, way, clock)
+    policy = Trained(STEADY, Believer(values, after=100), seed, way, clock)
     play(STEADY, policy, seed, calls, clock=clock)
     ends = policy.rollouts()
     exposed = sum(version != 1 for version in policy.versions)
@@ -225,7 +178,7 @@ def contained(
     return until, exposed / calls, float(ends[0].phase == "rolled back")
 
 
-class Neutral(BadLearner):
+class Neutral(Believer):
     """Proposes what changes nothing for the calls: each roll-out that ends in harm is a false one."""
 
     def suggest(self, live: Mapping[str, Value]) -> Suggestion | None:
@@ -237,7 +190,7 @@ class Neutral(BadLearner):
 def wrongly(seed: int, calls: int = 4000) -> tuple[int, int]:
     """Roll-outs that were taken back though nothing had changed, and all."""
     clock = VirtualClock()
-    policy = Trained(STEADY, Neutral({}, 0), seed, RolloutPolicy(), clock)
+    policy = Trained(STEADY, Neutral({}), seed, RolloutPolicy(), clock)
     play(STEADY, policy, seed, calls, clock=clock)
     ends = policy.rollouts()
     return sum(rollout.phase == "rolled back" for rollout in ends), len(ends)

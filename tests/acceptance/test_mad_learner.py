@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,12 +17,10 @@ import pytest
 from poet import remaining
 from poet.app import Agent, build
 from poet.decorator import bind
-from poet.model.execution import Execution
-from poet.model.explanation import Explanation
 from poet.model.rollout import KIND, Rollout
 from poet.model.tunable import Value
-from poet.seams import Probe, Suggestion
 from poet.settings import Settings
+from poet.testing.believer import Believer
 from postgres.server import shared
 
 PATIENCE = 60.0  # [s]
@@ -62,37 +60,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
             yield made
 
 
-class Mad:
-    """A learner that has lost its mind: a limit of a millisecond is what it wants."""
-
-    scores = False
-
-    def update(self, executions: Sequence[Execution]) -> None: ...
-
-    def rescored(self, executions: Sequence[Execution], before: Sequence[Execution]) -> None: ...
-
-    def due(self) -> int:
-        return 1
-
-    def suggest(self, live: Mapping[str, Value]) -> Suggestion | None:
-        return Suggestion({"timeout": 0.001, "retries": 0}, "it is sure of it", {}, 1)
-
-    def probe(self) -> Probe:
-        return Probe()
-
-    def explain(self, live: Mapping[str, Value]) -> Explanation:
-        return Explanation(0, None, {}, 0.0, 0.0, {}, None, (), ())
-
-    def dump(self) -> bytes:
-        return b""
-
-    def load(self, state: bytes) -> None: ...
-
-    def contribution(self) -> bytes | None:
-        return None
-
-    def merged(self, shared: bytes | None, contribution: bytes) -> bytes:
-        return b""
+MAD: dict[str, Value] = {"timeout": 0.001, "retries": 0}  # a limit of a millisecond is what it wants
 
 
 def agent_at(url: str, folder: Path) -> Agent:
@@ -112,7 +80,7 @@ def test_what_a_mad_learner_proposes_is_contained_by_itself(service: str, url: s
     ]
     for function in functions:
         function()
-    functions[0].poet._trainee.learner = Mad()
+    functions[0].poet._trainee.learner = Believer(MAD)
     functions[1].poet._trainee.learner = None
     key, store = functions[0].poet._trainee.key, agents[0].open().store
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -17,55 +17,18 @@ from poet.decorator import bind
 from poet.errors import StoreAway
 from poet.model import flag
 from poet.model.event import Event
-from poet.model.execution import Execution
-from poet.model.explanation import Explanation
 from poet.model.rollout import KIND, STEPS, Rollout
 from poet.model.tunable import Value
-from poet.seams import Probe, Store, Suggestion
+from poet.seams import Store
 from poet.settings import Settings
 from poet.stores.memory import MemoryStore
+from poet.testing.believer import Believer
 from poet.testing.clock import VirtualClock
 from poet.training import by_hand, flags
 
 GOOD = {"timeout": 2.0}
 HARMFUL = {"timeout": 0.001}  # cuts off every call
 STEADY = RolloutPolicy(first=STEPS)  # the usual steps, also for what replaces the declared values
-
-
-class Believer:
-    """A learner that is sure of one thing, whatever it sees."""
-
-    scores = False
-
-    def __init__(self, values: Mapping[str, Value], *, urgent: bool = False) -> None:
-        self.values, self.urgent = dict(values), urgent
-
-    def update(self, executions: Sequence[Execution]) -> None: ...
-
-    def rescored(self, executions: Sequence[Execution], before: Sequence[Execution]) -> None: ...
-
-    def due(self) -> int:
-        return 2 if self.urgent else 1
-
-    def suggest(self, live: Mapping[str, Value]) -> Suggestion | None:
-        return Suggestion(self.values, "it believes so", {}, 1)
-
-    def probe(self) -> Probe:
-        return Probe()
-
-    def explain(self, live: Mapping[str, Value]) -> Explanation:
-        return Explanation(0, None, {}, 0.0, 0.0, {}, None, (), ())
-
-    def dump(self) -> bytes:
-        return b""
-
-    def load(self, state: bytes) -> None: ...
-
-    def contribution(self) -> bytes | None:
-        return None
-
-    def merged(self, shared: bytes | None, contribution: bytes) -> bytes:
-        return b""
 
 
 class Service:

@@ -377,12 +377,12 @@ def _print_json(doc: Document) -> None:
 def _print_page(doc: Document) -> None:
     from rich.console import Console  # here: programs that ask for JSON need not load it
 
-    from poet.cli import experiment_pages, gains_pages, hand_pages, release_pages
+    from poet.cli import experiment_pages, gains_pages, hand_pages, release_pages, rollout_pages
     from poet.cli.pages import show_page
 
     console = Console(markup=False, highlight=False, emoji=False)
     with console.capture() as captured:
-        further = (hand_pages, gains_pages, experiment_pages, release_pages)
+        further = (hand_pages, gains_pages, experiment_pages, release_pages, rollout_pages)
         show_page(doc, console, further={k: page for each in further for k, page in each.PAGES.items()})
     page = "\n".join(line.rstrip() for line in captured.get().splitlines())  # tables fill their last column with blanks
     sys.stdout.write(_sayable(f"{page}\n", sys.stdout))

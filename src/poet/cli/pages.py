@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from poet.cli import rollout_pages, words
+from poet.cli import words
 from poet.cli.views import NEWEST, Diff, Document
 from poet.model.drawing import Bin, Mark, over_seconds, window
 from poet.model.explanation import MARKED
@@ -820,7 +820,6 @@ _PAGES: dict[str, Page] = {
     "replay": _replay,
     "analyze": _analyze,
     "history": _history,
-    "rollout": lambda doc, _, zone: rollout_pages.page(doc, zone),
     "rollback": _steered,
     "pin": _steered,
     "unpin": _steered,

@@ -7,18 +7,17 @@ from datetime import tzinfo
 from math import exp, log
 
 from rich.console import RenderableType
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from poet.cli import words
+from poet.cli.pages import _indented, _say, _table
 from poet.cli.views import Document
 
 STYLES = {"harm": "bold red", "safe": "green"}
 PHASES = {"done": "green", "rolled back": "red", "withdrawn": "yellow"}
 
 
-def page(doc: Document, zone: tzinfo | None) -> Iterable[RenderableType]:
+def page(doc: Document, _: int, zone: tzinfo | None) -> Iterable[RenderableType]:
     """Newest first: where it stands, what it changes, what the guards say, what has happened."""
     if "name" in doc:
         yield _say(words.printable(doc["id"]), "bold")
@@ -45,9 +44,7 @@ def _one(told: Document, doc: Document, zone: tzinfo | None) -> Iterable[Rendera
         return
     guards = told["figures"].get("guards", {})
     if guards:
-        table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-        for header in ("guard", "says", "with it, against without", "evidence of harm", "enough"):
-            table.add_column(header)
+        table = _table("guard", "says", "with it, against without", "evidence of harm", "enough")
         for name, guard in guards.items():
             ratio = "" if guard["value"] is None else _compared(name, guard["value"])
             table.add_row(
@@ -81,9 +78,4 @@ def _nats(alpha: float) -> float:
     return -log(alpha)
 
 
-def _say(text: str, style: str = "") -> Text:
-    return Text(text, style=style, overflow="fold")
-
-
-def _indented(part: RenderableType) -> Padding:
-    return Padding(part, (0, 0, 0, 2))
+PAGES = {"rollout": page}

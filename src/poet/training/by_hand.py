@@ -118,8 +118,11 @@ def go_on(store: Store, key: FunctionKey, *, author: str, reason: str, now: floa
 def refuse_second(standing: Standing, key: FunctionKey) -> None:
     """Raises ConfigurationError where a roll-out or an experiment of the function is open: there is one at a time."""
     for document in standing.steering:
+        ends = f"rollout {key.name} --promote or --withdraw"
+        if document.kind != KIND:
+            ends = f"experiment stop {document.name}"
         raise ConfigurationError(
-            f"{key.name} has an open {document.kind}, {document.name}: end it first, there is one at a time"
+            f"{key.name} has an open {document.kind}, {document.name}, and there is one at a time: poet {ends} ends it"
         )
 
 

@@ -99,7 +99,7 @@ class RolloutTrial:
         if stage is None or rollout.paused or self._trainee.standing.paused or self._unsaid is not None:
             return True
         pooled = self._pooled()
-        if pooled.judgement().verdict == "harm":
+        if pooled.harmful:
             return True
         if rollout.phase == "bake" and (urgent or pooled.exposed - rollout.exposed >= stage.calls * BAKED):
             self._move("done", f"a better one is there already; {pooled.judgement().sentence}", {})
@@ -120,13 +120,14 @@ class RolloutTrial:
         if not self._revision:
             return
         store, key, trainer = self._trainer.store, self._trainee.key, self._trainer
+        kept = store.documents(EVIDENCE, key)
         if self._told != self._guard.seen:
             body = json.dumps({"rollout": self.rollout.name, **self._guard.state()})
             name = f"{self.rollout.name} {trainer.writer}"
-            known = store.documents(EVIDENCE, key, name=name)
-            store.keep(Document(EVIDENCE, name, body, key, revision=known[0].revision if known else 0), quiet=True)
+            revision = next((each.revision for each in kept if each.name == name), 0)
+            store.keep(Document(EVIDENCE, name, body, key, revision=revision), quiet=True)
             self._told = self._guard.seen
-        for document in store.documents(EVIDENCE, key):
+        for document in kept:
             name, _, writer = document.name.rpartition(" ")
             if name == self.rollout.name and writer != trainer.writer:
                 try:

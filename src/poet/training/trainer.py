@@ -436,29 +436,33 @@ class Trainer:
 
     def _look(self, trainee: Trainee, learner: Learner, *, now: bool) -> None:
         """Take up what the learner suggests, where it should look at what it knows."""
-        if not self.applied(trainee) or trainee.standing.paused or not self._may_look(trainee, learner, now=now):
+        if not self.applied(trainee) or trainee.standing.paused:
             return
-        urgent = self._guarded("learning", learner.due) == 2
+        due = self._due(trainee, learner, now=now)
+        if not due:
+            return
         suggestion = self._learn(lambda: learner.suggest(trainee.standing.live))
         if suggestion is not None:
-            self._publish(trainee, suggestion, urgent=urgent)
+            self._publish(trainee, suggestion, urgent=due == 2)
         self.deliver(trainee)
 
-    def _may_look(self, trainee: Trainee, learner: Learner, *, now: bool) -> bool:
+    def _due(self, trainee: Trainee, learner: Learner, *, now: bool) -> int:
         """Whether the learner should look at what it knows; where others learn with it, at what all know by now.
+
+        As ``Learner.due`` says it: 0 no, 1 yes, 2 yes and it must not wait.
 
         Else each of them would look as often as one alone, each at its own part, and be wrong as often as all together.
         """
         due = self._guarded("learning", learner.due) or 0
         if due != 1 or not trainee.company:
-            return due > 0
+            return due
         if not now and self.clock.now() - trainee.exchanged < EXCHANGE_REST:
-            return False
+            return 0
         try:
             self._exchange(trainee, now=True)
         except StoreError as error:  # then alone
             self._fault("store", error)
-        return bool(self._guarded("learning", learner.due))
+        return self._guarded("learning", learner.due) or 0
 
     def _publish(self, trainee: Trainee, suggestion: Suggestion, *, urgent: bool = False) -> None:
         if trainee.with_pins(suggestion.values) == dict(trainee.standing.live):
